@@ -1,0 +1,235 @@
+//! Blind indexes (format §7): exact-match search without plaintext. An index finds candidates; the caller opens them.
+
+use std::fmt;
+
+use crate::key::{IndexKey, KeyId};
+use crate::lp;
+use crate::name::{AppName, IndexName, TableName, TenantName, is_name};
+use crate::normalize::Normalizer;
+use crate::value::{Encoded, ValueType};
+use crate::wipe::Wiped;
+
+/// Longest index value: key id and 256 bits.
+const MAX_LEN: usize = 36;
+
+/// The algorithm id of fast indexes.
+const FAST: &str = "hmac-sha256";
+
+/// An index value as it stands in a column: `u32(pepper key id) ‖ first bits of the MAC`.
+///
+/// Equal values give equal index values under one pepper: that equality is what the column leaks, by declaration.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BlindIndex {
+    bytes: [u8; MAX_LEN],
+    len: u8,
+}
+
+impl BlindIndex {
+    fn new(pepper: KeyId, mac: &[u8; 32], bits: u16) -> Self {
+        let mac_len = usize::from(bits.div_ceil(8)).min(32);
+        let mut bytes = [0; MAX_LEN];
+        let (id, truncated) = bytes.split_at_mut(4);
+        id.copy_from_slice(&pepper.to_bytes());
+        for (to, from) in truncated.iter_mut().zip(mac).take(mac_len) {
+            *to = *from;
+        }
+        if let (Some(last), spare @ 1..) = (truncated.get_mut(mac_len - 1), mac_len * 8 - usize::from(bits)) {
+            *last &= 0xff << spare;
+        }
+        Self { bytes, len: u8::try_from(4 + mac_len).unwrap_or(u8::MAX) }
+    }
+
+    /// An index value as it came from a column; `None` when it is not 5–36 bytes with a key id in front.
+    #[must_use]
+    pub fn from_bytes(value: &[u8]) -> Option<Self> {
+        let mut bytes = [0; MAX_LEN];
+        bytes.get_mut(..value.len())?.copy_from_slice(value);
+        let len = u8::try_from(value.len()).ok().filter(|len| *len > 4)?;
+        KeyId::from_bytes(*value.first_chunk()?).map(|_| Self { bytes, len })
+    }
+
+    /// The bytes for a column.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// The pepper that the value was made with.
+    #[must_use]
+    pub fn key_id(&self) -> Option<KeyId> {
+        KeyId::from_bytes(*self.bytes.first_chunk()?)
+    }
+}
+
+impl fmt::Debug for BlindIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.key_id() {
+            Some(id) => write!(f, "BlindIndex(key {id}, ..)"),
+            None => f.write_str("BlindIndex(..)"),
+        }
+    }
+}
+
+/// Why no index value was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// The ring has no active index pepper for this table and tenant.
+    #[error("the key ring has no active index pepper for this table and tenant")]
+    NoActivePepper,
+    /// A pepper of this table and tenant could not be unwrapped; a search without it would miss rows.
+    #[error("index pepper {0} could not be unwrapped: its provider is out of reach")]
+    KeyUnavailable(KeyId),
+    /// The value cannot be encoded.
+    #[error(transparent)]
+    Unsealable(#[from] crate::error::Unsealable),
+    /// The values do not fit the index: another number of parts, or a type that its normalizer does not take.
+    #[error("the values do not fit the definition of the index")]
+    WrongParts,
+    /// An absent part: rows without it have SQL NULL in the index column and are not found by it.
+    #[error("a part of the index is absent: such rows are not indexed")]
+    Absent,
+}
+
+/// The definition of one blind index. It never changes under its name: a changed definition is a new index with its
+/// own name and column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    table: TableName,
+    name: IndexName,
+    columns: &'static [&'static str],
+    normalizers: &'static [Normalizer],
+    bits: u16,
+}
+
+impl Index {
+    /// An index over one or more columns of a table, with one normalizer each, cut to `bits` (1–256).
+    ///
+    /// # Panics
+    /// On a wrong name, number of bits or number of normalizers; in a `const` that is a compile error.
+    #[must_use]
+    pub const fn new(
+        table: &'static str,
+        name: &'static str,
+        columns: &'static [&'static str],
+        normalizers: &'static [Normalizer],
+        bits: u16,
+    ) -> Self {
+        assert!(bits >= 1 && bits <= 256, "an index has 1 to 256 bits");
+        assert!(columns.len() == normalizers.len() && !columns.is_empty(), "an index has one normalizer a column");
+        let mut rest = columns;
+        while let [first, tail @ ..] = rest {
+            assert!(is_name(first.as_bytes()), "a column name is 1 to 128 bytes of A-Z a-z 0-9 _ . : -");
+            rest = tail;
+        }
+        Self { table: TableName::from_static(table), name: IndexName::from_static(name), columns, normalizers, bits }
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn table(&self) -> &TableName {
+        &self.table
+    }
+
+    /// The logical name of the index.
+    #[must_use]
+    pub fn name(&self) -> &IndexName {
+        &self.name
+    }
+
+    /// The logical names of the indexed columns.
+    #[must_use]
+    pub fn columns(&self) -> &'static [&'static str] {
+        self.columns
+    }
+
+    /// One normalizer a column.
+    #[must_use]
+    pub fn normalizers(&self) -> &'static [Normalizer] {
+        self.normalizers
+    }
+
+    /// How many bits of the MAC an index value keeps.
+    #[must_use]
+    pub fn bits(&self) -> u16 {
+        self.bits
+    }
+
+    /// The id of the algorithm.
+    #[must_use]
+    pub fn algorithm(&self) -> &'static str {
+        FAST
+    }
+
+    /// Appends `ICTX = LP("phield.v1.ictx", app, opt(tenant), table, column, index, normalizer id, algorithm id)`.
+    pub(crate) fn encode_context(&self, app: &AppName, tenant: Option<&TenantName>, out: &mut Vec<u8>) {
+        lp::Writer::new(out, 8)
+            .element(b"phield.v1.ictx")
+            .element(app.as_bytes())
+            .optional(tenant.map(TenantName::as_bytes))
+            .element(self.table.as_bytes())
+            .joined(self.columns.iter().copied())
+            .element(self.name.as_bytes())
+            .joined(self.normalizers.iter().map(|n| n.id()))
+            .element(FAST.as_bytes());
+    }
+
+    /// `LP(v1, …, vn)` of the normalised values; `None` when a part is absent or an encrypted null.
+    pub(crate) fn normalize(&self, parts: &[Option<Encoded<'_>>]) -> Result<Option<Wiped>, IndexError> {
+        if parts.len() != self.normalizers.len() {
+            return Err(IndexError::WrongParts);
+        }
+        let mut values = Vec::with_capacity(parts.len());
+        for (part, normalizer) in parts.iter().zip(self.normalizers) {
+            match part {
+                None => return Ok(None),
+                Some(value) if value.value_type() == ValueType::Null => return Ok(None),
+                Some(value) if !normalizer.accepts(value.value_type()) => return Err(IndexError::WrongParts),
+                Some(value) => values.push(normalizer.normalize(value.as_bytes())),
+            }
+        }
+        // Sized exactly: a buffer that grew would leave a copy of the value behind.
+        let mut list = Vec::with_capacity(4 + values.iter().map(|v| v.0.len() + 4).sum::<usize>());
+        let mut writer = lp::Writer::new(&mut list, u32::try_from(values.len()).unwrap_or(u32::MAX));
+        for value in &values {
+            writer.element(&value.0);
+        }
+        Ok(Some(Wiped(list)))
+    }
+
+    /// `t = HMAC(K_index, 0x00 ‖ LP(v1, …, vn))`, cut to the index's bits behind the pepper's key id.
+    pub(crate) fn compute(&self, pepper: KeyId, key: &IndexKey, values: &Wiped) -> BlindIndex {
+        BlindIndex::new(pepper, &key.prf().mac(&[&[0x00], &values.0]), self.bits)
+    }
+
+    /// Whether two rows have the same normalised value, so that a candidate of a search is a real hit.
+    ///
+    /// # Errors
+    /// When the parts do not fit the index.
+    #[doc(hidden)]
+    pub fn same_value(&self, a: &[Option<Encoded<'_>>], b: &[Option<Encoded<'_>>]) -> Result<bool, IndexError> {
+        let (a, b) = (self.normalize(a)?, self.normalize(b)?);
+        Ok(a.zip(b).is_some_and(|(a, b)| a.0 == b.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn truncation_clears_unused_low_bits() {
+        let id = KeyId::new(5).unwrap();
+        for bits in 1..=256_u16 {
+            let index = BlindIndex::new(id, &[0xff; 32], bits);
+            let mac = index.as_bytes().get(4..).unwrap();
+            assert_eq!(mac.len(), usize::from(bits.div_ceil(8)));
+            assert_eq!(mac.iter().map(|b| b.count_ones()).sum::<u32>(), u32::from(bits));
+            assert_eq!(BlindIndex::from_bytes(index.as_bytes()), Some(index));
+        }
+        for bad in [&[0, 0, 0, 5][..], &[0, 0, 0, 0, 1], &[1; 37], &[]] {
+            assert_eq!(BlindIndex::from_bytes(bad), None);
+        }
+        assert_eq!(format!("{:?}", BlindIndex::new(id, &[1; 32], 256)), "BlindIndex(key 00000005, ..)");
+    }
+}

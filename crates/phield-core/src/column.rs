@@ -1,0 +1,107 @@
+//! Column handles: one sealed column of one table, typed by its value and by the row's binding.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::context::{Row, RowBinding};
+use crate::error::{OpenError, SealError, Unsealable};
+use crate::frame::Padding;
+use crate::keyring::Keyring;
+use crate::name::{ColumnName, TableName};
+use crate::phi::Phi;
+use crate::row::Field;
+use crate::sealed::Storage;
+use crate::value::Value;
+
+/// A sealed column: opens one value of a row on its own (`Patient::SSN.open(&keyring, &id, &sealed)`).
+///
+/// `T` is the value's type, `B` what binds its row: the type of the row id, or [`Unbound`](crate::Unbound).
+pub struct Column<T, B: ?Sized> {
+    table: TableName,
+    name: ColumnName,
+    padding: Padding,
+    _types: PhantomData<fn(&B) -> T>,
+}
+
+impl<T, B: ?Sized> Clone for Column<T, B> {
+    fn clone(&self) -> Self {
+        Self { table: self.table.clone(), name: self.name.clone(), padding: self.padding, _types: PhantomData }
+    }
+}
+
+impl<T, B: ?Sized> fmt::Debug for Column<T, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Column({}.{}, {:?})", self.table, self.name, self.padding)
+    }
+}
+
+impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
+    /// The column with this logical name in the table with this logical name.
+    ///
+    /// # Panics
+    /// On a wrong name or padding; in a `const` that is a compile error.
+    #[must_use]
+    pub const fn new(table: &'static str, name: &'static str, padding: Padding) -> Self {
+        assert!(padding.is_valid(), "a padding is of 2 bytes to 18 MiB");
+        Self {
+            table: TableName::from_static(table),
+            name: ColumnName::from_static(name),
+            padding,
+            _types: PhantomData,
+        }
+    }
+
+    /// The logical name.
+    #[must_use]
+    pub fn name(&self) -> &ColumnName {
+        &self.name
+    }
+
+    /// Opens one value of the row with this id.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(&self, keyring: &Keyring, row: &B, sealed: &impl Storage<Value = T>) -> Result<Phi<T>, OpenError> {
+        let row = Row::new(&self.table, row).map_err(|_| OpenError::Authentication)?;
+        keyring.opener(&row)?.open(self, sealed.clone())
+    }
+
+    /// Seals one value of the row with this id, under a salt of its own.
+    #[doc(hidden)]
+    pub fn seal<S: Storage<Value = T>>(self, keyring: &Keyring, row: &B, value: &Phi<T>) -> Result<S, SealError> {
+        let table = self.table.clone();
+        let row = Row::new(&table, row)?;
+        let [token] = keyring.seal_row(&row, [self.field(value)?])?;
+        token.required()
+    }
+
+    /// As [`seal`](Self::seal), for a column that is SQL NULL when the value is absent.
+    #[doc(hidden)]
+    pub fn seal_optional<S: Storage<Value = T>>(
+        self,
+        keyring: &Keyring,
+        row: &B,
+        value: Option<&Phi<T>>,
+    ) -> Result<Option<S>, SealError> {
+        value.map(|value| self.seal(keyring, row, value)).transpose()
+    }
+
+    /// The value of this column as a field of a row that is about to be sealed.
+    ///
+    /// # Errors
+    /// A value outside what the format can hold.
+    pub fn field(self, value: &Phi<T>) -> Result<Field<'_>, Unsealable> {
+        Field::new(self.name, value).map(|field| field.with_padding(self.padding))
+    }
+
+    /// The value of this column as a field that is absent (SQL NULL) when there is none.
+    ///
+    /// # Errors
+    /// A value outside what the format can hold.
+    pub fn optional_field(self, value: Option<&Phi<T>>) -> Result<Field<'_>, Unsealable> {
+        match value {
+            Some(value) => self.field(value),
+            None => Ok(Field::absent(self.name)),
+        }
+    }
+}

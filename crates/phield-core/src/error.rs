@@ -1,0 +1,99 @@
+//! What can go wrong, one enum per operation. No error carries plaintext, key material or row values.
+
+use crate::key::KeyId;
+use crate::random::RandomError;
+
+/// Why a value was not opened (format §4). Causes that an attacker could tell apart are one variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Not a token: too short, an unknown suite, key id 0, or a text form that is not canonical.
+    #[error("not a phield v1 token")]
+    Malformed,
+    /// The ring has no record of this key.
+    #[error("key {0} is not in the key ring")]
+    UnknownKey(KeyId),
+    /// The key is in the ring, but no provider could unwrap it. Try again later.
+    #[error("key {0} could not be unwrapped: its provider is out of reach")]
+    KeyUnavailable(KeyId),
+    /// The key was destroyed.
+    #[error("key {0} is destroyed")]
+    KeyState(KeyId),
+    /// The token was not sealed with this key for this place, or has been changed; or its value is not of the
+    /// declared type.
+    #[error("the token does not authenticate")]
+    Authentication,
+}
+
+/// Why a value was not sealed. Nothing was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealError {
+    /// The value or the row id cannot be sealed.
+    #[error(transparent)]
+    Unsealable(#[from] Unsealable),
+    /// The ring has no active data key for this table and tenant.
+    #[error("the key ring has no active data key for this table and tenant")]
+    NoActiveKey,
+    /// The ring has no active index pepper for this table and tenant.
+    #[error("the key ring has no active index pepper for this table and tenant")]
+    NoActivePepper,
+    /// The active key could not be unwrapped.
+    #[error("key {0} could not be unwrapped: its provider is out of reach")]
+    KeyUnavailable(KeyId),
+    /// The active key is past its `not after`: rotate it.
+    #[error("key {0} is past its last day of sealing: rotate it")]
+    KeyExpired(KeyId),
+    /// The system clock stands before 1970.
+    #[error("the system clock stands before 1970")]
+    Clock,
+    /// A required field was given no value.
+    #[error("a required sealed field has no value")]
+    NoValue,
+    /// Two fields of one call have the same column and `extra`.
+    #[error("two fields of one row have the same identity")]
+    DuplicateField,
+    /// The operating system gave no randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}
+
+/// A value, padding or identity that cannot be sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unsealable {
+    /// The value is longer than the ring's value limit (1 MiB unless configured).
+    #[error("the value is longer than the value limit")]
+    ValueTooLong,
+    /// The framed value is longer than its `fixed(n)` padding, or than 18 MiB once padded.
+    #[error("the value is longer than its padding allows")]
+    PaddingTooShort,
+    /// An integer outside the range of `i64`.
+    #[error("an integer lies outside the range of i64")]
+    IntegerRange,
+    /// A date or time outside the years 0001 to 9999.
+    #[error("a date lies outside the years 0001 to 9999")]
+    DateRange,
+    /// A row id or subject that is too long, empty composite or nested.
+    #[error("a row id is too long, or a composite one that is empty, nested or of more than 16 parts")]
+    RowId,
+    /// An `extra` of more than 1024 bytes.
+    #[error("an extra is longer than 1024 bytes")]
+    Extra,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_keys_and_nothing_else() {
+        let id = KeyId::new(0x1f).unwrap();
+        assert_eq!(format!("{:?} {0}", OpenError::UnknownKey(id)), "UnknownKey(KeyId(0000001f)) key 0000001f is not in the key ring");
+        assert_eq!(format!("{:?} {0}", OpenError::Authentication), "Authentication the token does not authenticate");
+        assert_eq!(
+            format!("{:?} {0}", SealError::from(Unsealable::ValueTooLong)),
+            "Unsealable(ValueTooLong) the value is longer than the value limit"
+        );
+    }
+}

@@ -1,0 +1,91 @@
+//! The cryptography and the types of phield: application-layer encryption for protected health information (PHI).
+//!
+//! Use the crate `phield`, which adds the derive; this crate is what a security reviewer reads. It is synchronous and
+//! does no I/O, except in [`local`] (the key file), [`store`] (the key store file), [`witness`] (the epoch witness)
+//! and where [`config`] reads `phield.toml`. Key providers are its one asynchronous joint ([`KeyProvider`]).
+//!
+//! ```text
+//! rare, async, I/O                                    hot, sync, no I/O
+//! key file · KMS · HSM                                the application's model with Phi<T> fields
+//!    |  KeyProvider::unwrap                               |
+//!    v                                                    v
+//! key store -> manifest (MAC, epoch, check values)    seal a row: one salt, one row key, one commitment
+//!    |                                                    |  per field: frame -> AEAD -> token
+//!    v                                                    |  per index: normalize -> HMAC -> blind index
+//! Keyring  ------------------------------------------>    v
+//!                                                     Sealed<T>, BlindIndex: ciphertext in every column
+//! ```
+//!
+//! One file per noun of the format: `schedule` holds every label and every key derivation, `context` the identities,
+//! `token` the bytes of a token, `cipher` the AEADs, `frame` and `value` what is encrypted, `row` puts them together.
+//! The format itself is written down in `SPEC.md` beside this crate's sources.
+#![forbid(unsafe_code)]
+#![warn(clippy::indexing_slicing)]
+
+mod blind_index;
+mod cipher;
+mod column;
+pub mod config;
+mod context;
+mod durable;
+mod error;
+mod frame;
+mod kdf;
+mod key;
+mod keyring;
+mod local;
+mod lp;
+mod manifest;
+mod name;
+mod normalize;
+mod phi;
+mod provider;
+mod random;
+mod record;
+mod ring;
+mod row;
+mod schedule;
+mod schema;
+mod scope;
+mod sealed;
+mod store;
+mod token;
+mod value;
+mod wipe;
+mod witness;
+mod wrap;
+
+#[cfg(feature = "sqlx")]
+mod sqlx;
+
+pub use blind_index::{BlindIndex, Index, IndexError};
+pub use column::Column;
+pub use context::{AsRowId, KeyContext, Row, RowBinding, RowId, Unbound};
+pub use durable::{Faults, FileError, Step};
+pub use error::{OpenError, SealError, Unsealable};
+pub use frame::Padding;
+pub use key::{KeyId, KeyMaterial};
+pub use keyring::Keyring;
+pub use local::{LocalKeyFile, LocalProvider, Passphrase, Stretching};
+pub use manifest::Manifest;
+pub use name::{
+    AppName, ColumnName, IndexName, InvalidName, ProviderName, RingName, ScopeName, TableName, TenantName,
+};
+pub use normalize::Normalizer;
+pub use phi::{Phi, PlainColumn};
+pub use provider::{AllowedProvider, KeyProvider, ProviderError, ProviderErrorKind, ProviderFuture};
+pub use random::RandomError;
+pub use record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
+pub use ring::{Ring, RingError, RingKeyPin, RingSettings, VerifiedRing};
+pub use row::{Field, Reported, RowOpener, Sealer, Token};
+pub use schema::{Binding, ColumnKind, ColumnSchema, IndexSchema, Schema, StorageKind};
+pub use scope::Scopes;
+pub use sealed::{Sealed, SealedText, Storage};
+pub use store::FileStore;
+pub use token::{Suite, TokenInfo};
+pub use value::{Encoded, Opened, Value, ValueType};
+pub use wipe::Erase;
+pub use witness::FileWitness;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,436 @@
+//! Local keys (format §8.4): a file of key-encryption keys under a passphrase, and the provider that serves it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::ready;
+use std::path::Path;
+use std::sync::Arc;
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use data_encoding::BASE64URL_NOPAD;
+use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
+
+use crate::cipher;
+use crate::config::ConfigError;
+use crate::context::KeyContext;
+use crate::durable::{DurableFile, Faults};
+use crate::key::{FileKey, Kek, KeyMaterial};
+use crate::lp;
+use crate::name::ProviderName;
+use crate::provider::{KeyProvider, ProviderError, ProviderErrorKind, ProviderFuture};
+use crate::random::{self, RandomError};
+use crate::record::{KekReference, KeyState};
+use crate::ring::RingError;
+use crate::schedule;
+use crate::wipe::Wiped;
+use crate::wrap;
+
+/// The name of the local provider in wraps.
+pub(crate) const LOCAL: ProviderName = ProviderName::from_static("local");
+
+const MAGIC: &[u8; 5] = b"PHLK\x01";
+const ARGON2ID: u8 = 0x01;
+const PBKDF2: u8 = 0x02;
+/// Largest key file that is read: thousands of keys.
+const MAX_FILE: u64 = 1 << 20;
+/// Largest passphrase file that is read.
+const MAX_PASSPHRASE: u64 = 4096;
+
+/// The passphrase of a key file. Erased on drop.
+pub struct Passphrase(Wiped);
+
+impl Passphrase {
+    /// A passphrase: its exact UTF-8 bytes.
+    #[must_use]
+    pub fn new(passphrase: String) -> Self {
+        Self(Wiped(passphrase.into_bytes()))
+    }
+
+    /// A fresh passphrase of 256 random bits, 43 characters of base64url.
+    ///
+    /// # Errors
+    /// When the operating system gives no randomness.
+    pub fn generate() -> Result<Self, RandomError> {
+        let random = KeyMaterial::random()?;
+        let mut text = Wiped(vec![0; BASE64URL_NOPAD.encode_len(32)]);
+        BASE64URL_NOPAD.encode_mut(random.expose_bytes(), &mut text.0);
+        Ok(Self(text))
+    }
+
+    /// The passphrase in a file: its bytes, one trailing line feed removed. The file must be the user's own, a regular
+    /// file, without access for others.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is missing, empty or not UTF-8, or others have access.
+    pub fn from_file(path: &Path) -> Result<Self, RingError> {
+        let read = DurableFile::new(path).read(MAX_PASSPHRASE, true)?;
+        let mut bytes = Wiped(read.ok_or_else(|| ConfigError::NoFile(path.to_owned()))?);
+        if bytes.0.last() == Some(&b'\n') {
+            bytes.0.pop();
+        }
+        if bytes.0.is_empty() || std::str::from_utf8(&bytes.0).is_err() {
+            return Err(ConfigError::Passphrase(path.to_owned()).into());
+        }
+        Ok(Self(bytes))
+    }
+
+    /// Writes the passphrase and a line feed to a new file that only its owner can read.
+    ///
+    /// # Errors
+    /// When the file exists or cannot be written.
+    pub fn write_new(&self, path: &Path) -> Result<(), RingError> {
+        let file = DurableFile::new(path);
+        let lock = file.lock()?;
+        if file.read(MAX_PASSPHRASE, false)?.is_some() {
+            return Err(RingError::Exists(path.to_owned()));
+        }
+        let content = Wiped([self.0.0.as_slice(), b"\n"].concat());
+        Ok(lock.replace(&content.0, |_| true)?)
+    }
+}
+
+impl fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passphrase").finish_non_exhaustive()
+    }
+}
+
+/// How a passphrase is stretched: costs an attacker the same for every guess.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stretching {
+    /// Argon2id (RFC 9106): memory in KiB, passes, lanes.
+    Argon2id {
+        /// Memory in KiB, 65 536 to 4 194 304.
+        memory_kib: u32,
+        /// Passes, 1 to 16.
+        passes: u32,
+        /// Lanes, 1 to 16.
+        lanes: u8,
+    },
+    /// PBKDF2-HMAC-SHA-256 (SP 800-132), for FIPS profiles: iterations, 600 000 to 100 000 000.
+    Pbkdf2 {
+        /// Iterations.
+        iterations: u32,
+    },
+}
+
+impl Default for Stretching {
+    /// Argon2id with 256 MiB, three passes, four lanes: about a second.
+    fn default() -> Self {
+        Self::Argon2id { memory_kib: 262_144, passes: 3, lanes: 4 }
+    }
+}
+
+impl Stretching {
+    /// Argon2id with the least parameters that the format allows, for tests.
+    #[must_use]
+    pub const fn minimal() -> Self {
+        Self::Argon2id { memory_kib: 65_536, passes: 1, lanes: 1 }
+    }
+
+    /// Bounds, checked before anything is allocated.
+    fn check(self) -> Result<Self, ConfigError> {
+        let good = match self {
+            Self::Argon2id { memory_kib, passes, lanes } => {
+                (65_536..=4_194_304).contains(&memory_kib) && (1..=16).contains(&passes) && (1..=16).contains(&lanes)
+            }
+            Self::Pbkdf2 { iterations } => (600_000..=100_000_000).contains(&iterations),
+        };
+        if good { Ok(self) } else { Err(ConfigError::Stretching) }
+    }
+
+    fn fields(self) -> (u8, u32, u32, u8) {
+        match self {
+            Self::Argon2id { memory_kib, passes, lanes } => (ARGON2ID, memory_kib, passes, lanes),
+            Self::Pbkdf2 { iterations } => (PBKDF2, 0, iterations, 0),
+        }
+    }
+
+    /// `M = Argon2id(passphrase, salt, 32)` or `PBKDF2-HMAC-SHA-256(passphrase, salt, t, 32)`
+    fn stretch(self, passphrase: &Passphrase, salt: &[u8; 16]) -> Result<FileKey, ConfigError> {
+        let key = KeyMaterial::try_init_with(|key| match self {
+            Self::Argon2id { memory_kib, passes, lanes } => {
+                Params::new(memory_kib, passes, u32::from(lanes), Some(key.len()))
+                    .and_then(|params| {
+                        Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(
+                            &passphrase.0.0,
+                            salt,
+                            key,
+                        )
+                    })
+                    .map_err(|_| ConfigError::Stretching)
+            }
+            Self::Pbkdf2 { iterations } => {
+                pbkdf2::pbkdf2_hmac::<Sha256>(&passphrase.0.0, salt, iterations, key);
+                Ok(())
+            }
+        })?;
+        Ok(FileKey::new(key.expose_bytes()))
+    }
+}
+
+/// A key-encryption key of a key file.
+#[derive(Debug)]
+struct KekEntry {
+    created: u64,
+    state: KeyState,
+    key: KeyMaterial,
+}
+
+/// A local key file, opened.
+#[derive(Debug)]
+pub struct LocalKeyFile {
+    keks: BTreeMap<u32, KekEntry>,
+}
+
+impl LocalKeyFile {
+    /// Makes a new file with one fresh key-encryption key, id 1.
+    ///
+    /// # Errors
+    /// When the file exists or cannot be written.
+    pub fn create(path: &Path, passphrase: &Passphrase, stretching: Stretching, now: u64) -> Result<Self, RingError> {
+        Self::create_with_faults(path, passphrase, stretching, now, None)
+    }
+
+    /// As [`create`](Self::create), for the testkit.
+    #[doc(hidden)]
+    pub fn create_with_faults(
+        path: &Path,
+        passphrase: &Passphrase,
+        stretching: Stretching,
+        now: u64,
+        faults: Option<Arc<dyn Faults>>,
+    ) -> Result<Self, RingError> {
+        let kek = KekEntry { created: now, state: KeyState::Active, key: KeyMaterial::random()? };
+        let created = Self { keks: BTreeMap::from([(1, kek)]) };
+        let file = DurableFile::new(path);
+        let file = match faults {
+            Some(faults) => file.with_faults(faults),
+            None => file,
+        };
+        let lock = file.lock()?;
+        if file.read(MAX_FILE, false)?.is_some() {
+            return Err(RingError::Exists(path.to_owned()));
+        }
+        let content = created.seal(passphrase, stretching, &random::array()?, &random::array()?)?;
+        lock.replace(&content, |written| Self::parse(written, passphrase).is_ok())?;
+        Ok(created)
+    }
+
+    /// Opens a key file. Takes about a second, by design.
+    ///
+    /// # Errors
+    /// When the file is missing, a symlink, another user's or accessible to others (`File`); not a key file
+    /// (`Malformed`); out of bounds (`Config`); or the passphrase is wrong (`Authentication`).
+    pub fn open(path: &Path, passphrase: &Passphrase) -> Result<Self, RingError> {
+        let content = DurableFile::new(path).read(MAX_FILE, true)?;
+        Self::parse(&content.ok_or_else(|| ConfigError::NoFile(path.to_owned()))?, passphrase)
+    }
+
+    /// The ids and states of the keys.
+    pub fn keks(&self) -> impl Iterator<Item = (KekReference, KeyState, u64)> + '_ {
+        let reference = |id: &u32| KekReference::new(id.to_string());
+        self.keks.iter().filter_map(move |(id, kek)| Some((reference(id)?, kek.state, kek.created)))
+    }
+
+    fn seal(
+        &self,
+        passphrase: &Passphrase,
+        stretching: Stretching,
+        salt: &[u8; 16],
+        nonce: &[u8; 12],
+    ) -> Result<Vec<u8>, RingError> {
+        let (kdf, m, t, p) = stretching.check()?.fields();
+        let mut file =
+            [MAGIC.as_slice(), &[kdf], &m.to_be_bytes(), &t.to_be_bytes(), &[p], salt.as_slice()].concat();
+        let key = stretching.stretch(passphrase, salt)?;
+        let content_key = schedule::local_content_key(&key, &file);
+        let commitment = schedule::local_commitment(&key, &file);
+        file.extend_from_slice(&commitment);
+        let mut content = self.encode_keks();
+        cipher::seal_vec(content_key.expose_bytes(), nonce, &file, &mut content.0)
+            .map_err(|_| RingError::Malformed("the key file is too large"))?;
+        let len = u32::try_from(content.0.len()).map_err(|_| RingError::Malformed("the key file is too large"))?;
+        file.extend_from_slice(nonce);
+        file.extend_from_slice(&len.to_be_bytes());
+        file.extend_from_slice(&content.0);
+        Ok(file)
+    }
+
+    /// `LP(LP(u32(KEK id), u64(created), state(1), key(32))…)`, in one buffer that does not grow.
+    fn encode_keks(&self) -> Wiped {
+        const ENTRY: usize = 4 + 4 * 4 + 4 + 8 + 1 + 32;
+        let mut out = Wiped(Vec::with_capacity(4 + self.keks.len() * (4 + ENTRY) + 16));
+        let mut entry = Wiped(Vec::with_capacity(ENTRY));
+        let mut list = lp::Writer::new(&mut out.0, u32::try_from(self.keks.len()).unwrap_or(u32::MAX));
+        for (id, KekEntry { created, state, key }) in &self.keks {
+            entry.0.clear();
+            lp::Writer::new(&mut entry.0, 4)
+                .element(&id.to_be_bytes())
+                .element(&created.to_be_bytes())
+                .element(&[state.byte()])
+                .element(key.expose_bytes());
+            list.element(&entry.0);
+        }
+        out
+    }
+
+    fn parse(file: &[u8], passphrase: &Passphrase) -> Result<Self, RingError> {
+        let layout = Layout::parse(file).ok_or(RingError::Malformed("it is not a local key file"))?;
+        let stretching = layout.stretching()?;
+        let key = stretching.stretch(passphrase, layout.salt)?;
+        let commitment = schedule::local_commitment(&key, layout.header);
+        if !bool::from(commitment.ct_eq(layout.commitment)) {
+            return Err(RingError::Authentication);
+        }
+        let content_key = schedule::local_content_key(&key, layout.header);
+        let mut content = Wiped(layout.content.to_vec());
+        let content = cipher::open_slice(content_key.expose_bytes(), layout.nonce, layout.aad, &mut content.0)
+            .map_err(|_| RingError::Authentication)?;
+        decode_keks(content).ok_or(RingError::Malformed("the keys in the key file"))
+    }
+}
+
+fn decode_keks(content: &[u8]) -> Option<LocalKeyFile> {
+    let mut keks = BTreeMap::new();
+    for entry in lp::decode_list(content)? {
+        let [id, created, state, key] = lp::decode::<4>(entry)?;
+        let (id, &[state], key) = (u32::from_be_bytes(id.try_into().ok()?), state, <&[u8; 32]>::try_from(key).ok()?)
+        else {
+            return None;
+        };
+        if keks.last_key_value().is_some_and(|(last, _)| *last >= id) {
+            return None;
+        }
+        let created = u64::from_be_bytes(created.try_into().ok()?);
+        let key = KeyMaterial::init_with(|k| k.copy_from_slice(key));
+        keks.insert(id, KekEntry { created, state: KeyState::from_byte(state)?, key });
+    }
+    Some(LocalKeyFile { keks })
+}
+
+/// The parts of a key file.
+struct Layout<'a> {
+    kdf: u8,
+    m: u32,
+    t: u32,
+    p: u8,
+    salt: &'a [u8; 16],
+    /// `file[0..31]`
+    header: &'a [u8],
+    commitment: &'a [u8; 16],
+    /// `file[0..47]`
+    aad: &'a [u8],
+    nonce: &'a [u8; 12],
+    content: &'a [u8],
+}
+
+impl<'a> Layout<'a> {
+    fn parse(file: &'a [u8]) -> Option<Self> {
+        let (header, _) = file.split_at_checked(31)?;
+        let (aad, _) = file.split_at_checked(47)?;
+        let (magic, rest) = file.split_first_chunk::<5>()?;
+        let (&[kdf], rest) = rest.split_first_chunk::<1>()?;
+        let (m, rest) = rest.split_first_chunk::<4>()?;
+        let (t, rest) = rest.split_first_chunk::<4>()?;
+        let (&[p], rest) = rest.split_first_chunk::<1>()?;
+        let (salt, rest) = rest.split_first_chunk::<16>()?;
+        let (commitment, rest) = rest.split_first_chunk::<16>()?;
+        let (nonce, rest) = rest.split_first_chunk::<12>()?;
+        let (len, content) = rest.split_first_chunk::<4>()?;
+        let known = magic == MAGIC && matches!(kdf, ARGON2ID | PBKDF2);
+        let exact = usize::try_from(u32::from_be_bytes(*len)).ok()? == content.len();
+        let (m, t) = (u32::from_be_bytes(*m), u32::from_be_bytes(*t));
+        (known && exact).then_some(Self { kdf, m, t, p, salt, header, commitment, aad, nonce, content })
+    }
+
+    fn stretching(&self) -> Result<Stretching, ConfigError> {
+        let stretching = match (self.kdf, self.m, self.p) {
+            (ARGON2ID, memory_kib, lanes) => Stretching::Argon2id { memory_kib, passes: self.t, lanes },
+            (_, 0, 0) => Stretching::Pbkdf2 { iterations: self.t },
+            _ => return Err(ConfigError::Stretching),
+        };
+        stretching.check()
+    }
+}
+
+/// The provider `local`: derived wraps under the keys of a key file.
+#[derive(Debug)]
+pub struct LocalProvider {
+    name: ProviderName,
+    keks: BTreeMap<KekReference, Kek>,
+}
+
+impl LocalProvider {
+    /// Serves the keys of an opened key file that are not destroyed.
+    #[must_use]
+    pub fn new(file: &LocalKeyFile) -> Self {
+        let live = file.keks.iter().filter(|(_, kek)| kek.state != KeyState::Destroyed);
+        let keks = live.filter_map(|(id, kek)| {
+            Some((KekReference::new(id.to_string())?, Kek::new(kek.key.expose_bytes())))
+        });
+        Self { name: LOCAL, keks: keks.collect() }
+    }
+
+    fn kek(&self, reference: &KekReference, call: &'static str) -> Result<&Kek, ProviderError> {
+        self.keks.get(reference).ok_or_else(|| ProviderError::new(ProviderErrorKind::UnknownKek, call))
+    }
+}
+
+impl KeyProvider for LocalProvider {
+    fn name(&self) -> &ProviderName {
+        &self.name
+    }
+
+    fn wrap<'a>(
+        &'a self,
+        kek: &'a KekReference,
+        context: &'a KeyContext,
+        key: &'a KeyMaterial,
+    ) -> ProviderFuture<'a, Vec<u8>> {
+        let wrapped = self.kek(kek, "wrap").and_then(|kek| {
+            wrap::seal(kek, context, key)
+                .map_err(|source| ProviderError::new(ProviderErrorKind::Unavailable, "wrap").with_source(source))
+        });
+        Box::pin(ready(wrapped))
+    }
+
+    fn unwrap<'a>(
+        &'a self,
+        kek: &'a KekReference,
+        context: &'a KeyContext,
+        wrapped: &'a [u8],
+    ) -> ProviderFuture<'a, KeyMaterial> {
+        Box::pin(ready(self.kek(kek, "unwrap").and_then(|kek| wrap::open(kek, context, wrapped))))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fixed {
+    //! Key files with a given salt and nonce, for vectors.
+
+    use super::*;
+
+    pub(crate) fn seal(
+        keks: &[(u32, u64, u8, [u8; 32])],
+        passphrase: &str,
+        stretching: Stretching,
+        salt: &[u8; 16],
+        nonce: &[u8; 12],
+    ) -> Vec<u8> {
+        let keks = keks.iter().map(|(id, created, state, key)| {
+            let key = KeyMaterial::init_with(|k| *k = *key);
+            (*id, KekEntry { created: *created, state: KeyState::from_byte(*state).unwrap(), key })
+        });
+        let file = LocalKeyFile { keks: keks.collect() };
+        file.seal(&Passphrase::new(passphrase.to_owned()), stretching, salt, nonce).unwrap()
+    }
+
+    pub(crate) fn open(file: &[u8], passphrase: &str) -> Result<Vec<(u32, u64, u8, [u8; 32])>, RingError> {
+        let file = LocalKeyFile::parse(file, &Passphrase::new(passphrase.to_owned()))?;
+        let entry = |(id, kek): (&u32, &KekEntry)| (*id, kek.created, kek.state.byte(), *kek.key.expose_bytes());
+        Ok(file.keks.iter().map(entry).collect())
+    }
+}

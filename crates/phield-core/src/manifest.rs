@@ -1,0 +1,139 @@
+//! The ring manifest (format §8.2): every key record of a ring under one MAC and one epoch.
+
+use hmac::digest::Digest as _;
+use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
+
+use crate::key::{KeyId, RingKey};
+use crate::lp;
+use crate::name::{AppName, RingName};
+use crate::record::{KeyRecord, KeyState, KeyUse, RawRecord};
+use crate::schedule;
+
+/// Length of the MAC at the end of a stored manifest.
+const MAC_LEN: usize = 32;
+/// What a manifest starts with.
+const LABEL: &[u8] = b"phield.v1.manifest";
+/// Elements before the records: label, ring, app, epoch.
+const HEADER_ELEMENTS: usize = 4;
+/// Most index peppers of one scope that are not destroyed: a query has two slots.
+const MAX_PEPPERS: usize = 2;
+
+/// The keys of a ring, verified or about to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Manifest {
+    /// The ring.
+    pub ring: RingName,
+    /// The application.
+    pub app: AppName,
+    /// Grows by one with every change.
+    pub epoch: u64,
+    /// By strictly ascending key id.
+    pub records: Vec<KeyRecord>,
+}
+
+impl Manifest {
+    /// `MANIFEST ‖ MAC`
+    pub(crate) fn seal(&self, ring_key: &RingKey) -> Vec<u8> {
+        let mut stored = self.encode();
+        let mac = mac(ring_key, &stored);
+        stored.extend_from_slice(&mac);
+        stored
+    }
+
+    /// `MANIFEST = LP("phield.v1.manifest", ring, app, u64(epoch), R_k … by strictly ascending key id)`
+    fn encode(&self) -> Vec<u8> {
+        let records: Vec<_> = self.records.iter().map(KeyRecord::encode).collect();
+        let epoch = self.epoch.to_be_bytes();
+        let mut elements = vec![LABEL, self.ring.as_bytes(), self.app.as_bytes(), &epoch];
+        elements.extend(records.iter().map(Vec::as_slice));
+        lp::encode(&elements)
+    }
+
+    /// The record with this id.
+    #[must_use]
+    pub fn record(&self, id: KeyId) -> Option<&KeyRecord> {
+        self.records.iter().find(|record| record.context.key_id == id)
+    }
+
+    /// The rules that hold between records; those within a record were checked when it was read.
+    pub(crate) fn check_rules(&self) -> Result<(), &'static str> {
+        if !self.records.is_sorted_by(|a, b| a.context.key_id < b.context.key_id) {
+            return Err("key ids are not ascending");
+        }
+        for (position, record) in self.records.iter().enumerate() {
+            record.check_wraps()?;
+            let same = |other: &&KeyRecord| {
+                other.context.key_use == record.context.key_use && other.context.scope == record.context.scope
+            };
+            let others = || self.records.iter().skip(position + 1).filter(same);
+            if record.state == KeyState::Active && others().any(|other| other.state == KeyState::Active) {
+                return Err("two keys of one use and scope are active");
+            }
+            let live = |record: &KeyRecord| record.state != KeyState::Destroyed;
+            let peppers = 1 + others().filter(|other| live(other)).count();
+            if record.context.key_use == KeyUse::Index && live(record) && peppers > MAX_PEPPERS {
+                return Err("a scope has more than two index peppers");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A stored manifest whose structure and lengths are right; nothing in it is trusted yet.
+#[derive(Debug)]
+pub(crate) struct RawManifest<'a> {
+    ring: &'a [u8],
+    app: &'a [u8],
+    epoch: u64,
+    records: Vec<RawRecord<'a>>,
+    signed: &'a [u8],
+    pub(crate) mac: &'a [u8; MAC_LEN],
+}
+
+impl<'a> RawManifest<'a> {
+    /// Structure, lengths and ascending ids.
+    pub(crate) fn parse(stored: &'a [u8]) -> Option<Self> {
+        let (signed, mac) = stored.split_last_chunk::<MAC_LEN>()?;
+        let elements = lp::decode_list(signed)?;
+        let (header, records) = elements.split_at_checked(HEADER_ELEMENTS)?;
+        let &[label, ring, app, epoch] = header else { return None };
+        if label != LABEL {
+            return None;
+        }
+        let epoch = u64::from_be_bytes(epoch.try_into().ok()?);
+        let records = records.iter().map(|record| RawRecord::parse(record)).collect::<Option<Vec<_>>>()?;
+        let ascending = records.is_sorted_by(|a, b| a.key_id < b.key_id);
+        ascending.then_some(Self { ring, app, epoch, records, signed, mac })
+    }
+
+    /// The record with this id, not trusted.
+    pub(crate) fn record(&self, id: KeyId) -> Option<&RawRecord<'a>> {
+        self.records.iter().find(|record| record.key_id == id)
+    }
+
+    /// Whether the MAC is by this key. Compared in constant time.
+    pub(crate) fn authenticates(&self, ring_key: &RingKey) -> bool {
+        mac(ring_key, self.signed).ct_eq(self.mac).into()
+    }
+
+    /// What the manifest says, once it is authenticated. `Err(None)`: it is of another ring or application.
+    pub(crate) fn into_manifest(self, ring: &RingName, app: &AppName) -> Result<Manifest, Option<&'static str>> {
+        if self.ring != ring.as_bytes()
+            || self.app != app.as_bytes()
+            || self.records.iter().any(|record| record.ring != ring.as_bytes())
+        {
+            return Err(None);
+        }
+        let records = self.records.iter().map(KeyRecord::from_raw).collect::<Result<Vec<_>, _>>()?;
+        let manifest = Manifest { ring: ring.clone(), app: app.clone(), epoch: self.epoch, records };
+        manifest.check_rules()?;
+        Ok(manifest)
+    }
+}
+
+/// `MAC = KDF(ring key, "phield.v1.manifest", SHA-256(MANIFEST), 32)`
+fn mac(ring_key: &RingKey, manifest: &[u8]) -> [u8; MAC_LEN] {
+    schedule::manifest_mac(ring_key, &Sha256::digest(manifest).into())
+}

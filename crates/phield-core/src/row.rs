@@ -1,0 +1,440 @@
+//! Sealing and opening rows (format §4): one salt, one row key and one commitment for the fields of a row.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use subtle::ConstantTimeEq as _;
+
+use crate::cipher::{Body, RowCipher};
+use crate::column::Column;
+use crate::context::{self, Row, RowBinding};
+use crate::error::{OpenError, SealError, Unsealable};
+use crate::frame::{self, Padding};
+use crate::key::{DataKey, KeyId};
+use crate::keyring::Keyring;
+use crate::name::{ColumnName, ScopeName};
+use crate::phi::Phi;
+use crate::random::Draw;
+use crate::schedule;
+use crate::sealed::Storage;
+use crate::token::{self, BODY_AT, Commitment, Head, Nonce, Parts, RowSalt, Suite, TAG_LEN};
+use crate::value::{Encoded, Opened, Value, ValueType};
+use crate::wipe::{Wiped, wipe};
+
+/// Random bytes of one row before its nonces: `r12`, the random input of the salt.
+const SALT_RANDOM: usize = 12;
+/// Random bytes of one field: its nonce.
+const NONCE_RANDOM: usize = 12;
+
+/// One field of a row that is about to be sealed.
+#[derive(Debug)]
+pub struct Field<'a> {
+    column: ColumnName,
+    extra: Option<&'a [u8]>,
+    padding: Padding,
+    value: Option<Encoded<'a>>,
+}
+
+impl<'a> Field<'a> {
+    /// A value for the column with this logical name, padded to a multiple of 16 bytes.
+    ///
+    /// # Errors
+    /// A value outside what the format can hold.
+    pub fn new<T: Value>(column: ColumnName, value: &'a Phi<T>) -> Result<Self, Unsealable> {
+        let value = Some(value.expose().encode()?);
+        Ok(Self { column, extra: None, padding: Padding::Block16, value })
+    }
+
+    /// A field that has no token: SQL NULL.
+    #[must_use]
+    pub fn absent(column: ColumnName) -> Self {
+        Self { column, extra: None, padding: Padding::Block16, value: None }
+    }
+
+    /// Another padding.
+    #[must_use]
+    pub fn with_padding(mut self, padding: Padding) -> Self {
+        self.padding = padding;
+        self
+    }
+
+    /// The application's own part of the field's identity, at most 1024 bytes: a record revision, a list position.
+    /// It is not stored; opening needs the same one.
+    #[must_use]
+    pub fn with_extra(mut self, extra: &'a [u8]) -> Self {
+        self.extra = Some(extra);
+        self
+    }
+
+    /// The length of the padded frame, or why there cannot be one.
+    fn padded_len(&self, value_limit: usize) -> Result<usize, Unsealable> {
+        let len = self.value.as_ref().map_or(0, |value| value.as_bytes().len());
+        if len > value_limit {
+            return Err(Unsealable::ValueTooLong);
+        }
+        self.padding.padded_len(frame::unpadded_len(len))
+    }
+
+    fn identity(&self) -> (&ColumnName, Option<&[u8]>) {
+        (&self.column, self.extra)
+    }
+}
+
+/// The token of one field, or none for an absent field.
+#[derive(Debug)]
+pub struct Token(Option<Vec<u8>>);
+
+impl Token {
+    /// The token as a column that always holds one.
+    ///
+    /// # Errors
+    /// [`SealError::NoValue`] when the field was absent.
+    pub fn required<S: Storage>(self) -> Result<S, SealError> {
+        self.0.map(S::from_token).ok_or(SealError::NoValue)
+    }
+
+    /// The token as a column that is SQL NULL when the field was absent.
+    #[must_use]
+    pub fn optional<S: Storage>(self) -> Option<S> {
+        self.0.map(S::from_token)
+    }
+}
+
+/// Seals rows one after the other with the randomness of one request to the operating system.
+///
+/// Every row gets a salt of its own, every field a nonce of its own (format §1).
+#[derive(Debug)]
+pub struct Sealer<'k> {
+    keyring: &'k Keyring,
+    draw: Draw,
+}
+
+/// The data key of a row, ready to seal.
+pub(crate) struct SealingKey<'k> {
+    pub(crate) id: KeyId,
+    pub(crate) suite: Suite,
+    pub(crate) key: &'k DataKey,
+}
+
+impl Keyring {
+    /// Seals the fields of one row: tokens come back in the order of the fields.
+    ///
+    /// # Errors
+    /// See [`SealError`]. Nothing is returned for a row with one field that cannot be sealed.
+    pub fn seal_row<const N: usize>(&self, row: &Row<'_>, fields: [Field<'_>; N]) -> Result<[Token; N], SealError> {
+        self.sealer(1, N)?.seal_row(row, fields)
+    }
+
+    /// A sealer for a batch of `rows` rows with `fields` fields each; both are estimates that save system calls.
+    ///
+    /// # Errors
+    /// When the operating system gives no randomness.
+    pub fn sealer(&self, rows: usize, fields: usize) -> Result<Sealer<'_>, SealError> {
+        let len = rows.saturating_mul(SALT_RANDOM + fields.saturating_mul(NONCE_RANDOM));
+        Ok(Sealer { keyring: self, draw: Draw::new(len.min(1 << 20))? })
+    }
+
+    /// An opener for the fields of one row.
+    ///
+    /// # Errors
+    /// [`OpenError::Authentication`] for a row id that nothing can have been sealed with.
+    pub fn opener(&self, row: &Row<'_>) -> Result<RowOpener<'_>, OpenError> {
+        Ok(RowOpener {
+            keyring: self,
+            scopes: self.scopes().listed(row.table(), row.tenant()),
+            row: row.encode(self.app()).map_err(|_| OpenError::Authentication)?,
+            aad: Vec::new(),
+            derived: None,
+            compromised: None,
+        })
+    }
+}
+
+impl<'k> Sealer<'k> {
+    /// The keyring.
+    #[must_use]
+    pub fn keyring(&self) -> &'k Keyring {
+        self.keyring
+    }
+
+    /// Seals the fields of one row: tokens come back in the order of the fields.
+    ///
+    /// # Errors
+    /// See [`SealError`]. Nothing is returned for a row with one field that cannot be sealed.
+    pub fn seal_row<const N: usize>(&mut self, row: &Row<'_>, fields: [Field<'_>; N]) -> Result<[Token; N], SealError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| SealError::Clock)?;
+        let key = self.keyring.sealing_key(row.table(), row.tenant(), now.as_secs())?;
+        let row = row.encode(self.keyring.app())?;
+        // Nanoseconds since 1970 fit u64 until the year 2554.
+        let clock = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let salt = schedule::row_salt(key.key, &self.draw.next()?, clock, &row);
+        let mut tokens = [const { Token(None) }; N];
+        let draw = &mut self.draw;
+        let limit = self.keyring.value_limit();
+        seal_fields(&key, salt, &row, &fields, &mut tokens, limit, || Ok(Nonce(draw.next()?)))?;
+        Ok(tokens)
+    }
+}
+
+/// `token = HEAD ‖ COM ‖ nonce ‖ C ‖ T` for each field that is there.
+fn seal_fields(
+    key: &SealingKey<'_>,
+    salt: RowSalt,
+    row: &[u8],
+    fields: &[Field<'_>],
+    tokens: &mut [Token],
+    value_limit: usize,
+    mut nonce: impl FnMut() -> Result<Nonce, SealError>,
+) -> Result<(), SealError> {
+    refuse_duplicates(fields)?;
+    let head = Head::new(key.suite, key.id, salt);
+    let (row_key, commitment) = schedule::row_key(key.key, &head, row);
+    let cipher = RowCipher::new(key.suite, &row_key);
+    let mut aads = Vec::with_capacity(fields.len() * 72);
+    let mut aad_ends = Vec::with_capacity(fields.len());
+    for (field, token) in fields.iter().zip(tokens.iter_mut()) {
+        let padded_len = field.padded_len(value_limit)?;
+        let Some(value) = &field.value else { continue };
+        let mut buffer = token::start(&head, &commitment, &nonce()?, padded_len);
+        frame::write(&mut buffer, value.value_type(), value.as_bytes(), padded_len);
+        buffer.resize(buffer.len() + TAG_LEN, 0);
+        token.0 = Some(buffer);
+        write_aad(&mut aads, &head, &commitment, &field.column, field.extra)?;
+        aad_ends.push(aads.len());
+    }
+    seal_bodies(&cipher, salt, tokens, &aads, &aad_ends)
+}
+
+/// One call of the cipher for the fields of a row. On failure, which no input causes, no plaintext is left.
+fn seal_bodies(
+    cipher: &RowCipher,
+    salt: RowSalt,
+    tokens: &mut [Token],
+    mut aads: &[u8],
+    aad_ends: &[usize],
+) -> Result<(), SealError> {
+    let mut bodies = Vec::with_capacity(aad_ends.len());
+    let mut start = 0;
+    for (buffer, end) in tokens.iter_mut().filter_map(|token| token.0.as_mut()).zip(aad_ends) {
+        let (aad, rest) = aads.split_at_checked(end - start).unwrap_or_default();
+        (start, aads) = (*end, rest);
+        let nonce = Parts::parse(buffer).map_err(|_| Unsealable::PaddingTooShort)?.nonce;
+        bodies.push(Body { nonce, aad, buffer: token::body_mut(buffer) });
+    }
+    let sealed = cipher.seal_fields(salt, &mut bodies);
+    if sealed.is_err() {
+        bodies.iter_mut().for_each(|body| wipe(body.buffer));
+    }
+    sealed.map_err(|_| Unsealable::ValueTooLong.into())
+}
+
+/// Two equal FIELDs in one call are refused: they would be interchangeable.
+fn refuse_duplicates(fields: &[Field<'_>]) -> Result<(), SealError> {
+    let mut rest = fields;
+    while let [first, tail @ ..] = rest {
+        if tail.iter().any(|other| other.identity() == first.identity()) {
+            return Err(SealError::DuplicateField);
+        }
+        rest = tail;
+    }
+    Ok(())
+}
+
+/// Appends `AAD = HEAD ‖ COM ‖ FIELD`. The nonce is not in it: FIPS modules make their own.
+fn write_aad(
+    out: &mut Vec<u8>,
+    head: &Head,
+    commitment: &Commitment,
+    column: &ColumnName,
+    extra: Option<&[u8]>,
+) -> Result<(), Unsealable> {
+    out.extend_from_slice(head.as_bytes());
+    out.extend_from_slice(&commitment.0);
+    context::encode_field(column, extra, out)
+}
+
+/// Opens the fields of one row; the key derivation is shared by tokens that were sealed in one call.
+pub struct RowOpener<'k> {
+    keyring: &'k Keyring,
+    /// The scopes whose keys may have sealed this row.
+    scopes: &'k [Option<ScopeName>],
+    /// `ROW`
+    row: Vec<u8>,
+    aad: Vec<u8>,
+    derived: Option<Derived>,
+    compromised: Option<KeyId>,
+}
+
+/// What was derived for the last (HEAD, ROW).
+struct Derived {
+    head: Head,
+    commitment: Commitment,
+    cipher: RowCipher,
+}
+
+impl std::fmt::Debug for RowOpener<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RowOpener").finish_non_exhaustive()
+    }
+}
+
+impl RowOpener<'_> {
+    /// Opens the value of a column.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open<T: Value, B: RowBinding + ?Sized>(
+        &mut self,
+        column: &Column<T, B>,
+        sealed: impl Storage<Value = T>,
+    ) -> Result<Phi<T>, OpenError> {
+        self.open_field(column.name(), None, sealed)
+    }
+
+    /// Opens the value of a column that is SQL NULL when the value is absent.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_optional<T: Value, B: RowBinding + ?Sized>(
+        &mut self,
+        column: &Column<T, B>,
+        sealed: Option<impl Storage<Value = T>>,
+    ) -> Result<Option<Phi<T>>, OpenError> {
+        sealed.map(|sealed| self.open(column, sealed)).transpose()
+    }
+
+    /// Opens the value of the column with this logical name, sealed with this `extra`.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_field<T: Value>(
+        &mut self,
+        column: &ColumnName,
+        extra: Option<&[u8]>,
+        sealed: impl Storage<Value = T>,
+    ) -> Result<Phi<T>, OpenError> {
+        let opened = self.open_token(column, extra, sealed.into_token()?)?;
+        let declared = opened.value_type() == T::TYPE || (T::NULLABLE && opened.value_type() == ValueType::Null);
+        if !declared {
+            return Err(OpenError::Authentication);
+        }
+        T::decode(opened).map(Phi::new).ok_or(OpenError::Authentication)
+    }
+
+    /// The key that some value so far was opened under, if that key is compromised: such values are not authenticated
+    /// against whoever has the key.
+    #[must_use]
+    pub fn compromised(&self) -> Option<KeyId> {
+        self.compromised
+    }
+
+    /// Opens a token in the order of format §4. On failure its buffer is wiped.
+    pub(crate) fn open_token(
+        &mut self,
+        column: &ColumnName,
+        extra: Option<&[u8]>,
+        token: Vec<u8>,
+    ) -> Result<Opened, OpenError> {
+        let mut token = Wiped(token);
+        let parts = Parts::parse(&token.0)?;
+        let mut aad = std::mem::take(&mut self.aad);
+        let (cipher, commitment) = self.derive(&parts)?;
+        if !bool::from(commitment.0.ct_eq(&parts.commitment.0)) {
+            return Err(OpenError::Authentication);
+        }
+        aad.clear();
+        write_aad(&mut aad, &parts.head, &commitment, column, extra).map_err(|_| OpenError::Authentication)?;
+        let body = Body { nonce: parts.nonce, aad: &aad, buffer: token::body_mut(&mut token.0) };
+        let opened = cipher.open_field(parts.head.salt(), body);
+        self.aad = aad;
+        opened.map_err(|_| OpenError::Authentication)?;
+        let body = token.0.get(BODY_AT..BODY_AT + parts.body_len).unwrap_or_default();
+        let (value_type, value) = frame::read(body).ok_or(OpenError::Authentication)?;
+        let len = value.len();
+        Ok(Opened::new(token, value_type, BODY_AT + 1, len))
+    }
+
+    /// The cipher and commitment of a token's (HEAD, ROW), derived at most once while a row is read.
+    fn derive(&mut self, parts: &Parts) -> Result<(&RowCipher, Commitment), OpenError> {
+        let fresh = match self.derived.take() {
+            Some(derived) if derived.head == parts.head => derived,
+            _ => {
+                let opening = self.keyring.opening_key(parts.key_id, parts.suite, self.scopes)?;
+                if opening.compromised {
+                    self.compromised = Some(parts.key_id);
+                    self.keyring.count_compromised();
+                }
+                let (row_key, commitment) = schedule::row_key(opening.key, &parts.head, &self.row);
+                Derived { head: parts.head, commitment, cipher: RowCipher::new(parts.suite, &row_key) }
+            }
+        };
+        let derived = self.derived.insert(fresh);
+        Ok((&derived.cipher, derived.commitment))
+    }
+}
+
+/// A value, and whether a compromised key was involved in opening it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Reported<T> {
+    /// The value.
+    pub value: T,
+    /// The compromised key that it was opened under. Then the value is not authenticated against whoever has the key.
+    pub compromised: Option<KeyId>,
+}
+
+impl<T> Reported<T> {
+    /// Written by the derive.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(value: T, compromised: Option<KeyId>) -> Self {
+        Self { value, compromised }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fixed {
+    //! Sealing with given salts and nonces, for vectors. Exists in this crate's own tests alone.
+
+    use super::*;
+
+    /// Seals fields under a fixed salt, the nonces taken in turn.
+    pub(crate) fn seal<const N: usize>(
+        key: &SealingKey<'_>,
+        salt: [u8; 12],
+        nonces: [[u8; 12]; N],
+        row: &[u8],
+        fields: [Field<'_>; N],
+    ) -> Result<[Vec<u8>; N], SealError> {
+        let mut nonces = nonces.into_iter().map(Nonce);
+        let mut tokens = [const { Token(None) }; N];
+        let next = || Ok(nonces.next().expect("one nonce a field"));
+        seal_fields(key, RowSalt(salt), row, &fields, &mut tokens, 1 << 20, next)?;
+        Ok(tokens.map(|token| token.0.expect("every field has a value")))
+    }
+
+    /// A field with raw value bytes of any type.
+    pub(crate) fn field<'a>(
+        column: ColumnName,
+        extra: Option<&'a [u8]>,
+        padding: Padding,
+        value_type: ValueType,
+        value: &'a [u8],
+    ) -> Field<'a> {
+        Field { column, extra, padding, value: Some(Encoded::borrowed(value_type, value)) }
+    }
+
+    /// A token around any frame at all, well formed or not.
+    pub(crate) fn seal_frame(key: &SealingKey<'_>, row: &[u8], column: &ColumnName, frame: &[u8]) -> Vec<u8> {
+        let (salt, nonce) = (RowSalt([0xa0; 12]), Nonce([0xb0; 12]));
+        let head = Head::new(key.suite, key.id, salt);
+        let (row_key, commitment) = schedule::row_key(key.key, &head, row);
+        let mut token = token::start(&head, &commitment, &nonce, frame.len());
+        token.extend_from_slice(frame);
+        token.resize(token.len() + TAG_LEN, 0);
+        let mut aad = Vec::new();
+        write_aad(&mut aad, &head, &commitment, column, None).unwrap();
+        let body = Body { nonce, aad: &aad, buffer: token::body_mut(&mut token) };
+        RowCipher::new(key.suite, &row_key).seal_fields(salt, &mut [body]).unwrap();
+        token
+    }
+}

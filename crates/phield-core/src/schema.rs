@@ -1,0 +1,163 @@
+//! What a model looks like in the database: the `SCHEMA` constant of the derive.
+
+use crate::blind_index::Index;
+use crate::frame::Padding;
+use crate::value::ValueType;
+
+/// A model's table, columns and indexes. Logical names are what the format binds; SQL names are the fields of the
+/// sealed struct.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Schema {
+    /// Logical name of the table, and its name in SQL.
+    pub table: &'static str,
+    /// What binds a row.
+    pub binding: Binding,
+    /// Every column in the order of the sealed struct.
+    pub columns: &'static [ColumnSchema],
+    /// The blind indexes, in the order of their columns.
+    pub indexes: &'static [IndexSchema],
+}
+
+impl Schema {
+    /// A schema; written by the derive.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(
+        table: &'static str,
+        binding: Binding,
+        columns: &'static [ColumnSchema],
+        indexes: &'static [IndexSchema],
+    ) -> Self {
+        Self { table, binding, columns, indexes }
+    }
+}
+
+/// What binds a row to its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Binding {
+    /// The row id in this column.
+    RowId(&'static str),
+    /// Nothing: tokens can be moved between rows of the same column.
+    Unbound,
+}
+
+/// One SQL column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ColumnSchema {
+    /// Name in SQL: the field of the sealed struct.
+    pub sql_name: &'static str,
+    /// What the column holds.
+    pub kind: ColumnKind,
+}
+
+impl ColumnSchema {
+    /// A column; written by the derive.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(sql_name: &'static str, kind: ColumnKind) -> Self {
+        Self { sql_name, kind }
+    }
+}
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ColumnKind {
+    /// Something that is not PHI.
+    Plain,
+    /// Tokens.
+    #[non_exhaustive]
+    Sealed {
+        /// Logical name.
+        name: &'static str,
+        /// Type of the values.
+        value_type: ValueType,
+        /// Whether an encrypted null is a value.
+        encrypted_null: bool,
+        /// Whether the column is SQL NULL when the value is absent.
+        sql_null: bool,
+        /// How values are padded.
+        padding: Padding,
+        /// Binary or text form.
+        storage: StorageKind,
+    },
+    /// Index values of the index with this logical name.
+    #[non_exhaustive]
+    Index {
+        /// Logical name of the index.
+        index: &'static str,
+        /// Whether the column is SQL NULL when a part is absent.
+        sql_null: bool,
+    },
+}
+
+impl ColumnKind {
+    /// A column of tokens; written by the derive.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn sealed<T: crate::value::Value>(
+        name: &'static str,
+        sql_null: bool,
+        padding: Padding,
+        storage: StorageKind,
+    ) -> Self {
+        Self::Sealed { name, value_type: T::TYPE, encrypted_null: T::NULLABLE, sql_null, padding, storage }
+    }
+
+    /// A column of index values; written by the derive.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn index(index: &'static str, sql_null: bool) -> Self {
+        Self::Index { index, sql_null }
+    }
+}
+
+/// How a column stores tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StorageKind {
+    /// BLOB, BYTEA, VARBINARY: [`Sealed`](crate::Sealed).
+    Binary,
+    /// TEXT: [`SealedText`](crate::SealedText).
+    Text,
+}
+
+/// One blind index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IndexSchema {
+    /// Logical name.
+    pub name: &'static str,
+    /// Name of its column in SQL.
+    pub sql_name: &'static str,
+    /// Logical names of the indexed columns.
+    pub columns: &'static [&'static str],
+    /// Ids of the normalizers, one a column.
+    pub normalizers: &'static [crate::normalize::Normalizer],
+    /// How many bits an index value keeps.
+    pub bits: u16,
+}
+
+impl IndexSchema {
+    /// An index; written by the derive.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(
+        name: &'static str,
+        sql_name: &'static str,
+        columns: &'static [&'static str],
+        normalizers: &'static [crate::normalize::Normalizer],
+        bits: u16,
+    ) -> Self {
+        Self { name, sql_name, columns, normalizers, bits }
+    }
+
+    /// The definition that index values are computed from.
+    #[must_use]
+    pub const fn definition(self, table: &'static str) -> Index {
+        Index::new(table, self.name, self.columns, self.normalizers, self.bits)
+    }
+}

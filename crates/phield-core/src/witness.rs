@@ -1,0 +1,68 @@
+//! The epoch witness (format §8.2): the highest epoch that was seen, kept where a writer of the key store cannot write.
+//! It detects that an old manifest was put back.
+
+use std::path::PathBuf;
+
+use data_encoding::HEXLOWER;
+
+use crate::durable::DurableFile;
+use crate::name::RingName;
+use crate::ring::RingError;
+
+/// Largest witness file that is read.
+const MAX_FILE: u64 = 1024;
+
+/// A witness in one file, one line: `ring epoch mac`.
+///
+/// # Security
+/// Put it on a disk that whoever writes the key store cannot write.
+#[derive(Debug, Clone)]
+pub struct FileWitness {
+    file: DurableFile,
+}
+
+impl FileWitness {
+    /// The witness at this path.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { file: DurableFile::new(path) }
+    }
+
+    /// Refuses an epoch below the highest known and an equal epoch with another MAC; remembers a higher one.
+    ///
+    /// # Errors
+    /// [`RingError::Stale`]; `Malformed` for a witness that cannot be read as one: it is never taken as absent.
+    pub(crate) fn check(&self, ring: &RingName, epoch: u64, mac: &[u8; 32]) -> Result<(), RingError> {
+        let lock = self.file.lock()?;
+        if let Some(known) = self.file.read(MAX_FILE, false)? {
+            let known = Known::parse(&known).ok_or(RingError::Malformed("the epoch witness"))?;
+            if known.ring != ring.as_str() {
+                return Err(RingError::Authentication);
+            }
+            if epoch < known.epoch || (epoch == known.epoch && known.mac != *mac) {
+                return Err(RingError::Stale { epoch, known: known.epoch });
+            }
+            if epoch == known.epoch {
+                return Ok(());
+            }
+        }
+        let line = format!("{ring} {epoch} {}\n", HEXLOWER.encode(mac));
+        Ok(lock.replace(line.as_bytes(), |_| true)?)
+    }
+}
+
+/// What a witness file says.
+struct Known<'a> {
+    ring: &'a str,
+    epoch: u64,
+    mac: [u8; 32],
+}
+
+impl<'a> Known<'a> {
+    fn parse(file: &'a [u8]) -> Option<Self> {
+        let mut words = std::str::from_utf8(file).ok()?.strip_suffix('\n')?.split(' ');
+        let (ring, epoch, mac) = (words.next()?, words.next()?, words.next()?);
+        let mac = HEXLOWER.decode(mac.as_bytes()).ok()?.try_into().ok()?;
+        words.next().is_none().then_some(Self { ring, epoch: epoch.parse().ok()?, mac })
+    }
+}

@@ -1,0 +1,1 @@
+//! Keeps health data (PHI) unreadable outside the application.
