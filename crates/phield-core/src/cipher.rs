@@ -181,6 +181,7 @@ mod rust_crypto {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -246,7 +247,7 @@ mod tests {
             24,
             |key, iv, aad, buffer| {
                 let (salt, nonce) = split(iv);
-                let mut long = [buffer, &mut [0; 16]].concat();
+                let mut long = [&*buffer, &[0; 16]].concat();
                 cipher(key).seal_fields(salt, &mut [Body { nonce, aad, buffer: &mut long }]).unwrap();
                 let (body, tag) = long.split_last_chunk::<16>().unwrap();
                 buffer.copy_from_slice(body);
@@ -268,7 +269,9 @@ mod tests {
         for suite in [Suite::Aes256Gcm, Suite::XChaCha20Poly1305] {
             let cipher = RowCipher::new(suite, &RowKey::init_with(|k| *k = [7; 32]));
             let mut buffer = *b"name of a patient................";
-            let body = |buffer| Body { nonce: Nonce([1; 12]), aad: b"", buffer };
+            fn body(buffer: &mut [u8]) -> Body<'_> {
+                Body { nonce: Nonce([1; 12]), aad: b"", buffer }
+            }
             cipher.seal_fields(RowSalt([2; 12]), &mut [body(&mut buffer)]).unwrap();
             buffer[30] ^= 1;
             assert_eq!(cipher.open_field(RowSalt([2; 12]), body(&mut buffer)), Err(CipherError));

@@ -50,6 +50,9 @@ pub enum SealError {
     /// A required field was given no value.
     #[error("a required sealed field has no value")]
     NoValue,
+    /// The values do not fit the index: another number of parts, or a type that its normalizer does not take.
+    #[error("the values do not fit the definition of the index")]
+    WrongIndexParts,
     /// Two fields of one call have the same column and `extra`.
     #[error("two fields of one row have the same identity")]
     DuplicateField,

@@ -36,6 +36,7 @@ mod keyring;
 mod local;
 mod lp;
 mod manifest;
+mod model;
 mod name;
 mod normalize;
 mod phi;
@@ -68,6 +69,9 @@ pub use key::{KeyId, KeyMaterial};
 pub use keyring::Keyring;
 pub use local::{LocalKeyFile, LocalProvider, Passphrase, Stretching};
 pub use manifest::Manifest;
+#[doc(hidden)]
+pub use model::{IndexColumn, Model, PhiField, index_column, row_opener};
+pub use model::IndexValue;
 pub use name::{
     AppName, ColumnName, IndexName, InvalidName, ProviderName, RingName, ScopeName, TableName, TenantName,
 };

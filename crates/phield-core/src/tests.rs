@@ -1,1 +1,17 @@
+//! Tests that need more than one file of the core: vectors, the error table, properties.
+#![allow(clippy::indexing_slicing, reason = "a test that indexes out of bounds fails, as it should")]
 
+mod errors;
+mod normalizers;
+mod properties;
+mod vectors;
+
+/// Runs a future that is always ready, as those of the local provider are.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match future.as_mut().poll(&mut context) {
+        std::task::Poll::Ready(output) => output,
+        std::task::Poll::Pending => panic!("the local provider never waits"),
+    }
+}

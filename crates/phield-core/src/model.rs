@@ -1,0 +1,219 @@
+//! What the expansion of the derive is written in: sealed fields, index columns and models, by trait. Not for users to
+//! implement; [`IndexValue`] is the one that they meet, in the arguments of generated search methods.
+
+use crate::blind_index::{BlindIndex, Index, IndexError};
+use crate::column::Column;
+use crate::context::{Row, RowBinding};
+use crate::error::{OpenError, SealError, Unsealable};
+use crate::keyring::Keyring;
+use crate::name::TableName;
+use crate::phi::Phi;
+use crate::row::{Field, Reported, RowOpener, Sealer, Token};
+use crate::sealed::Storage;
+use crate::value::{Encoded, Value};
+
+/// A model with sealed fields, and the struct of its columns.
+#[doc(hidden)]
+pub trait Model: Sized {
+    /// The columns.
+    type Sealed;
+    /// How many tokens a row has.
+    const TOKENS: usize;
+
+    /// Seals one row.
+    fn seal_with(&self, sealer: &mut Sealer<'_>) -> Result<Self::Sealed, SealError>;
+
+    /// Opens one row.
+    fn open_reported(sealed: Self::Sealed, keyring: &Keyring) -> Result<Reported<Self>, OpenError>;
+}
+
+/// The type of a model's sealed field: `Phi<T>`, or `Option<Phi<T>>` for a column that is SQL NULL when absent.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not `Phi<T>` or `Option<Phi<T>>`",
+    label = "cannot be a sealed field",
+    note = "`#[phi(sealed)]` is for aliases of these two"
+)]
+#[doc(hidden)]
+pub trait PhiField: Sized {
+    /// What is sealed.
+    type Value: Value;
+    /// The column: `S` or `Option<S>`.
+    type Stored<S: Storage<Value = Self::Value>>;
+    /// Whether the column is SQL NULL when the value is absent.
+    const SQL_NULL: bool;
+
+    /// The field of a row that is about to be sealed.
+    fn field<B: RowBinding + ?Sized>(&self, column: Column<Self::Value, B>) -> Result<Field<'_>, Unsealable>;
+
+    /// The value as a part of an index.
+    fn part(&self) -> Result<Option<Encoded<'_>>, Unsealable>;
+
+    /// The token as a column.
+    fn stored<S: Storage<Value = Self::Value>>(token: Token) -> Result<Self::Stored<S>, SealError>;
+
+    /// Opens a column.
+    fn open<S: Storage<Value = Self::Value>, B: RowBinding + ?Sized>(
+        opener: &mut RowOpener<'_>,
+        column: &Column<Self::Value, B>,
+        stored: Self::Stored<S>,
+    ) -> Result<Self, OpenError>;
+}
+
+impl<T: Value> PhiField for Phi<T> {
+    type Value = T;
+    type Stored<S: Storage<Value = T>> = S;
+    const SQL_NULL: bool = false;
+
+    fn field<B: RowBinding + ?Sized>(&self, column: Column<T, B>) -> Result<Field<'_>, Unsealable> {
+        column.field(self)
+    }
+
+    fn part(&self) -> Result<Option<Encoded<'_>>, Unsealable> {
+        self.expose().encode().map(Some)
+    }
+
+    fn stored<S: Storage<Value = T>>(token: Token) -> Result<S, SealError> {
+        token.required()
+    }
+
+    fn open<S: Storage<Value = T>, B: RowBinding + ?Sized>(
+        opener: &mut RowOpener<'_>,
+        column: &Column<T, B>,
+        stored: S,
+    ) -> Result<Self, OpenError> {
+        opener.open(column, stored)
+    }
+}
+
+impl<T: Value> PhiField for Option<Phi<T>> {
+    type Value = T;
+    type Stored<S: Storage<Value = T>> = Option<S>;
+    const SQL_NULL: bool = true;
+
+    fn field<B: RowBinding + ?Sized>(&self, column: Column<T, B>) -> Result<Field<'_>, Unsealable> {
+        column.optional_field(self.as_ref())
+    }
+
+    fn part(&self) -> Result<Option<Encoded<'_>>, Unsealable> {
+        self.as_ref().map(|value| value.expose().encode()).transpose()
+    }
+
+    fn stored<S: Storage<Value = T>>(token: Token) -> Result<Option<S>, SealError> {
+        Ok(token.optional())
+    }
+
+    fn open<S: Storage<Value = T>, B: RowBinding + ?Sized>(
+        opener: &mut RowOpener<'_>,
+        column: &Column<T, B>,
+        stored: Option<S>,
+    ) -> Result<Self, OpenError> {
+        opener.open_optional(column, stored)
+    }
+}
+
+/// An index column: [`BlindIndex`], or `Option` of it where a part of the index can be absent.
+#[doc(hidden)]
+pub trait IndexColumn: Sized {
+    /// The value that was computed for a row, if it has one.
+    fn from_value(value: Option<BlindIndex>) -> Result<Self, SealError>;
+}
+
+impl IndexColumn for BlindIndex {
+    fn from_value(value: Option<BlindIndex>) -> Result<Self, SealError> {
+        value.ok_or(SealError::NoValue)
+    }
+}
+
+impl IndexColumn for Option<BlindIndex> {
+    fn from_value(value: Self) -> Result<Self, SealError> {
+        Ok(value)
+    }
+}
+
+/// The index column of a row.
+#[doc(hidden)]
+pub fn index_column<I: IndexColumn>(
+    keyring: &Keyring,
+    index: &Index,
+    parts: &[Option<Encoded<'_>>],
+) -> Result<I, SealError> {
+    I::from_value(keyring.blind_index(index, None, parts)?)
+}
+
+/// The opener of the row with this id.
+#[doc(hidden)]
+pub fn row_opener<'k>(
+    keyring: &'k Keyring,
+    table: &TableName,
+    binding: &(impl RowBinding + ?Sized),
+) -> Result<RowOpener<'k>, OpenError> {
+    let row = Row::new(table, binding).map_err(|_| OpenError::Authentication)?;
+    keyring.opener(&row)
+}
+
+/// What an indexed column of type `T` can be searched by: a `T`, a `Phi<T>`, and `str` and `[u8]` for text and bytes.
+///
+/// A column of type `Option<T>` is searched by what a column of type `T` is searched by. Not for users to implement.
+#[diagnostic::on_unimplemented(
+    message = "an indexed column of type `{T}` cannot be searched by `{Self}`",
+    note = "take `&T`, `&Phi<T>`, or `&str` and `&[u8]` for text and bytes"
+)]
+pub trait IndexValue<T> {
+    /// The value as a part of an index.
+    #[doc(hidden)]
+    fn encode_part(&self) -> Result<Encoded<'_>, Unsealable>;
+}
+
+impl<T: Value> IndexValue<T> for T {
+    fn encode_part(&self) -> Result<Encoded<'_>, Unsealable> {
+        self.encode()
+    }
+}
+
+impl<T: Value> IndexValue<Option<T>> for T {
+    fn encode_part(&self) -> Result<Encoded<'_>, Unsealable> {
+        self.encode()
+    }
+}
+
+impl<T: Value> IndexValue<T> for Phi<T> {
+    fn encode_part(&self) -> Result<Encoded<'_>, Unsealable> {
+        self.expose().encode()
+    }
+}
+
+impl<T: Value> IndexValue<Option<T>> for Phi<T> {
+    fn encode_part(&self) -> Result<Encoded<'_>, Unsealable> {
+        self.expose().encode()
+    }
+}
+
+macro_rules! borrowed_index_value {
+    ($borrowed:ty, $owned:ty) => {
+        impl IndexValue<$owned> for $borrowed {
+            fn encode_part(&self) -> Result<Encoded<'_>, Unsealable> {
+                Ok(Encoded::borrowed(<$owned>::TYPE, self.as_ref()))
+            }
+        }
+
+        impl IndexValue<Option<$owned>> for $borrowed {
+            fn encode_part(&self) -> Result<Encoded<'_>, Unsealable> {
+                Ok(Encoded::borrowed(<$owned>::TYPE, self.as_ref()))
+            }
+        }
+    };
+}
+borrowed_index_value!(str, String);
+borrowed_index_value!([u8], Vec<u8>);
+
+impl From<IndexError> for SealError {
+    fn from(error: IndexError) -> Self {
+        match error {
+            IndexError::NoActivePepper => Self::NoActivePepper,
+            IndexError::KeyUnavailable(id) => Self::KeyUnavailable(id),
+            IndexError::Unsealable(unsealable) => Self::Unsealable(unsealable),
+            IndexError::WrongParts => Self::WrongIndexParts,
+            IndexError::Absent => Self::NoValue,
+        }
+    }
+}
