@@ -93,7 +93,7 @@ pub enum IndexError {
 
 /// The definition of one blind index. It never changes under its name: a changed definition is a new index with its
 /// own name and column.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Index {
     table: TableName,
     name: IndexName,
@@ -179,22 +179,20 @@ impl Index {
         if parts.len() != self.normalizers.len() {
             return Err(IndexError::WrongParts);
         }
-        let mut values = Vec::with_capacity(parts.len());
+        let total: usize = parts.iter().flatten().map(|value| value.as_bytes().len() + 4).sum();
+        let mut list = Wiped(Vec::with_capacity(4 + total));
+        lp::start(&mut list.0, parts.len());
         for (part, normalizer) in parts.iter().zip(self.normalizers) {
-            match part {
+            let value = match part {
                 None => return Ok(None),
                 Some(value) if value.value_type() == ValueType::Null => return Ok(None),
                 Some(value) if !normalizer.accepts(value.value_type()) => return Err(IndexError::WrongParts),
-                Some(value) => values.push(normalizer.normalize(value.as_bytes())),
-            }
+                Some(value) => normalizer.normalize(value.as_bytes()),
+            };
+            list.reserve(4 + value.as_bytes().len());
+            lp::push(&mut list.0, value.as_bytes());
         }
-        // Sized exactly: a buffer that grew would leave a copy of the value behind.
-        let mut list = Vec::with_capacity(4 + values.iter().map(|v| v.0.len() + 4).sum::<usize>());
-        let mut writer = lp::Writer::new(&mut list, u32::try_from(values.len()).unwrap_or(u32::MAX));
-        for value in &values {
-            writer.element(&value.0);
-        }
-        Ok(Some(Wiped(list)))
+        Ok(Some(list))
     }
 
     /// `t = HMAC(K_index, 0x00 ‖ LP(v1, …, vn))`, cut to the index's bits behind the pepper's key id.

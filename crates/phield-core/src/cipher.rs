@@ -4,10 +4,10 @@
 
 use chacha20poly1305::XChaCha20Poly1305;
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
+use zeroize::Zeroize as _;
 
 use crate::key::RowKey;
 use crate::token::{Nonce, RowSalt, Suite, TAG_LEN};
-use crate::wipe::wipe;
 
 #[cfg(feature = "aws-lc")]
 use aws_lc::Aes256Gcm;
@@ -74,7 +74,7 @@ impl RowCipher {
                 .map_err(|_| CipherError),
         };
         if opened.is_err() {
-            wipe(ciphertext);
+            ciphertext.zeroize();
         }
         opened
     }
@@ -107,7 +107,7 @@ pub(crate) fn open_slice<'a>(
     match Aes256Gcm::new(key).open(nonce, aad, ciphertext, tag) {
         Ok(()) => Ok(ciphertext),
         Err(refused) => {
-            wipe(ciphertext);
+            ciphertext.zeroize();
             Err(refused)
         }
     }

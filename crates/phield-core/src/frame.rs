@@ -64,7 +64,7 @@ pub(crate) const fn unpadded_len(value_len: usize) -> usize {
     value_len + 2
 }
 
-/// Reads a frame: its type and its value. `None` for anything that [`write`] cannot have written.
+/// Reads a frame: its type and its value, which is not checked against the type yet.
 pub(crate) fn read(frame: &[u8]) -> Option<(ValueType, &[u8])> {
     let end = frame.iter().rposition(|byte| *byte != 0)?;
     let (content, marker) = frame.get(..=end)?.split_last().map(|(last, content)| (content, *last))?;
@@ -72,8 +72,7 @@ pub(crate) fn read(frame: &[u8]) -> Option<(ValueType, &[u8])> {
     if marker != 0x80 {
         return None;
     }
-    let value_type = ValueType::from_byte(*tag)?;
-    value_type.accepts(value).then_some((value_type, value))
+    ValueType::from_byte(*tag).map(|value_type| (value_type, value))
 }
 
 #[cfg(test)]
@@ -111,7 +110,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_frame() {
-        let bad: [&[u8]; 9] = [
+        let bad: [&[u8]; 7] = [
             b"",
             &[0x80],
             &[0x00],
@@ -119,8 +118,6 @@ mod tests {
             &[0x01, 0x81],
             &[0x01, b'a', 0x80, 0x01],
             &[0x0b, b'a', 0x80],
-            &[0x00, b'a', 0x80],
-            &[0x01, 0xff, 0x80],
         ];
         for frame in bad {
             assert_eq!(read(frame), None, "{frame:02x?}");

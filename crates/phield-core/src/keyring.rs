@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashMap};
 
 use crate::blind_index::{BlindIndex, Index, IndexError};
 use crate::error::{OpenError, SealError};
@@ -37,8 +38,8 @@ pub struct Keyring {
     scopes: Scopes,
     value_limit: usize,
     keys: BTreeMap<KeyId, LoadedKey>,
-    /// Keys of indexes, by pepper id ‖ ICTX.
-    index_keys: RwLock<HashMap<Vec<u8>, Arc<IndexKey>>>,
+    /// Keys of indexes, derived once.
+    index_keys: RwLock<HashMap<CachedIndex, Arc<IndexKey>>>,
     compromised_opens: AtomicU64,
 }
 
@@ -275,20 +276,55 @@ impl Keyring {
         tenant: Option<&TenantName>,
     ) -> Result<Arc<IndexKey>, IndexError> {
         let Role::Index(pepper) = &loaded.role else { return Err(IndexError::KeyUnavailable(id)) };
-        let mut cache_key = Vec::with_capacity(192);
-        cache_key.extend_from_slice(&id.to_bytes());
-        index.encode_context(&self.app, tenant, &mut cache_key);
-        if let Some(key) = self.index_keys.read().unwrap_or_else(PoisonError::into_inner).get(&cache_key) {
+        let wanted = IndexOfTenant { pepper: id, index, tenant };
+        if let Some(key) = self.index_keys.read().unwrap_or_else(PoisonError::into_inner).get(&wanted) {
             return Ok(Arc::clone(key));
         }
-        let ictx = cache_key.get(4..).unwrap_or_default();
-        let key = Arc::new(schedule::index_key(pepper, ictx));
+        let mut ictx = Vec::with_capacity(192);
+        index.encode_context(&self.app, tenant, &mut ictx);
+        let key = Arc::new(schedule::index_key(pepper, &ictx));
         let mut cache = self.index_keys.write().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= MAX_INDEX_KEYS {
             cache.clear();
         }
-        cache.insert(cache_key, Arc::clone(&key));
+        cache.insert(CachedIndex { pepper: id, index: index.clone(), tenant: tenant.cloned() }, Arc::clone(&key));
         Ok(key)
+    }
+}
+
+/// What an index key is kept under: everything that went into it but the app, which is the keyring's.
+#[derive(PartialEq, Eq)]
+struct CachedIndex {
+    pepper: KeyId,
+    index: Index,
+    tenant: Option<TenantName>,
+}
+
+/// A [`CachedIndex`] to look for, without a copy.
+struct IndexOfTenant<'a> {
+    pepper: KeyId,
+    index: &'a Index,
+    tenant: Option<&'a TenantName>,
+}
+
+impl Hash for CachedIndex {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        IndexOfTenant { pepper: self.pepper, index: &self.index, tenant: self.tenant.as_ref() }.hash(state);
+    }
+}
+
+impl Hash for IndexOfTenant<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // A part is enough to spread; equality compares the whole.
+        self.pepper.hash(state);
+        self.index.name().hash(state);
+        self.tenant.hash(state);
+    }
+}
+
+impl Equivalent<CachedIndex> for IndexOfTenant<'_> {
+    fn equivalent(&self, cached: &CachedIndex) -> bool {
+        self.pepper == cached.pepper && *self.index == cached.index && self.tenant == cached.tenant.as_ref()
     }
 }
 

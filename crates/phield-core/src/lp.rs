@@ -53,6 +53,16 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// The start of a list whose elements are [`push`]ed into a buffer that the caller guards.
+pub(crate) fn start(out: &mut Vec<u8>, count: usize) {
+    out.extend_from_slice(&u32::try_from(count).expect("a list has far fewer than 2^32 elements").to_be_bytes());
+}
+
+/// One more element of a list.
+pub(crate) fn push(out: &mut Vec<u8>, element: &[u8]) {
+    Writer { out, left: 1 }.element(element);
+}
+
 /// `LP(elements…)` as a buffer of its own.
 pub(crate) fn encode(elements: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::with_capacity(4 + elements.iter().map(|e| e.len() + 4).sum::<usize>());

@@ -52,16 +52,31 @@ impl Normalizer {
         }
     }
 
-    /// The normalised bytes of a value. Text normalizers take well-formed UTF-8 as given and replace what is not.
-    pub(crate) fn normalize(self, value: &[u8]) -> Wiped {
+    /// The normalised bytes of a value. Text normalizers replace what is not UTF-8.
+    pub(crate) fn normalize(self, value: &[u8]) -> Normalized<'_> {
         let text = || std::str::from_utf8(value).unwrap_or("\u{fffd}");
-        Wiped(match self {
-            Self::Exact => value.to_vec(),
+        Normalized::Owned(Wiped(match self {
+            Self::Exact => return Normalized::Borrowed(value),
             Self::Digits => text().nfkc().filter(char::is_ascii_digit).collect::<String>().into_bytes(),
             Self::Ssn => ssn(text()),
             Self::Name => name(text()),
             Self::Date => date(text().trim()),
-        })
+        }))
+    }
+}
+
+/// A normalised value. Erased on drop where it is a copy.
+pub(crate) enum Normalized<'a> {
+    Borrowed(&'a [u8]),
+    Owned(Wiped),
+}
+
+impl Normalized<'_> {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Owned(bytes) => &bytes.0,
+        }
     }
 }
 

@@ -396,12 +396,27 @@ impl Ring {
     /// # Errors
     /// See [`RingError`].
     pub async fn load(&self) -> Result<VerifiedRing, RingError> {
-        let stored = self.store.read()?.ok_or_else(|| RingError::NoRing(self.store.path().to_owned()))?;
-        let verified = self.settings.verify(&stored).await?;
-        if let Some(witness) = &self.witness {
-            witness.check(&verified.manifest.ring, verified.manifest.epoch, &verified.mac)?;
+        let mut stored = self.read()?;
+        loop {
+            let verified = self.settings.verify(&stored).await?;
+            let Some(witness) = &self.witness else { return Ok(verified) };
+            let stale = match witness.check(&verified.manifest.ring, verified.manifest.epoch, &verified.mac) {
+                Ok(()) => return Ok(verified),
+                Err(stale @ RingError::Stale { .. }) => stale,
+                Err(error) => return Err(error),
+            };
+            // Another process may have changed the ring and told the witness since it was read here: stale is only
+            // what still stands there.
+            let current = self.read()?;
+            if current == stored {
+                return Err(stale);
+            }
+            stored = current;
         }
-        Ok(verified)
+    }
+
+    fn read(&self) -> Result<Vec<u8>, RingError> {
+        self.store.read()?.ok_or_else(|| RingError::NoRing(self.store.path().to_owned()))
     }
 
     /// Loads the ring and its keys.

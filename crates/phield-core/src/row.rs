@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use subtle::ConstantTimeEq as _;
+use zeroize::Zeroize as _;
 
 use crate::cipher::{Body, RowCipher};
 use crate::column::Column;
@@ -18,12 +19,15 @@ use crate::schedule;
 use crate::sealed::Storage;
 use crate::token::{self, BODY_AT, Commitment, Head, Nonce, Parts, RowSalt, Suite, TAG_LEN};
 use crate::value::{Encoded, Opened, Value, ValueType};
-use crate::wipe::{Wiped, wipe};
+use crate::wipe::Wiped;
 
 /// Random bytes of one row before its nonces: `r12`, the random input of the salt.
 const SALT_RANDOM: usize = 12;
 /// Random bytes of one field: its nonce.
 const NONCE_RANDOM: usize = 12;
+
+/// Room for the associated data of a field with a short column name.
+const AAD_CAPACITY: usize = 80;
 
 /// One field of a row that is about to be sealed.
 #[derive(Debug)]
@@ -142,7 +146,7 @@ impl Keyring {
             keyring: self,
             scopes: self.scopes().listed(row.table(), row.tenant()),
             row: row.encode(self.app()).map_err(|_| OpenError::Authentication)?,
-            aad: Vec::new(),
+            aad: Vec::with_capacity(AAD_CAPACITY),
             derived: None,
             compromised: None,
         })
@@ -189,40 +193,31 @@ fn seal_fields(
     let head = Head::new(key.suite, key.id, salt);
     let (row_key, commitment) = schedule::row_key(key.key, &head, row);
     let cipher = RowCipher::new(key.suite, &row_key);
-    let mut aads = Vec::with_capacity(fields.len() * 72);
-    let mut aad_ends = Vec::with_capacity(fields.len());
+    // The associated data of all fields, one behind the other; the prefix is the same for each.
+    let mut aads = Vec::with_capacity(fields.len() * AAD_CAPACITY);
+    let mut planned = Vec::with_capacity(fields.len());
     for (field, token) in fields.iter().zip(tokens.iter_mut()) {
         let padded_len = field.padded_len(value_limit)?;
         let Some(value) = &field.value else { continue };
-        let mut buffer = token::start(&head, &commitment, &nonce()?, padded_len);
-        frame::write(&mut buffer, value.value_type(), value.as_bytes(), padded_len);
-        buffer.resize(buffer.len() + TAG_LEN, 0);
-        token.0 = Some(buffer);
+        let nonce = nonce()?;
+        let start = aads.len();
         write_aad(&mut aads, &head, &commitment, &field.column, field.extra)?;
-        aad_ends.push(aads.len());
+        let buffer = token.0.insert(token::start(&head, &commitment, &nonce, padded_len));
+        frame::write(buffer, value.value_type(), value.as_bytes(), padded_len);
+        buffer.resize(buffer.len() + TAG_LEN, 0);
+        planned.push((nonce, start..aads.len(), buffer));
     }
-    seal_bodies(&cipher, salt, tokens, &aads, &aad_ends)
-}
-
-/// One call of the cipher for the fields of a row. On failure, which no input causes, no plaintext is left.
-fn seal_bodies(
-    cipher: &RowCipher,
-    salt: RowSalt,
-    tokens: &mut [Token],
-    mut aads: &[u8],
-    aad_ends: &[usize],
-) -> Result<(), SealError> {
-    let mut bodies = Vec::with_capacity(aad_ends.len());
-    let mut start = 0;
-    for (buffer, end) in tokens.iter_mut().filter_map(|token| token.0.as_mut()).zip(aad_ends) {
-        let (aad, rest) = aads.split_at_checked(end - start).unwrap_or_default();
-        (start, aads) = (*end, rest);
-        let nonce = Parts::parse(buffer).map_err(|_| Unsealable::PaddingTooShort)?.nonce;
-        bodies.push(Body { nonce, aad, buffer: token::body_mut(buffer) });
-    }
+    let mut bodies: Vec<_> = planned
+        .into_iter()
+        .map(|(nonce, aad, buffer)| {
+            let aad = aads.get(aad).unwrap_or_default();
+            Body { nonce, aad, buffer: token::body_mut(buffer) }
+        })
+        .collect();
     let sealed = cipher.seal_fields(salt, &mut bodies);
     if sealed.is_err() {
-        bodies.iter_mut().for_each(|body| wipe(body.buffer));
+        // No input causes this; still, no plaintext is left.
+        bodies.iter_mut().for_each(|body| body.buffer.zeroize());
     }
     sealed.map_err(|_| Unsealable::ValueTooLong.into())
 }
@@ -314,7 +309,9 @@ impl RowOpener<'_> {
     ) -> Result<Phi<T>, OpenError> {
         let opened = self.open_token(column, extra, sealed.into_token()?)?;
         let declared = opened.value_type() == T::TYPE || (T::NULLABLE && opened.value_type() == ValueType::Null);
-        if !declared {
+        // Text is checked once, where it becomes a `String`: a document is not read twice.
+        let well_formed = opened.value_type() == ValueType::Text || opened.is_well_formed();
+        if !declared || !well_formed {
             return Err(OpenError::Authentication);
         }
         T::decode(opened).map(Phi::new).ok_or(OpenError::Authentication)
@@ -327,7 +324,8 @@ impl RowOpener<'_> {
         self.compromised
     }
 
-    /// Opens a token in the order of format §4. On failure its buffer is wiped.
+    /// Opens a token in the order of format §4, up to the frame: its value is not checked against its type yet. On
+    /// failure the buffer is wiped.
     pub(crate) fn open_token(
         &mut self,
         column: &ColumnName,
@@ -337,12 +335,12 @@ impl RowOpener<'_> {
         let mut token = Wiped(token);
         let parts = Parts::parse(&token.0)?;
         let mut aad = std::mem::take(&mut self.aad);
-        let (cipher, commitment) = self.derive(&parts)?;
+        let Derived { head, commitment, cipher } = self.derive(&parts)?;
         if !bool::from(commitment.0.ct_eq(&parts.commitment.0)) {
             return Err(OpenError::Authentication);
         }
         aad.clear();
-        write_aad(&mut aad, &parts.head, &commitment, column, extra).map_err(|_| OpenError::Authentication)?;
+        write_aad(&mut aad, head, commitment, column, extra).map_err(|_| OpenError::Authentication)?;
         let body = Body { nonce: parts.nonce, aad: &aad, buffer: token::body_mut(&mut token.0) };
         let opened = cipher.open_field(parts.head.salt(), body);
         self.aad = aad;
@@ -354,21 +352,18 @@ impl RowOpener<'_> {
     }
 
     /// The cipher and commitment of a token's (HEAD, ROW), derived at most once while a row is read.
-    fn derive(&mut self, parts: &Parts) -> Result<(&RowCipher, Commitment), OpenError> {
-        let fresh = match self.derived.take() {
-            Some(derived) if derived.head == parts.head => derived,
-            _ => {
-                let opening = self.keyring.opening_key(parts.key_id, parts.suite, self.scopes)?;
-                if opening.compromised {
-                    self.compromised = Some(parts.key_id);
-                    self.keyring.count_compromised();
-                }
-                let (row_key, commitment) = schedule::row_key(opening.key, &parts.head, &self.row);
-                Derived { head: parts.head, commitment, cipher: RowCipher::new(parts.suite, &row_key) }
+    fn derive(&mut self, parts: &Parts) -> Result<&Derived, OpenError> {
+        if self.derived.as_ref().is_none_or(|derived| derived.head != parts.head) {
+            let opening = self.keyring.opening_key(parts.key_id, parts.suite, self.scopes)?;
+            if opening.compromised {
+                self.compromised = Some(parts.key_id);
+                self.keyring.count_compromised();
             }
-        };
-        let derived = self.derived.insert(fresh);
-        Ok((&derived.cipher, derived.commitment))
+            let (row_key, commitment) = schedule::row_key(opening.key, &parts.head, &self.row);
+            let cipher = RowCipher::new(parts.suite, &row_key);
+            self.derived = Some(Derived { head: parts.head, commitment, cipher });
+        }
+        self.derived.as_ref().ok_or(OpenError::Authentication)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Value types (format §5): the bytes of a value inside its frame, and the Rust types that have them.
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::error::Unsealable;
 use crate::wipe::{Erase, Wiped};
@@ -34,20 +34,6 @@ pub enum ValueType {
 }
 
 impl ValueType {
-    const ALL: [Self; 11] = [
-        Self::Null,
-        Self::Text,
-        Self::Bytes,
-        Self::Integer,
-        Self::Bool,
-        Self::Date,
-        Self::Timestamp,
-        Self::Decimal,
-        Self::Json,
-        Self::Float,
-        Self::Uuid,
-    ];
-
     /// The name in schemas and messages.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -82,8 +68,21 @@ impl ValueType {
         }
     }
 
-    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|value_type| value_type.byte() == byte)
+    pub(crate) const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            0x00 => Self::Null,
+            0x01 => Self::Text,
+            0x02 => Self::Bytes,
+            0x03 => Self::Integer,
+            0x04 => Self::Bool,
+            0x05 => Self::Date,
+            0x06 => Self::Timestamp,
+            0x07 => Self::Decimal,
+            0x08 => Self::Json,
+            0x09 => Self::Float,
+            0x0a => Self::Uuid,
+            _ => return None,
+        })
     }
 
     /// Whether `value` is well formed for this type.
@@ -163,7 +162,7 @@ pub trait Value: Erase + Sized {
     /// A value outside what the format can hold.
     fn encode(&self) -> Result<Encoded<'_>, Unsealable>;
 
-    /// The value with these bytes; `None` when they are not of this type.
+    /// The value with these bytes; `None` when they are not well formed for this type.
     fn decode(opened: Opened) -> Option<Self>;
 }
 
@@ -234,6 +233,11 @@ impl Opened {
         self.value_type
     }
 
+    /// Whether the bytes are well formed for the type in the frame.
+    pub(crate) fn is_well_formed(&self) -> bool {
+        self.value_type.accepts(self.as_bytes())
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.buffer.0.get(self.start..self.start + self.len).unwrap_or_default()
     }
@@ -244,7 +248,7 @@ impl Opened {
         let buffer = &mut self.buffer.0;
         buffer.copy_within(start..start + len, 0);
         if let Some(rest) = buffer.get_mut(len..) {
-            crate::wipe::wipe(rest);
+            rest.zeroize();
         }
         buffer.truncate(len);
         self.buffer.into_inner()
@@ -378,7 +382,7 @@ impl<T: Value> Value for Option<T> {
 
     fn decode(opened: Opened) -> Option<Self> {
         match opened.value_type() {
-            ValueType::Null => Some(None),
+            ValueType::Null => opened.as_bytes().is_empty().then_some(None),
             _ => T::decode(opened).map(Some),
         }
     }
@@ -387,6 +391,14 @@ impl<T: Value> Value for Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn type_bytes() {
+        for byte in 0..=255 {
+            assert!(ValueType::from_byte(byte).is_none_or(|value_type| value_type.byte() == byte));
+            assert_eq!(ValueType::from_byte(byte).is_some(), byte <= 0x0a);
+        }
+    }
 
     #[test]
     fn well_formed_values() {

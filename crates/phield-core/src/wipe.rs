@@ -1,4 +1,4 @@
-//! Erasing memory: the trait behind [`Phi`](crate::Phi), and wiping of byte buffers in words.
+//! Erasing memory: the trait behind [`Phi`](crate::Phi). The work is done by the crate `zeroize`, in whole words.
 
 use std::hint::black_box;
 
@@ -13,26 +13,20 @@ pub trait Erase {
     fn erase(&mut self);
 }
 
-/// Wipes `bytes` with volatile writes, eight bytes at a time: eight times faster than byte by byte on long buffers.
-pub(crate) fn wipe(bytes: &mut [u8]) {
-    let (head, words, tail) = bytemuck::pod_align_to_mut::<u8, u64>(bytes);
-    head.zeroize();
-    words.zeroize();
-    tail.zeroize();
-}
-
-/// Wipes a vector including its spare capacity, and empties it.
-pub(crate) fn wipe_vec(bytes: &mut Vec<u8>) {
-    bytes.resize(bytes.capacity(), 0);
-    wipe(bytes);
-    bytes.clear();
-}
-
 /// A byte vector that is wiped, spare capacity included, when it is dropped.
 #[derive(Default)]
 pub(crate) struct Wiped(pub(crate) Vec<u8>);
 
 impl Wiped {
+    /// Makes room for `additional` bytes. A buffer that has to grow is wiped, not just freed.
+    pub(crate) fn reserve(&mut self, additional: usize) {
+        if self.0.capacity() - self.0.len() < additional {
+            let mut larger = Self(Vec::with_capacity(self.0.len() + additional));
+            larger.0.extend_from_slice(&self.0);
+            std::mem::swap(self, &mut larger);
+        }
+    }
+
     /// Takes the bytes out; from here on the caller answers for wiping them.
     pub(crate) fn into_inner(mut self) -> Vec<u8> {
         std::mem::take(&mut self.0)
@@ -41,22 +35,7 @@ impl Wiped {
 
 impl Drop for Wiped {
     fn drop(&mut self) {
-        wipe_vec(&mut self.0);
-    }
-}
-
-impl Erase for Vec<u8> {
-    fn erase(&mut self) {
-        wipe_vec(self);
-    }
-}
-
-impl Erase for String {
-    fn erase(&mut self) {
-        let mut bytes = std::mem::take(self).into_bytes();
-        wipe_vec(&mut bytes);
-        // Hand the (empty) buffer back, so that erasing does not depend on when the allocation is freed.
-        *self = Self::from_utf8(bytes).unwrap_or_default();
+        self.0.zeroize();
     }
 }
 
@@ -69,7 +48,8 @@ macro_rules! erase_by_zeroize {
         }
     )*};
 }
-erase_by_zeroize!(i8, i16, i32, i64, u8, u16, u32, u64, bool);
+// Text and bytes are wiped with their spare capacity.
+erase_by_zeroize!(String, Vec<u8>, i8, i16, i32, i64, u8, u16, u32, u64, bool);
 
 /// Overwrites a `Copy` value of a foreign type. The barrier keeps the compiler from dropping the write.
 macro_rules! erase_by_overwrite {
@@ -103,25 +83,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wipes_every_alignment() {
-        for start in 0..9 {
-            for len in 0..40 {
-                let mut buffer = vec![0xa5_u8; 64];
-                let (before, rest) = buffer.split_at_mut(start);
-                let (inside, after) = rest.split_at_mut(len);
-                wipe(inside);
-                assert!(inside.iter().all(|b| *b == 0));
-                assert!(before.iter().chain(after.iter()).all(|b| *b == 0xa5));
-            }
-        }
-    }
-
-    #[test]
     fn wipes_spare_capacity() {
         let mut bytes = Vec::with_capacity(64);
         bytes.extend_from_slice(b"999-12-3456");
         bytes.truncate(3);
-        wipe_vec(&mut bytes);
+        bytes.erase();
         bytes.resize(bytes.capacity(), 1);
         // `resize` wrote ones over zeros: nothing of the value can be left, whatever the capacity was.
         assert!(bytes.iter().all(|b| *b == 1));

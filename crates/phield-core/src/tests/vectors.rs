@@ -237,6 +237,7 @@ fn tokens() {
         let keyring = keyring("emr", Scopes::default(), [FixedKey::data(v.key_id, v.suite(), v.sealing_key())]);
         v.with_row(|row| {
             let opened = keyring.opener(row).unwrap().open_token(&v.column(), extra, token.clone()).unwrap();
+            assert!(opened.is_well_formed(), "{name}");
             assert_eq!((opened.value_type(), opened.as_bytes()), (v.value_type(), v.value.0.as_slice()), "{name}");
         });
     }
