@@ -27,7 +27,12 @@ pub(crate) type Row = (Vec<Vec<u8>>, [[u8; 36]; 3]);
 impl ByHand {
     pub(crate) fn new(id: [u8; 16], value: &str) -> Self {
         let prf = |n| Prf::new_from_slice(&[n; 32]).expect("HMAC takes keys of any length");
-        Self { data_key: prf(1), index_keys: [prf(2), prf(3), prf(4)], id, value: value.to_owned() }
+        Self {
+            data_key: prf(1),
+            index_keys: [prf(2), prf(3), prf(4)],
+            id,
+            value: value.to_owned(),
+        }
     }
 
     pub(crate) fn seal_row(&self) -> Row {
@@ -58,7 +63,13 @@ impl ByHand {
         getrandom::fill(&mut random).expect("the system has randomness");
         let row = self.row();
         let (head, com, key) = self.start(&random[..12], &row);
-        seal(&key, &mut aad_prefix(&head, &com), COLUMNS[0], &random[12..], value)
+        seal(
+            &key,
+            &mut aad_prefix(&head, &com),
+            COLUMNS[0],
+            &random[12..],
+            value,
+        )
     }
 
     /// From a token that stays as it is.
@@ -84,7 +95,10 @@ impl ByHand {
     }
 
     fn start(&self, r12: &[u8], row: &[u8]) -> ([u8; 17], [u8; 16], LessSafeKey) {
-        let clock = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_nanos();
+        let clock = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("a clock after 1970")
+            .as_nanos();
         let clock = u64::try_from(clock).expect("a clock before 2554").to_be_bytes();
         let salt = kdf(&self.data_key, 1, "phield.v1.salt", &[r12, &clock, row], 96);
         let mut head = [0; 17];
@@ -168,10 +182,17 @@ fn open(key: &LessSafeKey, aad: &mut Vec<u8>, token: &mut [u8], column: &str) ->
     assert_eq!(&token[17..33], &aad[17..33], "the commitment");
     let nonce = Nonce::try_assume_unique_for_key(&token[33..45]).expect("a nonce has 12 bytes");
     set_column(aad, column);
-    let frame = key.open_in_place(nonce, Aad::from(&aad), &mut token[45..]).expect("the token opens");
-    let end = frame.iter().rposition(|byte| *byte != 0).expect("a frame has a marker");
+    let frame = key
+        .open_in_place(nonce, Aad::from(&aad), &mut token[45..])
+        .expect("the token opens");
+    let end = frame
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .expect("a frame has a marker");
     assert_eq!((frame[0], frame[end]), (1, 0x80));
-    let len = std::str::from_utf8(&frame[1..end]).expect("the value is text").len();
+    let len = std::str::from_utf8(&frame[1..end])
+        .expect("the value is text")
+        .len();
     let mut words = frame.chunks_exact_mut(8);
     for word in words.by_ref() {
         let mut erased = u64::from_ne_bytes((&*word).try_into().expect("a word has 8 bytes"));

@@ -7,7 +7,16 @@ use crate::by_hand::ByHand;
 
 pub(crate) const APP: &str = "bench";
 pub(crate) const TABLE: &str = "patients";
-pub(crate) const COLUMNS: [&str; 8] = ["name", "ssn", "mrn", "phone", "email", "street", "city", "birth_date"];
+pub(crate) const COLUMNS: [&str; 8] = [
+    "name",
+    "ssn",
+    "mrn",
+    "phone",
+    "email",
+    "street",
+    "city",
+    "birth_date",
+];
 
 /// A row of eight sealed fields, three of them indexed, as a user writes it.
 #[derive(Debug, Clone, EncryptedPhi)]
@@ -74,6 +83,8 @@ impl Work {
     }
 
     pub(crate) fn open_field(&self, sealed: &Sealed<String>) -> Phi<String> {
-        Patient::PHONE.open(&self.keyring, &self.patient.id, sealed).expect("the field opens")
+        Patient::PHONE
+            .open(&self.keyring, &self.patient.id, sealed)
+            .expect("the field opens")
     }
 }

@@ -11,22 +11,56 @@ const RUNS: usize = 201;
 pub(crate) fn report(smoke: bool) {
     let (runs, length) = if smoke { (1, 1) } else { (RUNS, 400) };
     let work = Work::new();
-    println!("\n{:<44}{:>10}{:>10}{:>8}{:>9}", "ratio to the same work by hand", "phield", "by hand", "ratio", "target");
+    println!(
+        "\n{:<44}{:>10}{:>10}{:>8}{:>9}",
+        "ratio to the same work by hand", "phield", "by hand", "ratio", "target"
+    );
     let print = |what: &str, [ours, bare]: [f64; 2], target: f64| {
-        println!("{what:<44}{ours:>7.0} ns{bare:>7.0} ns{:>8.2}{:>9}", ours / bare, format!("<= {target}"));
+        println!(
+            "{what:<44}{ours:>7.0} ns{bare:>7.0} ns{:>8.2}{:>9}",
+            ours / bare,
+            format!("<= {target}")
+        );
     };
-    let seal = turns(runs, length, || (), |()| work.seal_row(), || (), |()| work.hand.seal_row());
+    let seal = turns(
+        runs,
+        length,
+        || (),
+        |()| work.seal_row(),
+        || (),
+        |()| work.hand.seal_row(),
+    );
     print("row, 8 fields of 24 B, 3 indexes: seal", seal, 1.5);
     let (row, by_hand) = (work.seal_row(), work.hand.seal_row());
-    let open = turns(runs, length, || row.clone(), |r| work.open_row(r), || by_hand.clone(), |r| work.hand.open_row(r));
+    let open = turns(
+        runs,
+        length,
+        || row.clone(),
+        |r| work.open_row(r),
+        || by_hand.clone(),
+        |r| work.hand.open_row(r),
+    );
     print("row, 8 fields of 24 B: open", open, 1.5);
     for (size, value) in [("24 B", &work.short), ("4 KiB", &work.long)] {
         let hand = &work.hand;
-        let seal =
-            turns(runs, length, || (), |()| work.seal_field(value), || (), |()| hand.seal_field(value.expose()));
+        let seal = turns(
+            runs,
+            length,
+            || (),
+            |()| work.seal_field(value),
+            || (),
+            |()| hand.seal_field(value.expose()),
+        );
         print(&format!("one field of {size}: seal"), seal, 1.4);
         let (token, by_hand) = (work.seal_field(value), hand.seal_field(value.expose()));
-        let open = turns(runs, length, || token.clone(), |t| work.open_field(&t), || by_hand.clone(), |t| hand.open_field(&t));
+        let open = turns(
+            runs,
+            length,
+            || token.clone(),
+            |t| work.open_field(&t),
+            || by_hand.clone(),
+            |t| hand.open_field(&t),
+        );
         print(&format!("one field of {size}: open"), open, 1.4);
     }
 }

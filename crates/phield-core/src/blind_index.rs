@@ -36,7 +36,10 @@ impl BlindIndex {
         if let (Some(last), spare @ 1..) = (truncated.get_mut(mac_len - 1), mac_len * 8 - usize::from(bits)) {
             *last &= 0xff << spare;
         }
-        Self { bytes, len: u8::try_from(4 + mac_len).unwrap_or(u8::MAX) }
+        Self {
+            bytes,
+            len: u8::try_from(4 + mac_len).unwrap_or(u8::MAX),
+        }
     }
 
     /// An index value as it came from a column; `None` when it is not 5–36 bytes with a key id in front.
@@ -116,13 +119,25 @@ impl Index {
         bits: u16,
     ) -> Self {
         assert!(bits >= 1 && bits <= 256, "an index has 1 to 256 bits");
-        assert!(columns.len() == normalizers.len() && !columns.is_empty(), "an index has one normalizer a column");
+        assert!(
+            columns.len() == normalizers.len() && !columns.is_empty(),
+            "an index has one normalizer a column"
+        );
         let mut rest = columns;
         while let [first, tail @ ..] = rest {
-            assert!(is_name(first.as_bytes()), "a column name is 1 to 128 bytes of A-Z a-z 0-9 _ . : -");
+            assert!(
+                is_name(first.as_bytes()),
+                "a column name is 1 to 128 bytes of A-Z a-z 0-9 _ . : -"
+            );
             rest = tail;
         }
-        Self { table: TableName::from_static(table), name: IndexName::from_static(name), columns, normalizers, bits }
+        Self {
+            table: TableName::from_static(table),
+            name: IndexName::from_static(name),
+            columns,
+            normalizers,
+            bits,
+        }
     }
 
     /// The table.
@@ -179,7 +194,11 @@ impl Index {
         if parts.len() != self.normalizers.len() {
             return Err(IndexError::WrongParts);
         }
-        let total: usize = parts.iter().flatten().map(|value| value.as_bytes().len() + 4).sum();
+        let total: usize = parts
+            .iter()
+            .flatten()
+            .map(|value| value.as_bytes().len() + 4)
+            .sum();
         let mut list = Wiped(Vec::with_capacity(4 + total));
         lp::start(&mut list.0, parts.len());
         for (part, normalizer) in parts.iter().zip(self.normalizers) {
@@ -205,7 +224,11 @@ impl Index {
     /// # Errors
     /// When the parts do not fit the index.
     #[doc(hidden)]
-    pub fn same_value(&self, a: &[Option<Encoded<'_>>], b: &[Option<Encoded<'_>>]) -> Result<bool, IndexError> {
+    pub fn same_value(
+        &self,
+        a: &[Option<Encoded<'_>>],
+        b: &[Option<Encoded<'_>>],
+    ) -> Result<bool, IndexError> {
         let (a, b) = (self.normalize(a)?, self.normalize(b)?);
         Ok(a.zip(b).is_some_and(|(a, b)| a.0 == b.0))
     }
@@ -228,6 +251,9 @@ mod tests {
         for bad in [&[0, 0, 0, 5][..], &[0, 0, 0, 0, 1], &[1; 37], &[]] {
             assert_eq!(BlindIndex::from_bytes(bad), None);
         }
-        assert_eq!(format!("{:?}", BlindIndex::new(id, &[1; 32], 256)), "BlindIndex(key 00000005, ..)");
+        assert_eq!(
+            format!("{:?}", BlindIndex::new(id, &[1; 32], 256)),
+            "BlindIndex(key 00000005, ..)"
+        );
     }
 }

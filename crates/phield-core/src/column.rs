@@ -25,7 +25,12 @@ pub struct Column<T, B: ?Sized> {
 
 impl<T, B: ?Sized> Clone for Column<T, B> {
     fn clone(&self) -> Self {
-        Self { table: self.table.clone(), name: self.name.clone(), padding: self.padding, _types: PhantomData }
+        Self {
+            table: self.table.clone(),
+            name: self.name.clone(),
+            padding: self.padding,
+            _types: PhantomData,
+        }
     }
 }
 
@@ -61,14 +66,24 @@ impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(&self, keyring: &Keyring, row: &B, sealed: &impl Storage<Value = T>) -> Result<Phi<T>, OpenError> {
+    pub fn open(
+        &self,
+        keyring: &Keyring,
+        row: &B,
+        sealed: &impl Storage<Value = T>,
+    ) -> Result<Phi<T>, OpenError> {
         let row = Row::new(&self.table, row).map_err(|_| OpenError::Authentication)?;
         keyring.opener(&row)?.open(self, sealed.clone())
     }
 
     /// Seals one value of the row with this id, under a salt of its own.
     #[doc(hidden)]
-    pub fn seal<S: Storage<Value = T>>(self, keyring: &Keyring, row: &B, value: &Phi<T>) -> Result<S, SealError> {
+    pub fn seal<S: Storage<Value = T>>(
+        self,
+        keyring: &Keyring,
+        row: &B,
+        value: &Phi<T>,
+    ) -> Result<S, SealError> {
         let table = self.table.clone();
         let row = Row::new(&table, row)?;
         let [token] = keyring.seal_row(&row, [self.field(value)?])?;

@@ -235,7 +235,8 @@ impl Config {
     /// # Errors
     /// When the file cannot be read or has unknown or missing entries.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read(path.to_owned(), source))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read(path.to_owned(), source))?;
         let mut config: Self =
             toml::from_str(&text).map_err(|error| ConfigError::Syntax(path.to_owned(), Box::new(error)))?;
         config.folder = path.parent().map(Path::to_owned).unwrap_or_default();
@@ -253,8 +254,15 @@ impl Config {
     /// # Errors
     /// See [`RingError`].
     pub fn ring(&self) -> Result<Ring, RingError> {
-        let witness = self.epoch_witness.as_ref().map(|witness| FileWitness::new(self.folder.join(&witness.file)));
-        Ok(Ring::new(self.settings()?, FileStore::new(self.key_store_path()), witness))
+        let witness = self
+            .epoch_witness
+            .as_ref()
+            .map(|witness| FileWitness::new(self.folder.join(&witness.file)));
+        Ok(Ring::new(
+            self.settings()?,
+            FileStore::new(self.key_store_path()),
+            witness,
+        ))
     }
 
     fn settings(&self) -> Result<RingSettings, RingError> {
@@ -263,12 +271,20 @@ impl Config {
         }
         let app = AppName::new(self.app.clone()).map_err(ConfigError::from)?;
         let ring = RingName::new(self.ring.clone()).map_err(ConfigError::from)?;
-        let pins = self.ring_key.iter().map(|pin| pin.parse()).collect::<Result<Vec<_>, _>>()?;
+        let pins = self
+            .ring_key
+            .iter()
+            .map(|pin| pin.parse())
+            .collect::<Result<Vec<_>, _>>()?;
         if pins.is_empty() {
             return Err(ConfigError::NoPin.into());
         }
         let scopes = self.scopes()?;
-        let providers = self.providers.iter().map(|provider| self.provider(provider)).collect::<Result<Vec<_>, _>>()?;
+        let providers = self
+            .providers
+            .iter()
+            .map(|provider| self.provider(provider))
+            .collect::<Result<Vec<_>, _>>()?;
         if providers.iter().all(|provider| provider.keks().is_empty()) {
             return Err(ConfigError::NoProvider.into());
         }
@@ -279,18 +295,30 @@ impl Config {
         if let Some(limit) = self.value_limit {
             settings.value_limit = limit;
         }
-        if settings.value_limit > MAX_VALUE_LIMIT { Err(ConfigError::ValueLimit.into()) } else { Ok(settings) }
+        if settings.value_limit > MAX_VALUE_LIMIT {
+            Err(ConfigError::ValueLimit.into())
+        } else {
+            Ok(settings)
+        }
     }
 
     fn provider(&self, provider: &ProviderConfig) -> Result<AllowedProvider, RingError> {
         if provider.name != LOCAL.as_str() {
             return Err(ConfigError::UnknownProvider(provider.name.clone()).into());
         }
-        let keks = provider.keks.iter().map(|kek| KekReference::new(kek.as_str()).ok_or(ConfigError::KekReference));
+        let keks = provider
+            .keks
+            .iter()
+            .map(|kek| KekReference::new(kek.as_str()).ok_or(ConfigError::KekReference));
         let keks = keks.collect::<Result<Vec<_>, _>>()?;
         let from_variable = std::env::var_os(PASSPHRASE_FILE_VARIABLE).map(PathBuf::from);
-        let configured = provider.passphrase_file.as_ref().map(|file| self.folder.join(file));
-        let passphrase_file = from_variable.or(configured).ok_or(ConfigError::NoPassphraseFile)?;
+        let configured = provider
+            .passphrase_file
+            .as_ref()
+            .map(|file| self.folder.join(file));
+        let passphrase_file = from_variable
+            .or(configured)
+            .ok_or(ConfigError::NoPassphraseFile)?;
         let passphrase = Passphrase::from_file(&passphrase_file)?;
         let file = LocalKeyFile::open(&self.folder.join(&provider.key_file), &passphrase)?;
         Ok(AllowedProvider::new(Arc::new(LocalProvider::new(&file)), keks))

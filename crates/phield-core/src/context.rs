@@ -31,7 +31,7 @@ pub enum RowId<'a> {
     /// Bytes, at most 1024.
     Bytes(Cow<'a, [u8]>),
     /// 1–16 parts, not nested, at most 4096 bytes encoded.
-    Composite(Vec<RowId<'a>>),
+    Composite(Vec<Self>),
 }
 
 impl RowId<'_> {
@@ -187,7 +187,12 @@ impl<'a> Row<'a> {
     /// # Errors
     /// An integer id above `i64::MAX`.
     pub fn new(table: &'a TableName, binding: &'a (impl RowBinding + ?Sized)) -> Result<Self, Unsealable> {
-        Ok(Self { table, tenant: None, row_id: binding.row_binding()?, subject: None })
+        Ok(Self {
+            table,
+            tenant: None,
+            row_id: binding.row_binding()?,
+            subject: None,
+        })
     }
 
     /// The tenant that the row belongs to.
@@ -223,7 +228,9 @@ impl<'a> Row<'a> {
         let mut out = Vec::with_capacity(128);
         let mut ids = Vec::with_capacity(32);
         let mut list = lp::Writer::new(&mut out, 5);
-        list.element(app.as_bytes()).optional(self.tenant.map(TenantName::as_bytes)).element(self.table.as_bytes());
+        list.element(app.as_bytes())
+            .optional(self.tenant.map(TenantName::as_bytes))
+            .element(self.table.as_bytes());
         for id in [&self.row_id, &self.subject] {
             ids.clear();
             if let Some(id) = id {
@@ -236,7 +243,11 @@ impl<'a> Row<'a> {
 }
 
 /// Appends `FIELD = LP(column, opt(extra))` (format §2).
-pub(crate) fn encode_field(column: &ColumnName, extra: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Unsealable> {
+pub(crate) fn encode_field(
+    column: &ColumnName,
+    extra: Option<&[u8]>,
+    out: &mut Vec<u8>,
+) -> Result<(), Unsealable> {
     if extra.is_some_and(|extra| extra.len() > MAX_PART) {
         return Err(Unsealable::Extra);
     }
@@ -303,7 +314,12 @@ mod tests {
     }
 
     fn row<'a>(id: &'a dyn RowBinding) -> Row<'a> {
-        Row { table: &TABLE, tenant: None, row_id: id.row_binding().unwrap(), subject: None }
+        Row {
+            table: &TABLE,
+            tenant: None,
+            row_id: id.row_binding().unwrap(),
+            subject: None,
+        }
     }
 
     #[test]
@@ -313,16 +329,28 @@ mod tests {
         assert_eq!(encode(&text(1024)), Ok(()));
         assert_eq!(encode(&text(0)), Ok(()));
         assert_eq!(encode(&text(1025)), Err(Unsealable::RowId));
-        assert_eq!(encode(&RowId::Bytes(vec![0; 1025].into())), Err(Unsealable::RowId));
+        assert_eq!(
+            encode(&RowId::Bytes(vec![0; 1025].into())),
+            Err(Unsealable::RowId)
+        );
         assert_eq!(encode(&RowId::Composite(vec![])), Err(Unsealable::RowId));
-        assert_eq!(encode(&RowId::Composite(vec![text(1); 17])), Err(Unsealable::RowId));
+        assert_eq!(
+            encode(&RowId::Composite(vec![text(1); 17])),
+            Err(Unsealable::RowId)
+        );
         assert_eq!(encode(&RowId::Composite(vec![text(1); 16])), Ok(()));
-        assert_eq!(encode(&RowId::Composite(vec![RowId::Composite(vec![text(1)])])), Err(Unsealable::RowId));
+        assert_eq!(
+            encode(&RowId::Composite(vec![RowId::Composite(vec![text(1)])])),
+            Err(Unsealable::RowId)
+        );
         // 'c', count 4, 3 × (length 4, letter, 1018), then length 4, letter and 1017: exactly 4096.
         let of = |last: usize| RowId::Composite(vec![text(1018), text(1018), text(1018), text(last)]);
         assert_eq!(encode(&of(1017)), Ok(()));
         assert_eq!(encode(&of(1018)), Err(Unsealable::RowId));
-        assert_eq!(encode(&RowId::Composite(vec![text(1024); 4])), Err(Unsealable::RowId));
+        assert_eq!(
+            encode(&RowId::Composite(vec![text(1024); 4])),
+            Err(Unsealable::RowId)
+        );
         assert_eq!((u64::MAX).as_row_id(), Err(Unsealable::IntegerRange));
         assert_eq!((i64::MAX as u64).as_row_id(), Ok(RowId::Integer(i64::MAX)));
     }
@@ -331,7 +359,10 @@ mod tests {
     fn extra_is_limited() {
         let column = ColumnName::from_static("ssn");
         assert_eq!(encode_field(&column, Some(&[0; 1024]), &mut Vec::new()), Ok(()));
-        assert_eq!(encode_field(&column, Some(&[0; 1025]), &mut Vec::new()), Err(Unsealable::Extra));
+        assert_eq!(
+            encode_field(&column, Some(&[0; 1025]), &mut Vec::new()),
+            Err(Unsealable::Extra)
+        );
     }
 
     fn any_id() -> impl Strategy<Value = Option<RowId<'static>>> {

@@ -90,7 +90,10 @@ pub(crate) struct WriteLock<'a> {
 
 impl DurableFile {
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), faults: Arc::new(NoFaults) }
+        Self {
+            path: path.into(),
+            faults: Arc::new(NoFaults),
+        }
     }
 
     pub(crate) fn with_faults(mut self, faults: Arc<dyn Faults>) -> Self {
@@ -105,7 +108,11 @@ impl DurableFile {
     /// The content, or `None` when there is no such file. Symlinks and more than `max` bytes are refused; with
     /// `private`, so are foreign owners and access by group or others.
     pub(crate) fn read(&self, max: u64, private: bool) -> Result<Option<Vec<u8>>, FileError> {
-        let fail = |source| FileError { action: "cannot read", path: self.path.clone(), source };
+        let fail = |source| FileError {
+            action: "cannot read",
+            path: self.path.clone(),
+            source,
+        };
         match read_checked(&self.path, max, private) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -133,15 +140,25 @@ impl DurableFile {
                         std::thread::sleep(Duration::from_millis(10));
                     }
                     Err(TryLockError::WouldBlock) => {
-                        return Err(io::Error::new(io::ErrorKind::TimedOut, "another process is writing"));
+                        return Err(io::Error::new(
+                            io::ErrorKind::TimedOut,
+                            "another process is writing",
+                        ));
                     }
                     Err(TryLockError::Error(error)) => return Err(error),
                 }
             }
         };
         match lock() {
-            Ok(lock) => Ok(WriteLock { file: self, _lock: lock }),
-            Err(source) => Err(FileError { action: "cannot lock", path, source }),
+            Ok(lock) => Ok(WriteLock {
+                file: self,
+                _lock: lock,
+            }),
+            Err(source) => Err(FileError {
+                action: "cannot lock",
+                path,
+                source,
+            }),
         }
     }
 
@@ -155,13 +172,21 @@ impl DurableFile {
 impl WriteLock<'_> {
     /// Replaces the content. Until the rename, readers see the previous version; from it on, the new one. The previous
     /// version stays as `.bak` until `verify` has accepted what was read back.
-    pub(crate) fn replace(&self, content: &[u8], verify: impl FnOnce(&[u8]) -> bool) -> Result<(), FileError> {
+    pub(crate) fn replace(
+        &self,
+        content: &[u8],
+        verify: impl FnOnce(&[u8]) -> bool,
+    ) -> Result<(), FileError> {
         self.write(content, verify).map_err(|source| {
             // Best effort: the next writer removes what is left.
             if self.step(Step::CleanUp).is_ok() {
                 let _ = fs::remove_file(self.temporary());
             }
-            FileError { action: "cannot write", path: self.file.path.clone(), source }
+            FileError {
+                action: "cannot write",
+                path: self.file.path.clone(),
+                source,
+            }
         })
     }
 
@@ -171,7 +196,11 @@ impl WriteLock<'_> {
         remove_if_there(&temporary)?;
         self.step(Step::Create)?;
         let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600).custom_flags(flags(OFlags::NOFOLLOW));
+        options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(flags(OFlags::NOFOLLOW));
         let mut file = options.open(&temporary)?;
         let exists = match fs::symlink_metadata(path) {
             Ok(metadata) if metadata.is_file() => {
@@ -199,7 +228,9 @@ impl WriteLock<'_> {
         self.step(Step::ReadBack)?;
         let written = read_checked(path, u64::MAX, false)?;
         if written != content || !verify(&written) {
-            return Err(io::Error::other("what was read back is not what was written; the previous version is in .bak"));
+            return Err(io::Error::other(
+                "what was read back is not what was written; the previous version is in .bak",
+            ));
         }
         self.step(Step::RemovePrevious)?;
         remove_if_there(&previous)
@@ -216,12 +247,14 @@ impl WriteLock<'_> {
 
 fn read_checked(path: &Path, max: u64, private: bool) -> io::Result<Vec<u8>> {
     let flags = flags(OFlags::NOFOLLOW | OFlags::NONBLOCK);
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
-        match rustix::io::Errno::from_io_error(&error) {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .map_err(|error| match rustix::io::Errno::from_io_error(&error) {
             Some(rustix::io::Errno::LOOP) => io::Error::other("it is a symbolic link"),
             _ => error,
-        }
-    })?;
+        })?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::other("it is not a regular file"));
@@ -252,6 +285,9 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     File::open(parent)?.sync_all()
 }

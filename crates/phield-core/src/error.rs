@@ -56,6 +56,9 @@ pub enum SealError {
     /// Two fields of one call have the same column and `extra`.
     #[error("two fields of one row have the same identity")]
     DuplicateField,
+    /// More than 2^16 fields in one call: the limit of tokens under one salt (format §6).
+    #[error("a row has more than 65536 fields")]
+    TooManyFields,
     /// The operating system gave no randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -92,8 +95,14 @@ mod tests {
     #[test]
     fn errors_name_keys_and_nothing_else() {
         let id = KeyId::new(0x1f).unwrap();
-        assert_eq!(format!("{:?} {0}", OpenError::UnknownKey(id)), "UnknownKey(KeyId(0000001f)) key 0000001f is not in the key ring");
-        assert_eq!(format!("{:?} {0}", OpenError::Authentication), "Authentication the token does not authenticate");
+        assert_eq!(
+            format!("{:?} {0}", OpenError::UnknownKey(id)),
+            "UnknownKey(KeyId(0000001f)) key 0000001f is not in the key ring"
+        );
+        assert_eq!(
+            format!("{:?} {0}", OpenError::Authentication),
+            "Authentication the token does not authenticate"
+        );
         assert_eq!(
             format!("{:?} {0}", SealError::from(Unsealable::ValueTooLong)),
             "Unsealable(ValueTooLong) the value is longer than the value limit"

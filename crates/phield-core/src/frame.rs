@@ -39,7 +39,11 @@ impl Padding {
             Self::Padme(n) if len <= n as usize => n as usize,
             Self::Padme(_) => padme(len),
         };
-        if self.is_valid() && padded <= MAX_BODY { Ok(padded) } else { Err(Unsealable::PaddingTooShort) }
+        if self.is_valid() && padded <= MAX_BODY {
+            Ok(padded)
+        } else {
+            Err(Unsealable::PaddingTooShort)
+        }
     }
 }
 
@@ -67,7 +71,10 @@ pub(crate) const fn unpadded_len(value_len: usize) -> usize {
 /// Reads a frame: its type and its value, which is not checked against the type yet.
 pub(crate) fn read(frame: &[u8]) -> Option<(ValueType, &[u8])> {
     let end = frame.iter().rposition(|byte| *byte != 0)?;
-    let (content, marker) = frame.get(..=end)?.split_last().map(|(last, content)| (content, *last))?;
+    let (content, marker) = frame
+        .get(..=end)?
+        .split_last()
+        .map(|(last, content)| (content, *last))?;
     let (tag, value) = content.split_first()?;
     if marker != 0x80 {
         return None;
@@ -95,17 +102,27 @@ mod tests {
         assert_eq!(framed(b"", Padding::None), [0x02, 0x80]);
         assert_eq!(framed(b"", Padding::Fixed(32)).len(), 32);
         assert_eq!(framed(&[1; 30], Padding::Fixed(32)).len(), 32);
-        assert_eq!(Padding::Fixed(32).padded_len(33), Err(Unsealable::PaddingTooShort));
+        assert_eq!(
+            Padding::Fixed(32).padded_len(33),
+            Err(Unsealable::PaddingTooShort)
+        );
         assert_eq!(framed(&[1; 30], Padding::Padme(64)).len(), 64);
         // L = 1000: E = 9, S = 4, multiple of 32.
         assert_eq!(Padding::Padme(64).padded_len(1000), Ok(1024));
         assert_eq!(Padding::Padme(2).padded_len(3), Ok(3));
         assert_eq!(Padding::Padme(2).padded_len(MAX_BODY), Ok(MAX_BODY));
-        for bad in [Padding::Fixed(1), Padding::Padme(0), Padding::Fixed((18 << 20) + 1)] {
+        for bad in [
+            Padding::Fixed(1),
+            Padding::Padme(0),
+            Padding::Fixed((18 << 20) + 1),
+        ] {
             assert!(!bad.is_valid());
             assert_eq!(bad.padded_len(2), Err(Unsealable::PaddingTooShort));
         }
-        assert_eq!(Padding::Block16.padded_len(MAX_BODY + 1), Err(Unsealable::PaddingTooShort));
+        assert_eq!(
+            Padding::Block16.padded_len(MAX_BODY + 1),
+            Err(Unsealable::PaddingTooShort)
+        );
     }
 
     #[test]
@@ -122,7 +139,10 @@ mod tests {
         for frame in bad {
             assert_eq!(read(frame), None, "{frame:02x?}");
         }
-        assert_eq!(read(&[0x01, b'a', 0x80, 0, 0]), Some((ValueType::Text, &b"a"[..])));
+        assert_eq!(
+            read(&[0x01, b'a', 0x80, 0, 0]),
+            Some((ValueType::Text, &b"a"[..]))
+        );
         assert_eq!(read(&[0x02, 0x80, 0x80]), Some((ValueType::Bytes, &[0x80][..])));
     }
 

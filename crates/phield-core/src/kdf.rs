@@ -11,7 +11,9 @@ pub(crate) struct Prf(Box<Hmac<Sha256>>);
 impl Prf {
     /// Every key is exactly 32 bytes: HMAC pads with zeros, so k and k‖00 would collide.
     pub(crate) fn new(key: &[u8; 32]) -> Self {
-        Self(Box::new(Hmac::new_from_slice(key).expect("HMAC takes keys of any length")))
+        Self(Box::new(
+            Hmac::new_from_slice(key).expect("HMAC takes keys of any length"),
+        ))
     }
 
     /// `HMAC(k, parts…)`
@@ -25,7 +27,9 @@ impl Prf {
 
     /// `KDF(k, label, context…, out.len())` = for i = 1..: `HMAC(k, u32(i) ‖ label ‖ 0x00 ‖ context ‖ u32(bits))`
     pub(crate) fn derive(&self, label: &str, context: &[&[u8]], out: &mut [u8]) {
-        let bits = u32::try_from(out.len() * 8).expect("derived keys are a few dozen bytes").to_be_bytes();
+        let bits = u32::try_from(out.len() * 8)
+            .expect("derived keys are a few dozen bytes")
+            .to_be_bytes();
         for (counter, chunk) in (1_u32..).zip(out.chunks_mut(32)) {
             let mut mac = Hmac::clone(&self.0);
             mac.update(&counter.to_be_bytes());

@@ -220,13 +220,21 @@ mod tests {
     assert_not_impl_any!(RingKey: Clone, PartialEq, fmt::Display, serde::Serialize);
     assert_not_impl_any!(Kek: Clone, PartialEq, fmt::Display, serde::Serialize);
     // The states inside `Prf` are erased by their own crates: `zeroize` on hmac and sha2 must stay switched on.
+    assert_impl_all!(aes_gcm::Aes256Gcm: ZeroizeOnDrop);
+    assert_impl_all!(chacha20poly1305::XChaCha20Poly1305: ZeroizeOnDrop);
     assert_impl_all!(sha2::block_api::Sha256VarCore: ZeroizeOnDrop);
 
     #[test]
     fn debug_shows_no_key() {
         let bytes = [0x5a; 32];
-        assert_eq!(format!("{:?}", KeyMaterial::init_with(|b| *b = bytes)), "KeyMaterial { .. }");
-        assert_eq!(format!("{:?}", RowKey::init_with(|b| *b = bytes)), "RowKey { .. }");
+        assert_eq!(
+            format!("{:?}", KeyMaterial::init_with(|b| *b = bytes)),
+            "KeyMaterial { .. }"
+        );
+        assert_eq!(
+            format!("{:?}", RowKey::init_with(|b| *b = bytes)),
+            "RowKey { .. }"
+        );
         assert_eq!(format!("{:?}", DataKey::new(&bytes)), "DataKey { .. }");
         assert_eq!(format!("{:?}", Pepper::new(&bytes)), "Pepper { .. }");
         assert_eq!(format!("{:?}", IndexKey::new(&bytes)), "IndexKey { .. }");

@@ -79,9 +79,20 @@ pub(crate) struct Contents {
 
 impl Keyring {
     /// A keyring of records whose keys were unwrapped and checked; `None` for a key out of reach.
-    pub(crate) fn new(contents: Contents, keys: impl IntoIterator<Item = (KeyRecord, Option<KeyMaterial>)>) -> Self {
-        let Contents { app, ring, epoch, scopes, value_limit } = contents;
-        let keys = keys.into_iter().map(|(record, key)| (record.context.key_id, LoadedKey::new(record, key)));
+    pub(crate) fn new(
+        contents: Contents,
+        keys: impl IntoIterator<Item = (KeyRecord, Option<KeyMaterial>)>,
+    ) -> Self {
+        let Contents {
+            app,
+            ring,
+            epoch,
+            scopes,
+            value_limit,
+        } = contents;
+        let keys = keys
+            .into_iter()
+            .map(|(record, key)| (record.context.key_id, LoadedKey::new(record, key)));
         Self {
             app,
             ring,
@@ -111,8 +122,13 @@ impl Keyring {
     /// When the operating system gives no randomness.
     pub fn ephemeral_with_suite(app: AppName, suite: Suite) -> Result<Self, RandomError> {
         let ring = RingName::from_static("ephemeral");
-        let contents =
-            Contents { app, ring, epoch: 0, scopes: Scopes::default(), value_limit: DEFAULT_VALUE_LIMIT };
+        let contents = Contents {
+            app,
+            ring,
+            epoch: 0,
+            scopes: Scopes::default(),
+            value_limit: DEFAULT_VALUE_LIMIT,
+        };
         let keyring = Self::new(contents, []);
         let data = KeyMaterial::random()?;
         let pepper = KeyMaterial::random()?;
@@ -138,7 +154,17 @@ impl Keyring {
         key: &KeyMaterial,
     ) -> Self {
         let role = Role::new(key_use, key);
-        self.keys.insert(id, LoadedKey { key_use, suite, scope, state, not_after: 0, role });
+        self.keys.insert(
+            id,
+            LoadedKey {
+                key_use,
+                suite,
+                scope,
+                state,
+                not_after: 0,
+                role,
+            },
+        );
         self
     }
 
@@ -185,7 +211,9 @@ impl Keyring {
         tenant: Option<&TenantName>,
         now: u64,
     ) -> Result<SealingKey<'_>, SealError> {
-        let (id, loaded) = self.active(KeyUse::Data, table, tenant).ok_or(SealError::NoActiveKey)?;
+        let (id, loaded) = self
+            .active(KeyUse::Data, table, tenant)
+            .ok_or(SealError::NoActiveKey)?;
         if loaded.not_after != 0 && now >= loaded.not_after.saturating_add(NOT_AFTER_GRACE) {
             return Err(SealError::KeyExpired(id));
         }
@@ -213,7 +241,10 @@ impl Keyring {
             return Err(OpenError::Authentication);
         }
         match &loaded.role {
-            Role::Data(key) => Ok(OpeningKey { key, compromised: loaded.state == KeyState::Compromised }),
+            Role::Data(key) => Ok(OpeningKey {
+                key,
+                compromised: loaded.state == KeyState::Compromised,
+            }),
             _ => Err(OpenError::KeyUnavailable(id)),
         }
     }
@@ -228,9 +259,12 @@ impl Keyring {
         tenant: Option<&TenantName>,
         parts: &[Option<Encoded<'_>>],
     ) -> Result<Option<BlindIndex>, IndexError> {
-        let Some(values) = index.normalize(parts)? else { return Ok(None) };
-        let (id, loaded) =
-            self.active(KeyUse::Index, index.table(), tenant).ok_or(IndexError::NoActivePepper)?;
+        let Some(values) = index.normalize(parts)? else {
+            return Ok(None);
+        };
+        let (id, loaded) = self
+            .active(KeyUse::Index, index.table(), tenant)
+            .ok_or(IndexError::NoActivePepper)?;
         let key = self.index_key(id, loaded, index, tenant)?;
         Ok(Some(index.compute(id, &key, &values)))
     }
@@ -252,19 +286,30 @@ impl Keyring {
             .iter()
             .filter(|(_, key)| key.key_use == KeyUse::Index && key.state != KeyState::Destroyed)
             .filter(|(_, key)| key.scope.as_ref() == scope)
-            .map(|(id, key)| self.index_key(*id, key, index, tenant).map(|k| index.compute(*id, &k, &values)));
+            .map(|(id, key)| {
+                self.index_key(*id, key, index, tenant)
+                    .map(|k| index.compute(*id, &k, &values))
+            });
         let first = slots.next().ok_or(IndexError::NoActivePepper)??;
         let second = slots.next().transpose()?.unwrap_or(first);
         Ok([first, second])
     }
 
     /// The active record for a use, table and tenant.
-    fn active(&self, key_use: KeyUse, table: &TableName, tenant: Option<&TenantName>) -> Option<(KeyId, &LoadedKey)> {
+    fn active(
+        &self,
+        key_use: KeyUse,
+        table: &TableName,
+        tenant: Option<&TenantName>,
+    ) -> Option<(KeyId, &LoadedKey)> {
         let scope = self.scopes.current(table, tenant);
         let matches = |key: &LoadedKey| {
             key.key_use == key_use && key.state == KeyState::Active && key.scope.as_ref() == scope
         };
-        self.keys.iter().find(|(_, key)| matches(key)).map(|(id, key)| (*id, key))
+        self.keys
+            .iter()
+            .find(|(_, key)| matches(key))
+            .map(|(id, key)| (*id, key))
     }
 
     /// The key of one index under one pepper, derived once.
@@ -275,9 +320,20 @@ impl Keyring {
         index: &Index,
         tenant: Option<&TenantName>,
     ) -> Result<Arc<IndexKey>, IndexError> {
-        let Role::Index(pepper) = &loaded.role else { return Err(IndexError::KeyUnavailable(id)) };
-        let wanted = IndexOfTenant { pepper: id, index, tenant };
-        if let Some(key) = self.index_keys.read().unwrap_or_else(PoisonError::into_inner).get(&wanted) {
+        let Role::Index(pepper) = &loaded.role else {
+            return Err(IndexError::KeyUnavailable(id));
+        };
+        let wanted = IndexOfTenant {
+            pepper: id,
+            index,
+            tenant,
+        };
+        if let Some(key) = self
+            .index_keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&wanted)
+        {
             return Ok(Arc::clone(key));
         }
         let mut ictx = Vec::with_capacity(192);
@@ -287,7 +343,14 @@ impl Keyring {
         if cache.len() >= MAX_INDEX_KEYS {
             cache.clear();
         }
-        cache.insert(CachedIndex { pepper: id, index: index.clone(), tenant: tenant.cloned() }, Arc::clone(&key));
+        cache.insert(
+            CachedIndex {
+                pepper: id,
+                index: index.clone(),
+                tenant: tenant.cloned(),
+            },
+            Arc::clone(&key),
+        );
         Ok(key)
     }
 }
@@ -309,7 +372,12 @@ struct IndexOfTenant<'a> {
 
 impl Hash for CachedIndex {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        IndexOfTenant { pepper: self.pepper, index: &self.index, tenant: self.tenant.as_ref() }.hash(state);
+        IndexOfTenant {
+            pepper: self.pepper,
+            index: &self.index,
+            tenant: self.tenant.as_ref(),
+        }
+        .hash(state);
     }
 }
 
@@ -330,13 +398,27 @@ impl Equivalent<CachedIndex> for IndexOfTenant<'_> {
 
 impl LoadedKey {
     fn new(record: KeyRecord, key: Option<KeyMaterial>) -> Self {
-        let KeyRecord { context, state, not_after, created: _, check_value: _, wraps: _ } = record;
+        let KeyRecord {
+            context,
+            state,
+            not_after,
+            created: _,
+            check_value: _,
+            wraps: _,
+        } = record;
         let role = match key {
             _ if state == KeyState::Destroyed => Role::None,
             Some(key) => Role::new(context.key_use, &key),
             None => Role::Unavailable,
         };
-        Self { key_use: context.key_use, suite: context.suite, scope: context.scope, state, not_after, role }
+        Self {
+            key_use: context.key_use,
+            suite: context.suite,
+            scope: context.scope,
+            state,
+            not_after,
+            role,
+        }
     }
 }
 
@@ -392,12 +474,20 @@ pub(crate) mod fixed {
         }
 
         pub(crate) fn index(id: u32, key: [u8; 32]) -> Self {
-            Self { key_use: KeyUse::Index, suite: None, ..Self::data(id, Suite::Aes256Gcm, key) }
+            Self {
+                key_use: KeyUse::Index,
+                suite: None,
+                ..Self::data(id, Suite::Aes256Gcm, key)
+            }
         }
     }
 
     /// A keyring of these keys.
-    pub(crate) fn keyring(app: &'static str, scopes: Scopes, keys: impl IntoIterator<Item = FixedKey>) -> Keyring {
+    pub(crate) fn keyring(
+        app: &'static str,
+        scopes: Scopes,
+        keys: impl IntoIterator<Item = FixedKey>,
+    ) -> Keyring {
         let ring = RingName::from_static("fixed");
         let contents = Contents {
             app: AppName::from_static(app),
@@ -407,14 +497,30 @@ pub(crate) mod fixed {
             value_limit: DEFAULT_VALUE_LIMIT,
         };
         let mut keyring = Keyring::new(contents, []);
-        for FixedKey { id, key_use, suite, scope, state, not_after, key } in keys {
+        for FixedKey {
+            id,
+            key_use,
+            suite,
+            scope,
+            state,
+            not_after,
+            key,
+        } in keys
+        {
             let role = match key {
                 _ if state == KeyState::Destroyed => Role::None,
                 Some(key) => Role::new(key_use, &KeyMaterial::init_with(|k| *k = key)),
                 None => Role::Unavailable,
             };
             let scope = scope.map(ScopeName::from_static);
-            let key = LoadedKey { key_use, suite, scope, state, not_after, role };
+            let key = LoadedKey {
+                key_use,
+                suite,
+                scope,
+                state,
+                not_after,
+                role,
+            };
             keyring.keys.insert(KeyId::new(id).unwrap(), key);
         }
         keyring

@@ -17,8 +17,8 @@
 //! ```
 //!
 //! One file per noun of the format: `schedule` holds every label and every key derivation, `context` the identities,
-//! `token` the bytes of a token, `cipher` the AEADs, `frame` and `value` what is encrypted, `row` puts them together.
-//! The format itself is written down in `SPEC.md` beside this crate's sources.
+//! `token` the bytes of a token, `cipher` the AEADs, `frame` and `value` what is encrypted, `row` puts them together;
+//! `record`, `manifest`, `wrap` and `ring` are the keys at rest. Reference vectors stand in `vectors`.
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
 
@@ -69,9 +69,9 @@ pub use key::{KeyId, KeyMaterial};
 pub use keyring::Keyring;
 pub use local::{LocalKeyFile, LocalProvider, Passphrase, Stretching};
 pub use manifest::Manifest;
-#[doc(hidden)]
-pub use model::{IndexColumn, Model, PhiField, index_column, row_opener};
 pub use model::IndexValue;
+#[doc(hidden)]
+pub use model::{IndexColumn, MaybePhi, Model, PhiField, Plain, index_column, row_opener};
 pub use name::{
     AppName, ColumnName, IndexName, InvalidName, ProviderName, RingName, ScopeName, TableName, TenantName,
 };

@@ -119,7 +119,11 @@ pub enum Stretching {
 impl Default for Stretching {
     /// Argon2id with 256 MiB, three passes, four lanes: about a second.
     fn default() -> Self {
-        Self::Argon2id { memory_kib: 262_144, passes: 3, lanes: 4 }
+        Self::Argon2id {
+            memory_kib: 262_144,
+            passes: 3,
+            lanes: 4,
+        }
     }
 }
 
@@ -127,23 +131,41 @@ impl Stretching {
     /// Argon2id with the least parameters that the format allows, for tests.
     #[must_use]
     pub const fn minimal() -> Self {
-        Self::Argon2id { memory_kib: 65_536, passes: 1, lanes: 1 }
+        Self::Argon2id {
+            memory_kib: 65_536,
+            passes: 1,
+            lanes: 1,
+        }
     }
 
     /// Bounds, checked before anything is allocated.
     fn check(self) -> Result<Self, ConfigError> {
         let good = match self {
-            Self::Argon2id { memory_kib, passes, lanes } => {
-                (65_536..=4_194_304).contains(&memory_kib) && (1..=16).contains(&passes) && (1..=16).contains(&lanes)
+            Self::Argon2id {
+                memory_kib,
+                passes,
+                lanes,
+            } => {
+                (65_536..=4_194_304).contains(&memory_kib)
+                    && (1..=16).contains(&passes)
+                    && (1..=16).contains(&lanes)
             }
             Self::Pbkdf2 { iterations } => (600_000..=100_000_000).contains(&iterations),
         };
-        if good { Ok(self) } else { Err(ConfigError::Stretching) }
+        if good {
+            Ok(self)
+        } else {
+            Err(ConfigError::Stretching)
+        }
     }
 
     fn fields(self) -> (u8, u32, u32, u8) {
         match self {
-            Self::Argon2id { memory_kib, passes, lanes } => (ARGON2ID, memory_kib, passes, lanes),
+            Self::Argon2id {
+                memory_kib,
+                passes,
+                lanes,
+            } => (ARGON2ID, memory_kib, passes, lanes),
             Self::Pbkdf2 { iterations } => (PBKDF2, 0, iterations, 0),
         }
     }
@@ -151,17 +173,19 @@ impl Stretching {
     /// `M = Argon2id(passphrase, salt, 32)` or `PBKDF2-HMAC-SHA-256(passphrase, salt, t, 32)`
     fn stretch(self, passphrase: &Passphrase, salt: &[u8; 16]) -> Result<FileKey, ConfigError> {
         let key = KeyMaterial::try_init_with(|key| match self {
-            Self::Argon2id { memory_kib, passes, lanes } => {
-                Params::new(memory_kib, passes, u32::from(lanes), Some(key.len()))
-                    .and_then(|params| {
-                        Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(
-                            &passphrase.0.0,
-                            salt,
-                            key,
-                        )
-                    })
-                    .map_err(|_| ConfigError::Stretching)
-            }
+            Self::Argon2id {
+                memory_kib,
+                passes,
+                lanes,
+            } => Params::new(memory_kib, passes, u32::from(lanes), Some(key.len()))
+                .and_then(|params| {
+                    Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(
+                        &passphrase.0.0,
+                        salt,
+                        key,
+                    )
+                })
+                .map_err(|_| ConfigError::Stretching),
             Self::Pbkdf2 { iterations } => {
                 pbkdf2::pbkdf2_hmac::<Sha256>(&passphrase.0.0, salt, iterations, key);
                 Ok(())
@@ -190,7 +214,12 @@ impl LocalKeyFile {
     ///
     /// # Errors
     /// When the file exists or cannot be written.
-    pub fn create(path: &Path, passphrase: &Passphrase, stretching: Stretching, now: u64) -> Result<Self, RingError> {
+    pub fn create(
+        path: &Path,
+        passphrase: &Passphrase,
+        stretching: Stretching,
+        now: u64,
+    ) -> Result<Self, RingError> {
         Self::create_with_faults(path, passphrase, stretching, now, None)
     }
 
@@ -203,8 +232,14 @@ impl LocalKeyFile {
         now: u64,
         faults: Option<Arc<dyn Faults>>,
     ) -> Result<Self, RingError> {
-        let kek = KekEntry { created: now, state: KeyState::Active, key: KeyMaterial::random()? };
-        let created = Self { keks: BTreeMap::from([(1, kek)]) };
+        let kek = KekEntry {
+            created: now,
+            state: KeyState::Active,
+            key: KeyMaterial::random()?,
+        };
+        let created = Self {
+            keks: BTreeMap::from([(1, kek)]),
+        };
         let file = DurableFile::new(path);
         let file = match faults {
             Some(faults) => file.with_faults(faults),
@@ -226,13 +261,18 @@ impl LocalKeyFile {
     /// (`Malformed`); out of bounds (`Config`); or the passphrase is wrong (`Authentication`).
     pub fn open(path: &Path, passphrase: &Passphrase) -> Result<Self, RingError> {
         let content = DurableFile::new(path).read(MAX_FILE, true)?;
-        Self::parse(&content.ok_or_else(|| ConfigError::NoFile(path.to_owned()))?, passphrase)
+        Self::parse(
+            &content.ok_or_else(|| ConfigError::NoFile(path.to_owned()))?,
+            passphrase,
+        )
     }
 
     /// The ids and states of the keys.
     pub fn keks(&self) -> impl Iterator<Item = (KekReference, KeyState, u64)> + '_ {
         let reference = |id: &u32| KekReference::new(id.to_string());
-        self.keks.iter().filter_map(move |(id, kek)| Some((reference(id)?, kek.state, kek.created)))
+        self.keks
+            .iter()
+            .filter_map(move |(id, kek)| Some((reference(id)?, kek.state, kek.created)))
     }
 
     fn seal(
@@ -243,8 +283,15 @@ impl LocalKeyFile {
         nonce: &[u8; 12],
     ) -> Result<Vec<u8>, RingError> {
         let (kdf, m, t, p) = stretching.check()?.fields();
-        let mut file =
-            [MAGIC.as_slice(), &[kdf], &m.to_be_bytes(), &t.to_be_bytes(), &[p], salt.as_slice()].concat();
+        let mut file = [
+            MAGIC.as_slice(),
+            &[kdf],
+            &m.to_be_bytes(),
+            &t.to_be_bytes(),
+            &[p],
+            salt.as_slice(),
+        ]
+        .concat();
         let key = stretching.stretch(passphrase, salt)?;
         let content_key = schedule::local_content_key(&key, &file);
         let commitment = schedule::local_commitment(&key, &file);
@@ -252,7 +299,8 @@ impl LocalKeyFile {
         let mut content = self.encode_keks();
         cipher::seal_vec(content_key.expose_bytes(), nonce, &file, &mut content.0)
             .map_err(|_| RingError::Malformed("the key file is too large"))?;
-        let len = u32::try_from(content.0.len()).map_err(|_| RingError::Malformed("the key file is too large"))?;
+        let len =
+            u32::try_from(content.0.len()).map_err(|_| RingError::Malformed("the key file is too large"))?;
         file.extend_from_slice(nonce);
         file.extend_from_slice(&len.to_be_bytes());
         file.extend_from_slice(&content.0);
@@ -287,8 +335,13 @@ impl LocalKeyFile {
         }
         let content_key = schedule::local_content_key(&key, layout.header);
         let mut content = Wiped(layout.content.to_vec());
-        let content = cipher::open_slice(content_key.expose_bytes(), layout.nonce, layout.aad, &mut content.0)
-            .map_err(|_| RingError::Authentication)?;
+        let content = cipher::open_slice(
+            content_key.expose_bytes(),
+            layout.nonce,
+            layout.aad,
+            &mut content.0,
+        )
+        .map_err(|_| RingError::Authentication)?;
         decode_keks(content).ok_or(RingError::Malformed("the keys in the key file"))
     }
 }
@@ -297,8 +350,11 @@ fn decode_keks(content: &[u8]) -> Option<LocalKeyFile> {
     let mut keks = BTreeMap::new();
     for entry in lp::decode_list(content)? {
         let [id, created, state, key] = lp::decode::<4>(entry)?;
-        let (id, &[state], key) = (u32::from_be_bytes(id.try_into().ok()?), state, <&[u8; 32]>::try_from(key).ok()?)
-        else {
+        let (id, &[state], key) = (
+            u32::from_be_bytes(id.try_into().ok()?),
+            state,
+            <&[u8; 32]>::try_from(key).ok()?,
+        ) else {
             return None;
         };
         if keks.last_key_value().is_some_and(|(last, _)| *last >= id) {
@@ -306,7 +362,14 @@ fn decode_keks(content: &[u8]) -> Option<LocalKeyFile> {
         }
         let created = u64::from_be_bytes(created.try_into().ok()?);
         let key = KeyMaterial::init_with(|k| k.copy_from_slice(key));
-        keks.insert(id, KekEntry { created, state: KeyState::from_byte(state)?, key });
+        keks.insert(
+            id,
+            KekEntry {
+                created,
+                state: KeyState::from_byte(state)?,
+                key,
+            },
+        );
     }
     Some(LocalKeyFile { keks })
 }
@@ -343,12 +406,27 @@ impl<'a> Layout<'a> {
         let known = magic == MAGIC && matches!(kdf, ARGON2ID | PBKDF2);
         let exact = usize::try_from(u32::from_be_bytes(*len)).ok()? == content.len();
         let (m, t) = (u32::from_be_bytes(*m), u32::from_be_bytes(*t));
-        (known && exact).then_some(Self { kdf, m, t, p, salt, header, commitment, aad, nonce, content })
+        (known && exact).then_some(Self {
+            kdf,
+            m,
+            t,
+            p,
+            salt,
+            header,
+            commitment,
+            aad,
+            nonce,
+            content,
+        })
     }
 
     fn stretching(&self) -> Result<Stretching, ConfigError> {
         let stretching = match (self.kdf, self.m, self.p) {
-            (ARGON2ID, memory_kib, lanes) => Stretching::Argon2id { memory_kib, passes: self.t, lanes },
+            (ARGON2ID, memory_kib, lanes) => Stretching::Argon2id {
+                memory_kib,
+                passes: self.t,
+                lanes,
+            },
             (_, 0, 0) => Stretching::Pbkdf2 { iterations: self.t },
             _ => return Err(ConfigError::Stretching),
         };
@@ -367,15 +445,26 @@ impl LocalProvider {
     /// Serves the keys of an opened key file that are not destroyed.
     #[must_use]
     pub fn new(file: &LocalKeyFile) -> Self {
-        let live = file.keks.iter().filter(|(_, kek)| kek.state != KeyState::Destroyed);
+        let live = file
+            .keks
+            .iter()
+            .filter(|(_, kek)| kek.state != KeyState::Destroyed);
         let keks = live.filter_map(|(id, kek)| {
-            Some((KekReference::new(id.to_string())?, Kek::new(kek.key.expose_bytes())))
+            Some((
+                KekReference::new(id.to_string())?,
+                Kek::new(kek.key.expose_bytes()),
+            ))
         });
-        Self { name: LOCAL, keks: keks.collect() }
+        Self {
+            name: LOCAL,
+            keks: keks.collect(),
+        }
     }
 
     fn kek(&self, reference: &KekReference, call: &'static str) -> Result<&Kek, ProviderError> {
-        self.keks.get(reference).ok_or_else(|| ProviderError::new(ProviderErrorKind::UnknownKek, call))
+        self.keks
+            .get(reference)
+            .ok_or_else(|| ProviderError::new(ProviderErrorKind::UnknownKek, call))
     }
 }
 
@@ -391,8 +480,9 @@ impl KeyProvider for LocalProvider {
         key: &'a KeyMaterial,
     ) -> ProviderFuture<'a, Vec<u8>> {
         let wrapped = self.kek(kek, "wrap").and_then(|kek| {
-            wrap::seal(kek, context, key)
-                .map_err(|source| ProviderError::new(ProviderErrorKind::Unavailable, "wrap").with_source(source))
+            wrap::seal(kek, context, key).map_err(|source| {
+                ProviderError::new(ProviderErrorKind::Unavailable, "wrap").with_source(source)
+            })
         });
         Box::pin(ready(wrapped))
     }
@@ -403,7 +493,10 @@ impl KeyProvider for LocalProvider {
         context: &'a KeyContext,
         wrapped: &'a [u8],
     ) -> ProviderFuture<'a, KeyMaterial> {
-        Box::pin(ready(self.kek(kek, "unwrap").and_then(|kek| wrap::open(kek, context, wrapped))))
+        Box::pin(ready(
+            self.kek(kek, "unwrap")
+                .and_then(|kek| wrap::open(kek, context, wrapped)),
+        ))
     }
 }
 
@@ -413,24 +506,38 @@ pub(crate) mod fixed {
 
     use super::*;
 
+    /// Id, creation time, state and key.
+    #[derive(Debug, PartialEq)]
+    pub(crate) struct FixedKek(pub(crate) u32, pub(crate) u64, pub(crate) u8, pub(crate) [u8; 32]);
+
     pub(crate) fn seal(
-        keks: &[(u32, u64, u8, [u8; 32])],
+        keks: &[FixedKek],
         passphrase: &str,
         stretching: Stretching,
         salt: &[u8; 16],
         nonce: &[u8; 12],
     ) -> Vec<u8> {
-        let keks = keks.iter().map(|(id, created, state, key)| {
+        let keks = keks.iter().map(|FixedKek(id, created, state, key)| {
             let key = KeyMaterial::init_with(|k| *k = *key);
-            (*id, KekEntry { created: *created, state: KeyState::from_byte(*state).unwrap(), key })
+            (
+                *id,
+                KekEntry {
+                    created: *created,
+                    state: KeyState::from_byte(*state).unwrap(),
+                    key,
+                },
+            )
         });
         let file = LocalKeyFile { keks: keks.collect() };
-        file.seal(&Passphrase::new(passphrase.to_owned()), stretching, salt, nonce).unwrap()
+        file.seal(&Passphrase::new(passphrase.to_owned()), stretching, salt, nonce)
+            .unwrap()
     }
 
-    pub(crate) fn open(file: &[u8], passphrase: &str) -> Result<Vec<(u32, u64, u8, [u8; 32])>, RingError> {
+    pub(crate) fn open(file: &[u8], passphrase: &str) -> Result<Vec<FixedKek>, RingError> {
         let file = LocalKeyFile::parse(file, &Passphrase::new(passphrase.to_owned()))?;
-        let entry = |(id, kek): (&u32, &KekEntry)| (*id, kek.created, kek.state.byte(), *kek.key.expose_bytes());
+        let entry = |(id, kek): (&u32, &KekEntry)| {
+            FixedKek(*id, kek.created, kek.state.byte(), *kek.key.expose_bytes())
+        };
         Ok(file.keks.iter().map(entry).collect())
     }
 }

@@ -55,7 +55,11 @@ impl<'a> Writer<'a> {
 
 /// The start of a list whose elements are [`push`]ed into a buffer that the caller guards.
 pub(crate) fn start(out: &mut Vec<u8>, count: usize) {
-    out.extend_from_slice(&u32::try_from(count).expect("a list has far fewer than 2^32 elements").to_be_bytes());
+    out.extend_from_slice(
+        &u32::try_from(count)
+            .expect("a list has far fewer than 2^32 elements")
+            .to_be_bytes(),
+    );
 }
 
 /// One more element of a list.
@@ -115,10 +119,21 @@ mod tests {
     #[test]
     fn known_bytes() {
         assert_eq!(encode(&[]), [0, 0, 0, 0]);
-        assert_eq!(encode(&[b"ab", b""]), [0, 0, 0, 2, 0, 0, 0, 2, b'a', b'b', 0, 0, 0, 0]);
+        assert_eq!(
+            encode(&[b"ab", b""]),
+            [0, 0, 0, 2, 0, 0, 0, 2, b'a', b'b', 0, 0, 0, 0]
+        );
         let mut out = Vec::new();
-        Writer::new(&mut out, 3).optional(None).optional(Some(b"")).joined(["a", "bc"].into_iter());
-        assert_eq!(out, [0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 4, b'a', b'+', b'b', b'c']);
+        Writer::new(&mut out, 3)
+            .optional(None)
+            .optional(Some(b""))
+            .joined(["a", "bc"].into_iter());
+        assert_eq!(
+            out,
+            [
+                0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 4, b'a', b'+', b'b', b'c'
+            ]
+        );
     }
 
     #[test]

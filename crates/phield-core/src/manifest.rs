@@ -59,7 +59,10 @@ impl Manifest {
 
     /// The rules that hold between records; those within a record were checked when it was read.
     pub(crate) fn check_rules(&self) -> Result<(), &'static str> {
-        if !self.records.is_sorted_by(|a, b| a.context.key_id < b.context.key_id) {
+        if !self
+            .records
+            .is_sorted_by(|a, b| a.context.key_id < b.context.key_id)
+        {
             return Err("key ids are not ascending");
         }
         for (position, record) in self.records.iter().enumerate() {
@@ -98,14 +101,26 @@ impl<'a> RawManifest<'a> {
         let (signed, mac) = stored.split_last_chunk::<MAC_LEN>()?;
         let elements = lp::decode_list(signed)?;
         let (header, records) = elements.split_at_checked(HEADER_ELEMENTS)?;
-        let &[label, ring, app, epoch] = header else { return None };
+        let &[label, ring, app, epoch] = header else {
+            return None;
+        };
         if label != LABEL {
             return None;
         }
         let epoch = u64::from_be_bytes(epoch.try_into().ok()?);
-        let records = records.iter().map(|record| RawRecord::parse(record)).collect::<Option<Vec<_>>>()?;
+        let records = records
+            .iter()
+            .map(|record| RawRecord::parse(record))
+            .collect::<Option<Vec<_>>>()?;
         let ascending = records.is_sorted_by(|a, b| a.key_id < b.key_id);
-        ascending.then_some(Self { ring, app, epoch, records, signed, mac })
+        ascending.then_some(Self {
+            ring,
+            app,
+            epoch,
+            records,
+            signed,
+            mac,
+        })
     }
 
     /// The record with this id, not trusted.
@@ -119,15 +134,28 @@ impl<'a> RawManifest<'a> {
     }
 
     /// What the manifest says, once it is authenticated. `Err(None)`: it is of another ring or application.
-    pub(crate) fn into_manifest(self, ring: &RingName, app: &AppName) -> Result<Manifest, Option<&'static str>> {
+    pub(crate) fn into_manifest(
+        self,
+        ring: &RingName,
+        app: &AppName,
+    ) -> Result<Manifest, Option<&'static str>> {
         if self.ring != ring.as_bytes()
             || self.app != app.as_bytes()
             || self.records.iter().any(|record| record.ring != ring.as_bytes())
         {
             return Err(None);
         }
-        let records = self.records.iter().map(KeyRecord::from_raw).collect::<Result<Vec<_>, _>>()?;
-        let manifest = Manifest { ring: ring.clone(), app: app.clone(), epoch: self.epoch, records };
+        let records = self
+            .records
+            .iter()
+            .map(KeyRecord::from_raw)
+            .collect::<Result<Vec<_>, _>>()?;
+        let manifest = Manifest {
+            ring: ring.clone(),
+            app: app.clone(),
+            epoch: self.epoch,
+            records,
+        };
         manifest.check_rules()?;
         Ok(manifest)
     }

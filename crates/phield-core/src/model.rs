@@ -7,7 +7,7 @@ use crate::context::{Row, RowBinding};
 use crate::error::{OpenError, SealError, Unsealable};
 use crate::keyring::Keyring;
 use crate::name::TableName;
-use crate::phi::Phi;
+use crate::phi::{Phi, PlainColumn};
 use crate::row::{Field, Reported, RowOpener, Sealer, Token};
 use crate::sealed::Storage;
 use crate::value::{Encoded, Value};
@@ -110,6 +110,27 @@ impl<T: Value> PhiField for Option<Phi<T>> {
         opener.open_optional(column, stored)
     }
 }
+
+/// Asks whether a plain column hides PHI: `PLAIN` is the constant of [`Plain`](Self) itself for a type that holds no
+/// [`Phi`], and otherwise the one of [`MaybePhi`]. By a constant, because the error of the compiler about the missing
+/// trait would not say what is wrong.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Plain<T: ?Sized>(std::marker::PhantomData<T>);
+
+impl<T: PlainColumn + ?Sized> Plain<T> {
+    /// It holds no PHI.
+    pub const PLAIN: bool = true;
+}
+
+/// The other answer of [`Plain`].
+#[doc(hidden)]
+pub trait MaybePhi {
+    /// It holds PHI.
+    const PLAIN: bool = false;
+}
+
+impl<T: ?Sized> MaybePhi for Plain<T> {}
 
 /// An index column: [`BlindIndex`], or `Option` of it where a part of the index can be absent.
 #[doc(hidden)]

@@ -57,7 +57,11 @@ impl Normalizer {
         let text = || std::str::from_utf8(value).unwrap_or("\u{fffd}");
         Normalized::Owned(Wiped(match self {
             Self::Exact => return Normalized::Borrowed(value),
-            Self::Digits => text().nfkc().filter(char::is_ascii_digit).collect::<String>().into_bytes(),
+            Self::Digits => text()
+                .nfkc()
+                .filter(char::is_ascii_digit)
+                .collect::<String>()
+                .into_bytes(),
             Self::Ssn => ssn(text()),
             Self::Name => name(text()),
             Self::Date => date(text().trim()),
@@ -83,7 +87,12 @@ impl Normalized<'_> {
 fn ssn(text: &str) -> Vec<u8> {
     let text = Wiped(text.nfkc().collect::<String>().into_bytes());
     let text = std::str::from_utf8(&text.0).unwrap_or_default().trim();
-    let compact: Wiped = Wiped(text.chars().filter(|c| !is_separator(*c)).collect::<String>().into_bytes());
+    let compact: Wiped = Wiped(
+        text.chars()
+            .filter(|c| !is_separator(*c))
+            .collect::<String>()
+            .into_bytes(),
+    );
     if compact.0.len() == 9 && compact.0.iter().all(u8::is_ascii_digit) {
         compact.into_inner()
     } else {
@@ -100,7 +109,10 @@ fn name(text: &str) -> Vec<u8> {
     // Folding can uncover new decompositions and the other way round: folded between two decompositions, then
     // filtered, then composed. The golden test over all characters shows that a second pass changes nothing.
     let folded = text.nfkd().filter(|c| !is_accent(*c)).default_case_fold();
-    let spelled = folded.nfkd().filter(|c| !is_accent(*c) && !is_punctuation(*c)).flat_map(letters);
+    let spelled = folded
+        .nfkd()
+        .filter(|c| !is_accent(*c) && !is_punctuation(*c))
+        .flat_map(letters);
     spelled.nfc().collect::<String>().into_bytes()
 }
 
@@ -150,7 +162,11 @@ fn date(text: &str) -> Vec<u8> {
     match *text.as_bytes() {
         [y1, y2, y3, y4, m1, m2, d1, d2] => {
             let dashed = [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2];
-            if date_parts(&dashed).is_some() { dashed.to_vec() } else { text.as_bytes().to_vec() }
+            if date_parts(&dashed).is_some() {
+                dashed.to_vec()
+            } else {
+                text.as_bytes().to_vec()
+            }
         }
         _ => text.as_bytes().to_vec(),
     }

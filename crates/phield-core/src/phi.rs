@@ -33,7 +33,10 @@ impl<T: Erase> Phi<T> {
     /// Takes a value as PHI.
     #[must_use]
     pub const fn new(value: T) -> Self {
-        Self { value, _phi: PhantomData }
+        Self {
+            value,
+            _phi: PhantomData,
+        }
     }
 
     /// The value in the clear.
@@ -118,6 +121,9 @@ mod tests {
         let erased = Arc::new(AtomicUsize::new(0));
         drop(Phi::new(Counted(erased.clone())));
         assert_eq!(erased.load(Ordering::Relaxed), 1);
-        assert_eq!(format!("{:?} {:#?}", Phi::from("x"), Phi::new(5_i64)), "Phi(..) Phi(..)");
+        assert_eq!(
+            format!("{:?} {:#?}", Phi::from("x"), Phi::new(5_i64)),
+            "Phi(..) Phi(..)"
+        );
     }
 }

@@ -68,7 +68,11 @@ impl ProviderError {
     /// The failure of the call with this name.
     #[must_use]
     pub fn new(kind: ProviderErrorKind, call: &'static str) -> Self {
-        Self { kind, call, source: None }
+        Self {
+            kind,
+            call,
+            source: None,
+        }
     }
 
     /// Adds the provider's own error.
@@ -115,7 +119,10 @@ impl AllowedProvider {
     /// `provider`, restricted to `keks`: every other reference is refused before the provider is called.
     #[must_use]
     pub fn new(provider: Arc<dyn KeyProvider>, keks: impl IntoIterator<Item = KekReference>) -> Self {
-        Self { provider, keks: keks.into_iter().collect() }
+        Self {
+            provider,
+            keks: keks.into_iter().collect(),
+        }
     }
 
     /// The provider.

@@ -35,7 +35,11 @@ impl Draw {
 
     /// The next `N` bytes; from a request of their own when the batch turned out larger than announced.
     pub(crate) fn next<const N: usize>(&mut self) -> Result<[u8; N], RandomError> {
-        match self.bytes.get(self.used..).and_then(|rest| rest.first_chunk::<N>()) {
+        match self
+            .bytes
+            .get(self.used..)
+            .and_then(|rest| rest.first_chunk::<N>())
+        {
             Some(chunk) => {
                 self.used += N;
                 Ok(*chunk)

@@ -40,7 +40,9 @@ impl KeyUse {
     }
 
     pub(crate) fn from_bytes(name: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|key_use| key_use.as_str().as_bytes() == name)
+        Self::ALL
+            .into_iter()
+            .find(|key_use| key_use.as_str().as_bytes() == name)
     }
 }
 
@@ -67,7 +69,13 @@ pub enum KeyState {
 }
 
 impl KeyState {
-    const ALL: [Self; 5] = [Self::PreActive, Self::Active, Self::DecryptOnly, Self::Compromised, Self::Destroyed];
+    const ALL: [Self; 5] = [
+        Self::PreActive,
+        Self::Active,
+        Self::DecryptOnly,
+        Self::Compromised,
+        Self::Destroyed,
+    ];
 
     /// The name in listings.
     #[must_use]
@@ -112,7 +120,8 @@ impl KekReference {
     #[must_use]
     pub fn new(reference: impl Into<String>) -> Option<Self> {
         let reference = reference.into();
-        let good = (1..=512).contains(&reference.len()) && reference.bytes().all(|b| (0x20..0x7f).contains(&b));
+        let good =
+            (1..=512).contains(&reference.len()) && reference.bytes().all(|b| (0x20..0x7f).contains(&b));
         good.then_some(Self(reference))
     }
 
@@ -156,7 +165,13 @@ impl Wrap {
 
 impl fmt::Debug for Wrap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Wrap({} {}, {} bytes)", self.provider, self.kek, self.bytes.len())
+        write!(
+            f,
+            "Wrap({} {}, {} bytes)",
+            self.provider,
+            self.kek,
+            self.bytes.len()
+        )
     }
 }
 
@@ -205,7 +220,10 @@ impl KeyRecord {
             _ => return Err("only data keys have a suite"),
         };
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| "a name is not text");
-        let scope = raw.scope.map(|s| ScopeName::new(text(s)?).map_err(|_| "a scope is no name")).transpose()?;
+        let scope = raw
+            .scope
+            .map(|s| ScopeName::new(text(s)?).map_err(|_| "a scope is no name"))
+            .transpose()?;
         let ring = RingName::new(text(raw.ring)?).map_err(|_| "a ring is no name")?;
         let wraps = raw.wraps.iter().map(|[provider, kek, bytes]| {
             let provider = ProviderName::new(text(provider)?).map_err(|_| "a provider is no name")?;
@@ -213,7 +231,13 @@ impl KeyRecord {
             Ok(Wrap::new(provider, kek, bytes.to_vec()))
         });
         let record = Self {
-            context: KeyContext { ring, key_id: raw.key_id, suite, key_use, scope },
+            context: KeyContext {
+                ring,
+                key_id: raw.key_id,
+                suite,
+                key_use,
+                scope,
+            },
             state: KeyState::from_byte(raw.state).ok_or("a key record has an unknown state")?,
             created: raw.created,
             not_after: raw.not_after,
@@ -228,7 +252,11 @@ impl KeyRecord {
         if (self.state == KeyState::Destroyed) != self.wraps.is_empty() {
             return Err("a destroyed key has wraps, or another key has none");
         }
-        if self.wraps.is_sorted_by(|a, b| a.order() < b.order()) { Ok(()) } else { Err("wraps are out of order") }
+        if self.wraps.is_sorted_by(|a, b| a.order() < b.order()) {
+            Ok(())
+        } else {
+            Err("wraps are out of order")
+        }
     }
 }
 
@@ -252,7 +280,9 @@ impl<'a> RawRecord<'a> {
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let [krec, state, created, not_after, check_value, wraps] = lp::decode::<6>(bytes)?;
         let [label, ring, key_id, suite, key_use, scope] = lp::decode::<6>(krec)?;
-        let (&[state], &[suite]) = (state, suite) else { return None };
+        let (&[state], &[suite]) = (state, suite) else {
+            return None;
+        };
         if label != b"phield.v1.keyrec" {
             return None;
         }
@@ -266,7 +296,10 @@ impl<'a> RawRecord<'a> {
             created: u64::from_be_bytes(created.try_into().ok()?),
             not_after: u64::from_be_bytes(not_after.try_into().ok()?),
             check_value: check_value.try_into().ok()?,
-            wraps: lp::decode_list(wraps)?.into_iter().map(lp::decode::<3>).collect::<Option<_>>()?,
+            wraps: lp::decode_list(wraps)?
+                .into_iter()
+                .map(lp::decode::<3>)
+                .collect::<Option<_>>()?,
         })
     }
 }

@@ -93,7 +93,10 @@ pub struct RingKeyPin {
 
 impl RingKeyPin {
     fn of(record: &KeyRecord) -> Self {
-        Self { key_id: record.context.key_id, check_value: record.check_value }
+        Self {
+            key_id: record.context.key_id,
+            check_value: record.check_value,
+        }
     }
 
     /// The id of the pinned key.
@@ -111,7 +114,10 @@ impl FromStr for RingKeyPin {
             let (id, check_value) = text.split_once(':')?;
             let id = HEXLOWER.decode(id.as_bytes()).ok()?.try_into().ok()?;
             let check_value = HEXLOWER.decode(check_value.as_bytes()).ok()?.try_into().ok()?;
-            Some(Self { key_id: KeyId::from_bytes(id)?, check_value })
+            Some(Self {
+                key_id: KeyId::from_bytes(id)?,
+                check_value,
+            })
         };
         parse().ok_or(ConfigError::Pin)
     }
@@ -159,9 +165,20 @@ impl RingSettings {
     }
 
     /// Wraps a new key under every configured key-encryption key and makes its record.
-    async fn record(&self, new: NewKey, key_id: KeyId, key: &KeyMaterial, now: u64) -> Result<KeyRecord, RingError> {
-        let context =
-            KeyContext { ring: self.ring.clone(), key_id, suite: new.suite, key_use: new.key_use, scope: new.scope };
+    async fn record(
+        &self,
+        new: NewKey,
+        key_id: KeyId,
+        key: &KeyMaterial,
+        now: u64,
+    ) -> Result<KeyRecord, RingError> {
+        let context = KeyContext {
+            ring: self.ring.clone(),
+            key_id,
+            suite: new.suite,
+            key_use: new.key_use,
+            scope: new.scope,
+        };
         let mut wraps = Vec::new();
         for allowed in &self.providers {
             for kek in allowed.keks() {
@@ -170,13 +187,26 @@ impl RingSettings {
                 wraps.push(Wrap::new(allowed.provider().name().clone(), kek.clone(), bytes));
             }
         }
-        wraps.sort_by(|a, b| (a.provider.as_str(), a.kek.as_str()).cmp(&(b.provider.as_str(), b.kek.as_str())));
+        wraps.sort_by(|a, b| {
+            (a.provider.as_str(), a.kek.as_str()).cmp(&(b.provider.as_str(), b.kek.as_str()))
+        });
         if wraps.is_empty() {
             return Err(ConfigError::NoProvider.into());
         }
         let check_value = schedule::check_value(key, &context);
-        let not_after = if new.key_use == KeyUse::Data { now.saturating_add(DATA_KEY_SECONDS) } else { 0 };
-        Ok(KeyRecord { context, state: new.state, created: now, not_after, check_value, wraps })
+        let not_after = if new.key_use == KeyUse::Data {
+            now.saturating_add(DATA_KEY_SECONDS)
+        } else {
+            0
+        };
+        Ok(KeyRecord {
+            context,
+            state: new.state,
+            created: now,
+            not_after,
+            check_value,
+            wraps,
+        })
     }
 
     /// Unwraps a record by the first wrap that a configured provider opens, and checks its check value.
@@ -185,13 +215,20 @@ impl RingSettings {
         let mut failure = None;
         for allowed in &self.providers {
             for wrap in record.wraps.iter().filter(|wrap| allowed.allows(wrap)) {
-                match allowed.provider().unwrap(&wrap.kek, &record.context, &wrap.bytes).await {
+                match allowed
+                    .provider()
+                    .unwrap(&wrap.kek, &record.context, &wrap.bytes)
+                    .await
+                {
                     Ok(key) => return checked(record, key),
                     Err(error) => failure = failure.or(Some(error)),
                 }
             }
         }
-        Err(failure.map_or_else(|| ConfigError::KekNotAllowed(id).into(), |error| provider_error(id, error)))
+        Err(failure.map_or_else(
+            || ConfigError::KekNotAllowed(id).into(),
+            |error| provider_error(id, error),
+        ))
     }
 
     /// Verifies a stored manifest in the order of format §8.2.
@@ -213,7 +250,8 @@ impl RingSettings {
     /// Record, allow-list, unwrap, check value against the pin, MAC.
     async fn verify_pin(&self, raw: &RawManifest<'_>, pin: &RingKeyPin) -> Result<RingKey, RingError> {
         let record = raw.record(pin.key_id).ok_or(RingError::Authentication)?;
-        if record.key_use != KeyUse::Ring.as_str().as_bytes() || record.ring != self.ring.as_str().as_bytes() {
+        if record.key_use != KeyUse::Ring.as_str().as_bytes() || record.ring != self.ring.as_str().as_bytes()
+        {
             return Err(RingError::Authentication);
         }
         if !bool::from(record.check_value.ct_eq(&pin.check_value)) {
@@ -225,7 +263,11 @@ impl RingSettings {
         let record = KeyRecord::from_raw(record).map_err(RingError::Malformed)?;
         let key = self.unwrap(&record).await?;
         let ring_key = RingKey::new(key.expose_bytes());
-        if raw.authenticates(&ring_key) { Ok(ring_key) } else { Err(RingError::Authentication) }
+        if raw.authenticates(&ring_key) {
+            Ok(ring_key)
+        } else {
+            Err(RingError::Authentication)
+        }
     }
 
     /// Names, states, wrap order, the one-active rule, the ring key's own state, the epoch floor.
@@ -245,9 +287,17 @@ impl RingSettings {
             return Err(RingError::KeyState(pin.key_id));
         }
         if manifest.epoch < self.min_epoch {
-            return Err(RingError::Stale { epoch: manifest.epoch, known: self.min_epoch });
+            return Err(RingError::Stale {
+                epoch: manifest.epoch,
+                known: self.min_epoch,
+            });
         }
-        Ok(VerifiedRing { manifest, mac, ring_key, stored: stored.to_vec() })
+        Ok(VerifiedRing {
+            manifest,
+            mac,
+            ring_key,
+            stored: stored.to_vec(),
+        })
     }
 }
 
@@ -255,7 +305,11 @@ impl RingSettings {
 /// swapped record, the wrong provider.
 fn checked(record: &KeyRecord, key: KeyMaterial) -> Result<KeyMaterial, RingError> {
     let check_value = schedule::check_value(&key, &record.context);
-    if bool::from(check_value.ct_eq(&record.check_value)) { Ok(key) } else { Err(RingError::Authentication) }
+    if bool::from(check_value.ct_eq(&record.check_value)) {
+        Ok(key)
+    } else {
+        Err(RingError::Authentication)
+    }
 }
 
 fn provider_error(id: KeyId, error: ProviderError) -> RingError {
@@ -279,7 +333,12 @@ struct NewKey {
 
 impl NewKey {
     fn new(key_use: KeyUse, state: KeyState) -> Self {
-        Self { key_use, suite: None, scope: None, state }
+        Self {
+            key_use,
+            suite: None,
+            scope: None,
+            state,
+        }
     }
 
     /// The active data key of a scope, and the pre-active successor by which it can be replaced at once (I-8).
@@ -292,7 +351,10 @@ impl NewKey {
     }
 
     fn pepper(scope: Option<&ScopeName>) -> Self {
-        Self { scope: scope.cloned(), ..Self::new(KeyUse::Index, KeyState::Active) }
+        Self {
+            scope: scope.cloned(),
+            ..Self::new(KeyUse::Index, KeyState::Active)
+        }
     }
 }
 
@@ -353,11 +415,24 @@ impl VerifiedRing {
     /// The first wrap that does not give its key.
     pub async fn check_every_wrap(&self, settings: &RingSettings) -> Result<usize, RingError> {
         let mut opened = 0;
-        for record in self.manifest.records.iter().filter(|record| record.state != KeyState::Destroyed) {
+        for record in self
+            .manifest
+            .records
+            .iter()
+            .filter(|record| record.state != KeyState::Destroyed)
+        {
             for wrap in &record.wraps {
-                let Some(allowed) = settings.providers.iter().find(|allowed| allowed.allows(wrap)) else { continue };
-                let key = allowed.provider().unwrap(&wrap.kek, &record.context, &wrap.bytes).await;
-                checked(record, key.map_err(|error| provider_error(record.context.key_id, error))?)?;
+                let Some(allowed) = settings.providers.iter().find(|allowed| allowed.allows(wrap)) else {
+                    continue;
+                };
+                let key = allowed
+                    .provider()
+                    .unwrap(&wrap.kek, &record.context, &wrap.bytes)
+                    .await;
+                checked(
+                    record,
+                    key.map_err(|error| provider_error(record.context.key_id, error))?,
+                )?;
                 opened += 1;
             }
         }
@@ -368,7 +443,11 @@ impl VerifiedRing {
     fn changed(&self, change: impl FnOnce(&mut Manifest)) -> Result<Vec<u8>, RingError> {
         let mut manifest = self.manifest.clone();
         change(&mut manifest);
-        manifest.epoch = self.manifest.epoch + 1;
+        manifest.epoch = self
+            .manifest
+            .epoch
+            .checked_add(1)
+            .ok_or(RingError::Malformed("the last epoch"))?;
         manifest.check_rules().map_err(RingError::Malformed)?;
         Ok(manifest.seal(&self.ring_key))
     }
@@ -388,7 +467,11 @@ impl Ring {
     /// A ring in a key store file, its highest epoch kept by a witness.
     #[must_use]
     pub fn new(settings: RingSettings, store: FileStore, witness: Option<FileWitness>) -> Self {
-        Self { settings, store, witness }
+        Self {
+            settings,
+            store,
+            witness,
+        }
     }
 
     /// Reads and verifies the manifest; the witness is asked before it is used.
@@ -399,7 +482,9 @@ impl Ring {
         let mut stored = self.read()?;
         loop {
             let verified = self.settings.verify(&stored).await?;
-            let Some(witness) = &self.witness else { return Ok(verified) };
+            let Some(witness) = &self.witness else {
+                return Ok(verified);
+            };
             let stale = match witness.check(&verified.manifest.ring, verified.manifest.epoch, &verified.mac) {
                 Ok(()) => return Ok(verified),
                 Err(stale @ RingError::Stale { .. }) => stale,
@@ -416,7 +501,9 @@ impl Ring {
     }
 
     fn read(&self) -> Result<Vec<u8>, RingError> {
-        self.store.read()?.ok_or_else(|| RingError::NoRing(self.store.path().to_owned()))
+        self.store
+            .read()?
+            .ok_or_else(|| RingError::NoRing(self.store.path().to_owned()))
     }
 
     /// Loads the ring and its keys.
@@ -444,15 +531,23 @@ impl Ring {
         let now = now()?;
         let ring_key = KeyMaterial::random()?;
         let new_ring_key = NewKey::new(KeyUse::Ring, KeyState::Active);
-        let mut records = vec![settings.record(new_ring_key, KeyId::random()?, &ring_key, now).await?];
+        let mut records = vec![
+            settings
+                .record(new_ring_key, KeyId::random()?, &ring_key, now)
+                .await?,
+        ];
         settings.pins = records.iter().map(RingKeyPin::of).collect();
         for new in wanted {
             let id = unused_id(&records)?;
             records.push(settings.record(new, id, &KeyMaterial::random()?, now).await?);
         }
         records.sort_by_key(|record| record.context.key_id);
-        let manifest =
-            Manifest { ring: settings.ring.clone(), app: settings.app.clone(), epoch: 1, records };
+        let manifest = Manifest {
+            ring: settings.ring.clone(),
+            app: settings.app.clone(),
+            epoch: 1,
+            records,
+        };
         manifest.check_rules().map_err(RingError::Malformed)?;
         let stored = manifest.seal(&RingKey::new(ring_key.expose_bytes()));
         settings.verify(&stored).await
@@ -492,5 +587,8 @@ fn unused_id(records: &[KeyRecord]) -> Result<KeyId, RandomError> {
 
 /// Seconds since the Unix epoch.
 fn now() -> Result<u64, RingError> {
-    Ok(SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| RingError::Clock)?.as_secs())
+    Ok(SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_err(|_| RingError::Clock)?
+        .as_secs())
 }

@@ -26,6 +26,8 @@ const SALT_RANDOM: usize = 12;
 /// Random bytes of one field: its nonce.
 const NONCE_RANDOM: usize = 12;
 
+/// Most tokens under one salt (format §6).
+const MAX_FIELDS: usize = 1 << 16;
 /// Room for the associated data of a field with a short column name.
 const AAD_CAPACITY: usize = 80;
 
@@ -45,13 +47,23 @@ impl<'a> Field<'a> {
     /// A value outside what the format can hold.
     pub fn new<T: Value>(column: ColumnName, value: &'a Phi<T>) -> Result<Self, Unsealable> {
         let value = Some(value.expose().encode()?);
-        Ok(Self { column, extra: None, padding: Padding::Block16, value })
+        Ok(Self {
+            column,
+            extra: None,
+            padding: Padding::Block16,
+            value,
+        })
     }
 
     /// A field that has no token: SQL NULL.
     #[must_use]
     pub fn absent(column: ColumnName) -> Self {
-        Self { column, extra: None, padding: Padding::Block16, value: None }
+        Self {
+            column,
+            extra: None,
+            padding: Padding::Block16,
+            value: None,
+        }
     }
 
     /// Another padding.
@@ -124,7 +136,11 @@ impl Keyring {
     ///
     /// # Errors
     /// See [`SealError`]. Nothing is returned for a row with one field that cannot be sealed.
-    pub fn seal_row<const N: usize>(&self, row: &Row<'_>, fields: [Field<'_>; N]) -> Result<[Token; N], SealError> {
+    pub fn seal_row<const N: usize>(
+        &self,
+        row: &Row<'_>,
+        fields: [Field<'_>; N],
+    ) -> Result<[Token; N], SealError> {
         self.sealer(1, N)?.seal_row(row, fields)
     }
 
@@ -134,7 +150,10 @@ impl Keyring {
     /// When the operating system gives no randomness.
     pub fn sealer(&self, rows: usize, fields: usize) -> Result<Sealer<'_>, SealError> {
         let len = rows.saturating_mul(SALT_RANDOM + fields.saturating_mul(NONCE_RANDOM));
-        Ok(Sealer { keyring: self, draw: Draw::new(len.min(1 << 20))? })
+        Ok(Sealer {
+            keyring: self,
+            draw: Draw::new(len.min(1 << 20))?,
+        })
     }
 
     /// An opener for the fields of one row.
@@ -164,9 +183,17 @@ impl<'k> Sealer<'k> {
     ///
     /// # Errors
     /// See [`SealError`]. Nothing is returned for a row with one field that cannot be sealed.
-    pub fn seal_row<const N: usize>(&mut self, row: &Row<'_>, fields: [Field<'_>; N]) -> Result<[Token; N], SealError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| SealError::Clock)?;
-        let key = self.keyring.sealing_key(row.table(), row.tenant(), now.as_secs())?;
+    pub fn seal_row<const N: usize>(
+        &mut self,
+        row: &Row<'_>,
+        fields: [Field<'_>; N],
+    ) -> Result<[Token; N], SealError> {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_err(|_| SealError::Clock)?;
+        let key = self
+            .keyring
+            .sealing_key(row.table(), row.tenant(), now.as_secs())?;
         let row = row.encode(self.keyring.app())?;
         // Nanoseconds since 1970 fit u64 until the year 2554.
         let clock = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
@@ -174,7 +201,9 @@ impl<'k> Sealer<'k> {
         let mut tokens = [const { Token(None) }; N];
         let draw = &mut self.draw;
         let limit = self.keyring.value_limit();
-        seal_fields(&key, salt, &row, &fields, &mut tokens, limit, || Ok(Nonce(draw.next()?)))?;
+        seal_fields(&key, salt, &row, &fields, &mut tokens, limit, || {
+            Ok(Nonce(draw.next()?))
+        })?;
         Ok(tokens)
     }
 }
@@ -189,6 +218,9 @@ fn seal_fields(
     value_limit: usize,
     mut nonce: impl FnMut() -> Result<Nonce, SealError>,
 ) -> Result<(), SealError> {
+    if fields.len() > MAX_FIELDS {
+        return Err(SealError::TooManyFields);
+    }
     refuse_duplicates(fields)?;
     let head = Head::new(key.suite, key.id, salt);
     let (row_key, commitment) = schedule::row_key(key.key, &head, row);
@@ -202,7 +234,9 @@ fn seal_fields(
         let nonce = nonce()?;
         let start = aads.len();
         write_aad(&mut aads, &head, &commitment, &field.column, field.extra)?;
-        let buffer = token.0.insert(token::start(&head, &commitment, &nonce, padded_len));
+        let buffer = token
+            .0
+            .insert(token::start(&head, &commitment, &nonce, padded_len));
         frame::write(buffer, value.value_type(), value.as_bytes(), padded_len);
         buffer.resize(buffer.len() + TAG_LEN, 0);
         planned.push((nonce, start..aads.len(), buffer));
@@ -211,7 +245,11 @@ fn seal_fields(
         .into_iter()
         .map(|(nonce, aad, buffer)| {
             let aad = aads.get(aad).unwrap_or_default();
-            Body { nonce, aad, buffer: token::body_mut(buffer) }
+            Body {
+                nonce,
+                aad,
+                buffer: token::body_mut(buffer),
+            }
         })
         .collect();
     let sealed = cipher.seal_fields(salt, &mut bodies);
@@ -308,7 +346,8 @@ impl RowOpener<'_> {
         sealed: impl Storage<Value = T>,
     ) -> Result<Phi<T>, OpenError> {
         let opened = self.open_token(column, extra, sealed.into_token()?)?;
-        let declared = opened.value_type() == T::TYPE || (T::NULLABLE && opened.value_type() == ValueType::Null);
+        let declared =
+            opened.value_type() == T::TYPE || (T::NULLABLE && opened.value_type() == ValueType::Null);
         // Text is checked once, where it becomes a `String`: a document is not read twice.
         let well_formed = opened.value_type() == ValueType::Text || opened.is_well_formed();
         if !declared || !well_formed {
@@ -335,13 +374,21 @@ impl RowOpener<'_> {
         let mut token = Wiped(token);
         let parts = Parts::parse(&token.0)?;
         let mut aad = std::mem::take(&mut self.aad);
-        let Derived { head, commitment, cipher } = self.derive(&parts)?;
+        let Derived {
+            head,
+            commitment,
+            cipher,
+        } = self.derive(&parts)?;
         if !bool::from(commitment.0.ct_eq(&parts.commitment.0)) {
             return Err(OpenError::Authentication);
         }
         aad.clear();
         write_aad(&mut aad, head, commitment, column, extra).map_err(|_| OpenError::Authentication)?;
-        let body = Body { nonce: parts.nonce, aad: &aad, buffer: token::body_mut(&mut token.0) };
+        let body = Body {
+            nonce: parts.nonce,
+            aad: &aad,
+            buffer: token::body_mut(&mut token.0),
+        };
         let opened = cipher.open_field(parts.head.salt(), body);
         self.aad = aad;
         opened.map_err(|_| OpenError::Authentication)?;
@@ -353,7 +400,11 @@ impl RowOpener<'_> {
 
     /// The cipher and commitment of a token's (HEAD, ROW), derived at most once while a row is read.
     fn derive(&mut self, parts: &Parts) -> Result<&Derived, OpenError> {
-        if self.derived.as_ref().is_none_or(|derived| derived.head != parts.head) {
+        if self
+            .derived
+            .as_ref()
+            .is_none_or(|derived| derived.head != parts.head)
+        {
             let opening = self.keyring.opening_key(parts.key_id, parts.suite, self.scopes)?;
             if opening.compromised {
                 self.compromised = Some(parts.key_id);
@@ -361,7 +412,11 @@ impl RowOpener<'_> {
             }
             let (row_key, commitment) = schedule::row_key(opening.key, &parts.head, &self.row);
             let cipher = RowCipher::new(parts.suite, &row_key);
-            self.derived = Some(Derived { head: parts.head, commitment, cipher });
+            self.derived = Some(Derived {
+                head: parts.head,
+                commitment,
+                cipher,
+            });
         }
         self.derived.as_ref().ok_or(OpenError::Authentication)
     }
@@ -415,7 +470,12 @@ pub(crate) mod fixed {
         value_type: ValueType,
         value: &'a [u8],
     ) -> Field<'a> {
-        Field { column, extra, padding, value: Some(Encoded::borrowed(value_type, value)) }
+        Field {
+            column,
+            extra,
+            padding,
+            value: Some(Encoded::borrowed(value_type, value)),
+        }
     }
 
     /// A token around any frame at all, well formed or not.
@@ -428,8 +488,14 @@ pub(crate) mod fixed {
         token.resize(token.len() + TAG_LEN, 0);
         let mut aad = Vec::new();
         write_aad(&mut aad, &head, &commitment, column, None).unwrap();
-        let body = Body { nonce, aad: &aad, buffer: token::body_mut(&mut token) };
-        RowCipher::new(key.suite, &row_key).seal_fields(salt, &mut [body]).unwrap();
+        let body = Body {
+            nonce,
+            aad: &aad,
+            buffer: token::body_mut(&mut token),
+        };
+        RowCipher::new(key.suite, &row_key)
+            .seal_fields(salt, &mut [body])
+            .unwrap();
         token
     }
 }

@@ -4,7 +4,8 @@
 
 use crate::context::KeyContext;
 use crate::key::{
-    CheckedKey, DataKey, FileContentKey, FileKey, IndexKey, Kek, KeyMaterial, Pepper, RingKey, RowKey, WrapKey,
+    CheckedKey, DataKey, FileContentKey, FileKey, IndexKey, Kek, KeyMaterial, Pepper, RingKey, RowKey,
+    WrapKey,
 };
 use crate::token::{Commitment, Head, RowSalt};
 
@@ -20,14 +21,18 @@ const LOCAL_LABEL: &str = "phield.v1.local";
 /// `salt = KDF(data key, "phield.v1.salt", r12 ‖ u64(clock) ‖ ROW, 12)` (§1)
 pub(crate) fn row_salt(data_key: &DataKey, r12: &[u8; 12], clock: u64, row: &[u8]) -> RowSalt {
     let mut salt = [0; 12];
-    data_key.prf().derive(SALT_LABEL, &[r12, &clock.to_be_bytes(), row], &mut salt);
+    data_key
+        .prf()
+        .derive(SALT_LABEL, &[r12, &clock.to_be_bytes(), row], &mut salt);
     RowSalt(salt)
 }
 
 /// `K_row ‖ COM = KDF(data key, "phield.v1.row", HEAD ‖ ROW, 48)` (§4)
 pub(crate) fn row_key(data_key: &DataKey, head: &Head, row: &[u8]) -> (RowKey, Commitment) {
     let mut derived = zeroize::Zeroizing::new([0_u8; 48]);
-    data_key.prf().derive(ROW_LABEL, &[head.as_bytes(), row], &mut *derived);
+    data_key
+        .prf()
+        .derive(ROW_LABEL, &[head.as_bytes(), row], &mut *derived);
     let (key, commitment) = derived.split_at(32);
     let mut com = [0; 16];
     com.copy_from_slice(commitment);
@@ -43,7 +48,9 @@ pub(crate) fn index_key(pepper: &Pepper, ictx: &[u8]) -> IndexKey {
 /// `KCV = KDF(key, "phield.v1.kcv", KREC, 32)` (§8.1)
 pub(crate) fn check_value(key: &KeyMaterial, context: &KeyContext) -> [u8; 32] {
     let mut kcv = [0; 32];
-    CheckedKey::new(key.expose_bytes()).prf().derive(KCV_LABEL, &[&context.encode()], &mut kcv);
+    CheckedKey::new(key.expose_bytes())
+        .prf()
+        .derive(KCV_LABEL, &[&context.encode()], &mut kcv);
     kcv
 }
 
@@ -55,14 +62,18 @@ pub(crate) fn wrap_key(kek: &Kek, wrap_context: &[u8]) -> WrapKey {
 /// `MAC = KDF(ring key, "phield.v1.manifest", SHA-256(MANIFEST), 32)` (§8.2)
 pub(crate) fn manifest_mac(ring_key: &RingKey, manifest_sha256: &[u8; 32]) -> [u8; 32] {
     let mut mac = [0; 32];
-    ring_key.prf().derive(MANIFEST_LABEL, &[manifest_sha256], &mut mac);
+    ring_key
+        .prf()
+        .derive(MANIFEST_LABEL, &[manifest_sha256], &mut mac);
     mac
 }
 
 /// `KDF(M, "phield.v1.local-commit", file[0..31], 16)` (§8.4)
 pub(crate) fn local_commitment(file_key: &FileKey, header: &[u8]) -> [u8; 16] {
     let mut commitment = [0; 16];
-    file_key.prf().derive(LOCAL_COMMIT_LABEL, &[header], &mut commitment);
+    file_key
+        .prf()
+        .derive(LOCAL_COMMIT_LABEL, &[header], &mut commitment);
     commitment
 }
 

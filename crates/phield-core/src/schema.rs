@@ -29,7 +29,12 @@ impl Schema {
         columns: &'static [ColumnSchema],
         indexes: &'static [IndexSchema],
     ) -> Self {
-        Self { table, binding, columns, indexes }
+        Self {
+            table,
+            binding,
+            columns,
+            indexes,
+        }
     }
 }
 
@@ -104,7 +109,14 @@ impl ColumnKind {
         padding: Padding,
         storage: StorageKind,
     ) -> Self {
-        Self::Sealed { name, value_type: T::TYPE, encrypted_null: T::NULLABLE, sql_null, padding, storage }
+        Self::Sealed {
+            name,
+            value_type: T::TYPE,
+            encrypted_null: T::NULLABLE,
+            sql_null,
+            padding,
+            storage,
+        }
     }
 
     /// A column of index values; written by the derive.
@@ -152,7 +164,13 @@ impl IndexSchema {
         normalizers: &'static [crate::normalize::Normalizer],
         bits: u16,
     ) -> Self {
-        Self { name, sql_name, columns, normalizers, bits }
+        Self {
+            name,
+            sql_name,
+            columns,
+            normalizers,
+            bits,
+        }
     }
 
     /// The definition that index values are computed from.

@@ -12,16 +12,10 @@ struct ScopeRule {
 }
 
 /// Assigns scopes to tables and tenants. The first rule that matches decides; without one, keys without a scope serve.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scopes {
     rules: Vec<ScopeRule>,
     default: [Option<ScopeName>; 1],
-}
-
-impl Default for Scopes {
-    fn default() -> Self {
-        Self { rules: Vec::new(), default: [None] }
-    }
 }
 
 impl Scopes {
@@ -36,16 +30,24 @@ impl Scopes {
         former: impl IntoIterator<Item = Option<ScopeName>>,
     ) -> Self {
         let scopes = std::iter::once(scope).chain(former).collect();
-        self.rules.push(ScopeRule { table, tenant, scopes });
+        self.rules.push(ScopeRule {
+            table,
+            tenant,
+            scopes,
+        });
         self
     }
 
     /// The scopes under which rows of this table and tenant may open.
     pub(crate) fn listed(&self, table: &TableName, tenant: Option<&TenantName>) -> &[Option<ScopeName>] {
         let matches = |rule: &&ScopeRule| {
-            rule.table.as_ref().is_none_or(|t| t == table) && rule.tenant.as_ref().is_none_or(|t| Some(t) == tenant)
+            rule.table.as_ref().is_none_or(|t| t == table)
+                && rule.tenant.as_ref().is_none_or(|t| Some(t) == tenant)
         };
-        self.rules.iter().find(matches).map_or(&self.default, |rule| &rule.scopes)
+        self.rules
+            .iter()
+            .find(matches)
+            .map_or(&self.default, |rule| &rule.scopes)
     }
 
     /// The scope under which rows of this table and tenant are sealed.
@@ -64,7 +66,12 @@ mod tests {
         let table = |name: &str| TableName::new(name).unwrap();
         let tenant = TenantName::from_static("t1");
         let scopes = Scopes::default()
-            .assign(Some(table("notes")), Some(tenant.clone()), scope("both"), [None, scope("old")])
+            .assign(
+                Some(table("notes")),
+                Some(tenant.clone()),
+                scope("both"),
+                [None, scope("old")],
+            )
             .assign(Some(table("notes")), None, scope("notes"), [])
             .assign(None, Some(tenant.clone()), scope("t1"), []);
         let current = |t: &str, tenant| scopes.current(&table(t), tenant).map(ScopeName::as_str);
@@ -72,6 +79,9 @@ mod tests {
         assert_eq!(current("notes", None), Some("notes"));
         assert_eq!(current("labs", Some(&tenant)), Some("t1"));
         assert_eq!(current("labs", None), None);
-        assert_eq!(scopes.listed(&table("notes"), Some(&tenant)), [scope("both"), None, scope("old")]);
+        assert_eq!(
+            scopes.listed(&table("notes"), Some(&tenant)),
+            [scope("both"), None, scope("old")]
+        );
     }
 }

@@ -41,7 +41,10 @@ impl<T> Clone for Sealed<T> {
 
 impl<T> Clone for SealedText<T> {
     fn clone(&self) -> Self {
-        Self { text: self.text.clone(), _value: PhantomData }
+        Self {
+            text: self.text.clone(),
+            _value: PhantomData,
+        }
     }
 }
 
@@ -75,7 +78,10 @@ impl<T> SealedText<T> {
     /// # Errors
     /// [`OpenError::Malformed`].
     pub fn from_text(text: String) -> Result<Self, OpenError> {
-        token::from_text(&text).map(|_| Self { text, _value: PhantomData })
+        token::from_text(&text).map(|_| Self {
+            text,
+            _value: PhantomData,
+        })
     }
 
     /// The token in text form.
@@ -89,7 +95,10 @@ impl<T> Storage for Sealed<T> {
     type Value = T;
 
     fn from_token(token: Vec<u8>) -> Self {
-        Self { token, _value: PhantomData }
+        Self {
+            token,
+            _value: PhantomData,
+        }
     }
 
     fn into_token(self) -> Result<Vec<u8>, OpenError> {
@@ -101,7 +110,10 @@ impl<T> Storage for SealedText<T> {
     type Value = T;
 
     fn from_token(token: Vec<u8>) -> Self {
-        Self { text: token::to_text(&token), _value: PhantomData }
+        Self {
+            text: token::to_text(&token),
+            _value: PhantomData,
+        }
     }
 
     fn into_token(self) -> Result<Vec<u8>, OpenError> {
@@ -123,7 +135,11 @@ impl<T> fmt::Debug for SealedText<T> {
 
 fn debug_token(f: &mut fmt::Formatter<'_>, name: &str, token: &[u8]) -> fmt::Result {
     match TokenInfo::parse(token) {
-        Ok(info) => write!(f, "{name}(key {}, padded to {} bytes)", info.key_id, info.padded_len),
+        Ok(info) => write!(
+            f,
+            "{name}(key {}, padded to {} bytes)",
+            info.key_id, info.padded_len
+        ),
         Err(_) => write!(f, "{name}(malformed)"),
     }
 }

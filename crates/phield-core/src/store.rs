@@ -23,14 +23,18 @@ impl FileStore {
     /// The key store at this path.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { file: DurableFile::new(path) }
+        Self {
+            file: DurableFile::new(path),
+        }
     }
 
     /// Stops writers at chosen steps; for the testkit.
     #[doc(hidden)]
     #[must_use]
     pub fn with_faults(self, faults: Arc<dyn Faults>) -> Self {
-        Self { file: self.file.with_faults(faults) }
+        Self {
+            file: self.file.with_faults(faults),
+        }
     }
 
     /// The path.

@@ -1,7 +1,11 @@
 //! Tests that need more than one file of the core: vectors, the error table, properties.
-#![allow(clippy::indexing_slicing, reason = "a test that indexes out of bounds fails, as it should")]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a test that indexes out of bounds fails, as it should"
+)]
 
 mod errors;
+mod interop;
 mod normalizers;
 mod properties;
 mod vectors;

@@ -9,7 +9,10 @@
 //! | 33 | 12 | nonce |
 //! | 45 | n ≥ 2 | ciphertext |
 //! | 45+n | 16 | tag |
-#![allow(clippy::indexing_slicing, reason = "every index below lies under a length that was checked first")]
+#![allow(
+    clippy::indexing_slicing,
+    reason = "every index below lies under a length that was checked first"
+)]
 
 use std::fmt;
 
@@ -127,11 +130,19 @@ impl Parts {
         let suite = Suite::from_byte(token[0]).ok_or(OpenError::Malformed)?;
         let mut head = Head([0; HEAD_LEN]);
         head.0.copy_from_slice(&token[..HEAD_LEN]);
-        let key_id = KeyId::from_bytes([head.0[1], head.0[2], head.0[3], head.0[4]]).ok_or(OpenError::Malformed)?;
+        let key_id =
+            KeyId::from_bytes([head.0[1], head.0[2], head.0[3], head.0[4]]).ok_or(OpenError::Malformed)?;
         let (mut commitment, mut nonce) = (Commitment([0; 16]), Nonce([0; 12]));
         commitment.0.copy_from_slice(&token[HEAD_LEN..NONCE_AT]);
         nonce.0.copy_from_slice(&token[NONCE_AT..BODY_AT]);
-        Ok(Self { suite, key_id, head, commitment, nonce, body_len: token.len() - BODY_AT - TAG_LEN })
+        Ok(Self {
+            suite,
+            key_id,
+            head,
+            commitment,
+            nonce,
+            body_len: token.len() - BODY_AT - TAG_LEN,
+        })
     }
 }
 
@@ -162,7 +173,9 @@ pub(crate) fn to_text(token: &[u8]) -> String {
 /// bits are refused. The bounds of the token are checked too.
 pub(crate) fn from_text(text: &str) -> Result<Vec<u8>, OpenError> {
     let encoded = text.strip_prefix(TEXT_PREFIX).ok_or(OpenError::Malformed)?;
-    let token = BASE64URL_NOPAD.decode(encoded.as_bytes()).map_err(|_| OpenError::Malformed)?;
+    let token = BASE64URL_NOPAD
+        .decode(encoded.as_bytes())
+        .map_err(|_| OpenError::Malformed)?;
     Parts::parse(&token).map(|_| token)
 }
 

@@ -104,12 +104,16 @@ impl ValueType {
 
 /// `[0-9]+` as a number of at most four digits.
 fn number(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |n, d| d.is_ascii_digit().then(|| n * 10 + u32::from(d - b'0')))
+    digits
+        .iter()
+        .try_fold(0, |n, d| d.is_ascii_digit().then(|| n * 10 + u32::from(d - b'0')))
 }
 
 /// Year, month and day of `YYYY-MM-DD`, if it is a real date of the proleptic Gregorian calendar, years 0001–9999.
 pub(crate) fn date_parts(value: &[u8]) -> Option<(u32, u32, u32)> {
-    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = value else { return None };
+    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = value else {
+        return None;
+    };
     let (year, month, day) = (number(&[y1, y2, y3, y4])?, number(&[m1, m2])?, number(&[d1, d2])?);
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let last = match month {
@@ -124,21 +128,34 @@ pub(crate) fn date_parts(value: &[u8]) -> Option<(u32, u32, u32)> {
 
 /// `YYYY-MM-DDTHH:MM:SS(\.\d*[1-9])?Z`
 fn is_timestamp(value: &[u8]) -> bool {
-    let Some((date, time)) = value.split_first_chunk::<10>() else { return false };
-    let &[b'T', h1, h2, b':', m1, m2, b':', s1, s2, ref rest @ ..] = time else { return false };
+    let Some((date, time)) = value.split_first_chunk::<10>() else {
+        return false;
+    };
+    let &[b'T', h1, h2, b':', m1, m2, b':', s1, s2, ref rest @ ..] = time else {
+        return false;
+    };
     let in_range = |a, b, max| number(&[a, b]).is_some_and(|n| n <= max);
     let fraction_ok = match rest {
         [b'Z'] => true,
-        [b'.', digits @ .., last @ b'1'..=b'9', b'Z'] => last.is_ascii_digit() && digits.iter().all(u8::is_ascii_digit),
+        [b'.', digits @ .., last @ b'1'..=b'9', b'Z'] => {
+            last.is_ascii_digit() && digits.iter().all(u8::is_ascii_digit)
+        }
         _ => false,
     };
-    date_parts(date).is_some() && in_range(h1, h2, 23) && in_range(m1, m2, 59) && in_range(s1, s2, 59) && fraction_ok
+    date_parts(date).is_some()
+        && in_range(h1, h2, 23)
+        && in_range(m1, m2, 59)
+        && in_range(s1, s2, 59)
+        && fraction_ok
 }
 
 /// `-?[0-9]+(\.[0-9]+)?`
 fn is_decimal(value: &[u8]) -> bool {
     let digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
-    let mut parts = value.strip_prefix(b"-").unwrap_or(value).splitn(2, |byte| *byte == b'.');
+    let mut parts = value
+        .strip_prefix(b"-")
+        .unwrap_or(value)
+        .splitn(2, |byte| *byte == b'.');
     parts.next().is_some_and(digits) && parts.next().is_none_or(digits)
 }
 
@@ -186,7 +203,10 @@ impl std::fmt::Debug for Bytes<'_> {
 
 impl<'a> Encoded<'a> {
     pub(crate) fn borrowed(value_type: ValueType, bytes: &'a [u8]) -> Self {
-        Self { value_type, bytes: Bytes::Borrowed(bytes) }
+        Self {
+            value_type,
+            bytes: Bytes::Borrowed(bytes),
+        }
     }
 
     /// A value of at most 16 bytes.
@@ -195,7 +215,10 @@ impl<'a> Encoded<'a> {
         for (to, from) in bytes.iter_mut().zip(value) {
             *to = *from;
         }
-        Self { value_type, bytes: Bytes::Inline(bytes, value.len().min(16)) }
+        Self {
+            value_type,
+            bytes: Bytes::Inline(bytes, value.len().min(16)),
+        }
     }
 
     pub(crate) fn value_type(&self) -> ValueType {
@@ -226,7 +249,12 @@ impl std::fmt::Debug for Opened {
 
 impl Opened {
     pub(crate) fn new(buffer: Wiped, value_type: ValueType, start: usize, len: usize) -> Self {
-        Self { buffer, value_type, start, len }
+        Self {
+            buffer,
+            value_type,
+            start,
+            len,
+        }
     }
 
     pub(crate) fn value_type(&self) -> ValueType {
@@ -239,7 +267,10 @@ impl Opened {
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.buffer.0.get(self.start..self.start + self.len).unwrap_or_default()
+        self.buffer
+            .0
+            .get(self.start..self.start + self.len)
+            .unwrap_or_default()
     }
 
     /// The value as a vector, moved to the front of the buffer it is in. The rest of the buffer is wiped.
@@ -338,8 +369,13 @@ fn encode_date<'a>(year: i32, month: u32, day: u32) -> Result<Encoded<'a>, Unsea
     use std::io::Write as _;
 
     let mut text = Zeroizing::new([0_u8; 10]);
-    let written = (1..=9999).contains(&year) && write!(text.as_mut_slice(), "{year:04}-{month:02}-{day:02}").is_ok();
-    if written { Ok(Encoded::inline(ValueType::Date, &*text)) } else { Err(Unsealable::DateRange) }
+    let written =
+        (1..=9999).contains(&year) && write!(text.as_mut_slice(), "{year:04}-{month:02}-{day:02}").is_ok();
+    if written {
+        Ok(Encoded::inline(ValueType::Date, &*text))
+    } else {
+        Err(Unsealable::DateRange)
+    }
 }
 
 #[cfg(feature = "chrono")]
@@ -362,7 +398,11 @@ impl Value for time::Date {
     const TYPE: ValueType = ValueType::Date;
 
     fn encode(&self) -> Result<Encoded<'_>, Unsealable> {
-        encode_date(self.year(), u32::from(u8::from(self.month())), u32::from(self.day()))
+        encode_date(
+            self.year(),
+            u32::from(u8::from(self.month())),
+            u32::from(self.day()),
+        )
     }
 
     fn decode(opened: Opened) -> Option<Self> {
@@ -377,7 +417,8 @@ impl<T: Value> Value for Option<T> {
     const NULLABLE: bool = true;
 
     fn encode(&self) -> Result<Encoded<'_>, Unsealable> {
-        self.as_ref().map_or_else(|| Ok(Encoded::borrowed(ValueType::Null, &[])), T::encode)
+        self.as_ref()
+            .map_or_else(|| Ok(Encoded::borrowed(ValueType::Null, &[])), T::encode)
     }
 
     fn decode(opened: Opened) -> Option<Self> {
@@ -405,17 +446,55 @@ mod tests {
         use ValueType::*;
         let table: &[(ValueType, &[&str], &[&str])] = &[
             (Null, &[""], &["a"]),
-            (Date, &["2024-02-29", "0001-01-01", "9999-12-31", "2000-02-29"], &[
-                "2023-02-29", "1900-02-29", "0000-01-01", "2024-13-01", "2024-00-01", "2024-04-31", "2024-01-00",
-                "2024-1-01", "24-01-01", "2024-01-01 ", "+024-01-01", "",
-            ]),
-            (Timestamp, &["2026-11-22T04:05:06Z", "2026-11-22T04:05:06.78Z", "2026-11-22T23:59:59.001Z"], &[
-                "2026-11-22T24:00:00Z", "2026-11-22T00:60:00Z", "2026-11-22T00:00:60Z", "2026-11-22T00:00:00.Z",
-                "2026-11-22T00:00:00.10Z", "2026-11-22T00:00:00", "2026-11-22 00:00:00Z", "2026-11-31T00:00:00Z",
-                "2026-11-22T00:00:00.0Z", "2026-11-22T00:00:00.a1Z", "2026-11-22T00:00:00z",
-            ]),
-            (Decimal, &["0", "-12.50", "007", "1.0"], &["", "-", ".5", "5.", "1.2.3", "+1", "1e5", "1,5", "--1"]),
-            (Json, &["{}", " [1] ", "\"x\"", "null", "1.5e3"], &["", "{", "{'a':1}", "[1,]", "\u{feff}{}", "NaN", "01"]),
+            (
+                Date,
+                &["2024-02-29", "0001-01-01", "9999-12-31", "2000-02-29"],
+                &[
+                    "2023-02-29",
+                    "1900-02-29",
+                    "0000-01-01",
+                    "2024-13-01",
+                    "2024-00-01",
+                    "2024-04-31",
+                    "2024-01-00",
+                    "2024-1-01",
+                    "24-01-01",
+                    "2024-01-01 ",
+                    "+024-01-01",
+                    "",
+                ],
+            ),
+            (
+                Timestamp,
+                &[
+                    "2026-11-22T04:05:06Z",
+                    "2026-11-22T04:05:06.78Z",
+                    "2026-11-22T23:59:59.001Z",
+                ],
+                &[
+                    "2026-11-22T24:00:00Z",
+                    "2026-11-22T00:60:00Z",
+                    "2026-11-22T00:00:60Z",
+                    "2026-11-22T00:00:00.Z",
+                    "2026-11-22T00:00:00.10Z",
+                    "2026-11-22T00:00:00",
+                    "2026-11-22 00:00:00Z",
+                    "2026-11-31T00:00:00Z",
+                    "2026-11-22T00:00:00.0Z",
+                    "2026-11-22T00:00:00.a1Z",
+                    "2026-11-22T00:00:00z",
+                ],
+            ),
+            (
+                Decimal,
+                &["0", "-12.50", "007", "1.0"],
+                &["", "-", ".5", "5.", "1.2.3", "+1", "1e5", "1,5", "--1"],
+            ),
+            (
+                Json,
+                &["{}", " [1] ", "\"x\"", "null", "1.5e3"],
+                &["", "{", "{'a':1}", "[1,]", "\u{feff}{}", "NaN", "01"],
+            ),
             (Bool, &["\0", "\u{1}"], &["", "\u{2}", "\0\0"]),
             (Integer, &["12345678"], &["1234567", "123456789"]),
             (Float, &["12345678"], &["1234567"]),
@@ -446,8 +525,14 @@ mod tests {
     #[test]
     fn debug_shows_no_value() {
         let name = String::from("Ada");
-        assert_eq!(format!("{:?}", name.encode().unwrap()), "Encoded { value_type: Text, bytes: .. }");
-        assert_eq!(format!("{:?}", 42_i64.encode().unwrap()), "Encoded { value_type: Integer, bytes: .. }");
+        assert_eq!(
+            format!("{:?}", name.encode().unwrap()),
+            "Encoded { value_type: Text, bytes: .. }"
+        );
+        assert_eq!(
+            format!("{:?}", 42_i64.encode().unwrap()),
+            "Encoded { value_type: Integer, bytes: .. }"
+        );
         assert_eq!(u64::MAX.encode().err(), Some(Unsealable::IntegerRange));
     }
 }

@@ -25,7 +25,9 @@ impl FileWitness {
     /// The witness at this path.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { file: DurableFile::new(path) }
+        Self {
+            file: DurableFile::new(path),
+        }
     }
 
     /// Refuses an epoch below the highest known and an equal epoch with another MAC; remembers a higher one.
@@ -40,7 +42,10 @@ impl FileWitness {
                 return Err(RingError::Authentication);
             }
             if epoch < known.epoch || (epoch == known.epoch && known.mac != *mac) {
-                return Err(RingError::Stale { epoch, known: known.epoch });
+                return Err(RingError::Stale {
+                    epoch,
+                    known: known.epoch,
+                });
             }
             if epoch == known.epoch {
                 return Ok(());
@@ -63,6 +68,10 @@ impl<'a> Known<'a> {
         let mut words = std::str::from_utf8(file).ok()?.strip_suffix('\n')?.split(' ');
         let (ring, epoch, mac) = (words.next()?, words.next()?, words.next()?);
         let mac = HEXLOWER.decode(mac.as_bytes()).ok()?.try_into().ok()?;
-        words.next().is_none().then_some(Self { ring, epoch: epoch.parse().ok()?, mac })
+        words.next().is_none().then_some(Self {
+            ring,
+            epoch: epoch.parse().ok()?,
+            mac,
+        })
     }
 }

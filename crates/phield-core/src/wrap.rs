@@ -21,7 +21,13 @@ pub(crate) const WRAP_LEN: usize = 93;
 
 /// Wraps `key` under a fresh `r` and nonce.
 pub(crate) fn seal(kek: &Kek, context: &KeyContext, key: &KeyMaterial) -> Result<Vec<u8>, RandomError> {
-    Ok(seal_with(kek, &context.encode(), key, &random::array()?, &random::array()?))
+    Ok(seal_with(
+        kek,
+        &context.encode(),
+        key,
+        &random::array()?,
+        &random::array()?,
+    ))
 }
 
 fn seal_with(kek: &Kek, krec: &[u8], key: &KeyMaterial, r: &[u8; 32], nonce: &[u8; 12]) -> Vec<u8> {

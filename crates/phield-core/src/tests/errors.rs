@@ -27,13 +27,34 @@ fn ring() -> Keyring {
         Scopes::default(),
         [
             data(7, Suite::Aes256Gcm),
-            FixedKey { state: KeyState::DecryptOnly, ..FixedKey::data(8, Suite::Aes256Gcm, [8; 32]) },
-            FixedKey { state: KeyState::DecryptOnly, ..data(9, Suite::Aes256Gcm) },
-            FixedKey { scope: Some("elsewhere"), ..data(10, Suite::Aes256Gcm) },
-            FixedKey { state: KeyState::Destroyed, key: None, ..data(11, Suite::Aes256Gcm) },
-            FixedKey { key: None, state: KeyState::DecryptOnly, ..data(12, Suite::Aes256Gcm) },
+            FixedKey {
+                state: KeyState::DecryptOnly,
+                ..FixedKey::data(8, Suite::Aes256Gcm, [8; 32])
+            },
+            FixedKey {
+                state: KeyState::DecryptOnly,
+                ..data(9, Suite::Aes256Gcm)
+            },
+            FixedKey {
+                scope: Some("elsewhere"),
+                ..data(10, Suite::Aes256Gcm)
+            },
+            FixedKey {
+                state: KeyState::Destroyed,
+                key: None,
+                ..data(11, Suite::Aes256Gcm)
+            },
+            FixedKey {
+                key: None,
+                state: KeyState::DecryptOnly,
+                ..data(12, Suite::Aes256Gcm)
+            },
             FixedKey::index(13, key),
-            FixedKey { key_use: KeyUse::Ring, suite: None, ..data(14, Suite::Aes256Gcm) },
+            FixedKey {
+                key_use: KeyUse::Ring,
+                suite: None,
+                ..data(14, Suite::Aes256Gcm)
+            },
         ],
     )
 }
@@ -41,7 +62,11 @@ fn ring() -> Keyring {
 /// The same ring, whose key 7 is for the other suite.
 fn xchacha_ring() -> Keyring {
     let key = token_vector("A3").data_key.array();
-    keyring("emr", Scopes::default(), [FixedKey::data(7, Suite::XChaCha20Poly1305, key)])
+    keyring(
+        "emr",
+        Scopes::default(),
+        [FixedKey::data(7, Suite::XChaCha20Poly1305, key)],
+    )
 }
 
 fn id(id: u32) -> KeyId {
@@ -50,7 +75,13 @@ fn id(id: u32) -> KeyId {
 
 /// Opens a token in the place of a vector; the class of the failure, or none.
 fn open(keyring: &Keyring, place: &TokenVector, token: &[u8]) -> Option<OpenError> {
-    place.with_row(|row| keyring.opener(row).unwrap().open_token(&place.column(), None, token.to_vec()).err())
+    place.with_row(|row| {
+        keyring
+            .opener(row)
+            .unwrap()
+            .open_token(&place.column(), None, token.to_vec())
+            .err()
+    })
 }
 
 #[test]
@@ -86,11 +117,19 @@ fn every_truncation_and_every_extension_by_a_byte() {
         let v = token_vector(name);
         for end in 0..v.token.0.len() {
             let class = if end < 63 { Malformed } else { Authentication };
-            assert_eq!(open(&keyring, &v, &v.token.0[..end]), Some(class), "{name}, {end} bytes");
+            assert_eq!(
+                open(&keyring, &v, &v.token.0[..end]),
+                Some(class),
+                "{name}, {end} bytes"
+            );
         }
         for byte in 0..=255 {
             let longer = [v.token.0.as_slice(), &[byte]].concat();
-            assert_eq!(open(&keyring, &v, &longer), Some(Authentication), "{name}, byte {byte}");
+            assert_eq!(
+                open(&keyring, &v, &longer),
+                Some(Authentication),
+                "{name}, byte {byte}"
+            );
         }
     }
 }
@@ -104,17 +143,49 @@ fn suite_byte_and_key_id() {
         open(&ring, &a1, &token)
     };
     assert_eq!(with(0, &[0x12]), Some(Authentication), "suite swapped");
-    assert_eq!(open(&xchacha_ring(), &a1, &a1.token.0), Some(Authentication), "key of the other suite");
+    assert_eq!(
+        open(&xchacha_ring(), &a1, &a1.token.0),
+        Some(Authentication),
+        "key of the other suite"
+    );
     assert_eq!(with(0, &[0x10]), Some(Malformed), "unknown suite");
     assert_eq!(with(1, &0_u32.to_be_bytes()), Some(Malformed), "key id 0");
-    assert_eq!(with(1, &99_u32.to_be_bytes()), Some(UnknownKey(id(99))), "unknown key");
+    assert_eq!(
+        with(1, &99_u32.to_be_bytes()),
+        Some(UnknownKey(id(99))),
+        "unknown key"
+    );
     assert_eq!(with(1, &8_u32.to_be_bytes()), Some(Authentication), "another key");
-    assert_eq!(with(1, &9_u32.to_be_bytes()), Some(Authentication), "another id of the same key");
-    assert_eq!(with(1, &10_u32.to_be_bytes()), Some(Authentication), "key of another scope");
-    assert_eq!(with(1, &11_u32.to_be_bytes()), Some(Destroyed(id(11))), "destroyed key");
-    assert_eq!(with(1, &12_u32.to_be_bytes()), Some(KeyUnavailable(id(12))), "key out of reach");
-    assert_eq!(with(1, &13_u32.to_be_bytes()), Some(Authentication), "an index pepper");
-    assert_eq!(with(1, &14_u32.to_be_bytes()), Some(Authentication), "the ring key");
+    assert_eq!(
+        with(1, &9_u32.to_be_bytes()),
+        Some(Authentication),
+        "another id of the same key"
+    );
+    assert_eq!(
+        with(1, &10_u32.to_be_bytes()),
+        Some(Authentication),
+        "key of another scope"
+    );
+    assert_eq!(
+        with(1, &11_u32.to_be_bytes()),
+        Some(Destroyed(id(11))),
+        "destroyed key"
+    );
+    assert_eq!(
+        with(1, &12_u32.to_be_bytes()),
+        Some(KeyUnavailable(id(12))),
+        "key out of reach"
+    );
+    assert_eq!(
+        with(1, &13_u32.to_be_bytes()),
+        Some(Authentication),
+        "an index pepper"
+    );
+    assert_eq!(
+        with(1, &14_u32.to_be_bytes()),
+        Some(Authentication),
+        "the ring key"
+    );
 }
 
 /// The order of §4: use, state, scope and suite, then availability.
@@ -123,14 +194,58 @@ fn the_order_of_the_checks() {
     let a1 = token_vector("A1");
     let class = |key: FixedKey| open(&keyring("emr", Scopes::default(), [key]), &a1, &a1.token.0);
     let data = || FixedKey::data(7, Suite::Aes256Gcm, a1.data_key.array());
-    let destroyed = || FixedKey { state: KeyState::Destroyed, ..data() };
-    assert_eq!(class(FixedKey { key_use: KeyUse::Index, suite: None, ..destroyed() }), Some(Authentication));
-    assert_eq!(class(FixedKey { scope: Some("x"), ..destroyed() }), Some(Destroyed(id(7))));
-    assert_eq!(class(FixedKey { suite: Some(Suite::XChaCha20Poly1305), ..destroyed() }), Some(Destroyed(id(7))));
-    assert_eq!(class(FixedKey { scope: Some("x"), key: None, ..data() }), Some(Authentication));
-    assert_eq!(class(FixedKey { suite: Some(Suite::XChaCha20Poly1305), key: None, ..data() }), Some(Authentication));
-    assert_eq!(class(FixedKey { key: None, ..data() }), Some(KeyUnavailable(id(7))));
-    for state in [KeyState::PreActive, KeyState::Active, KeyState::DecryptOnly, KeyState::Compromised] {
+    let destroyed = || FixedKey {
+        state: KeyState::Destroyed,
+        ..data()
+    };
+    assert_eq!(
+        class(FixedKey {
+            key_use: KeyUse::Index,
+            suite: None,
+            ..destroyed()
+        }),
+        Some(Authentication)
+    );
+    assert_eq!(
+        class(FixedKey {
+            scope: Some("x"),
+            ..destroyed()
+        }),
+        Some(Destroyed(id(7)))
+    );
+    assert_eq!(
+        class(FixedKey {
+            suite: Some(Suite::XChaCha20Poly1305),
+            ..destroyed()
+        }),
+        Some(Destroyed(id(7)))
+    );
+    assert_eq!(
+        class(FixedKey {
+            scope: Some("x"),
+            key: None,
+            ..data()
+        }),
+        Some(Authentication)
+    );
+    assert_eq!(
+        class(FixedKey {
+            suite: Some(Suite::XChaCha20Poly1305),
+            key: None,
+            ..data()
+        }),
+        Some(Authentication)
+    );
+    assert_eq!(
+        class(FixedKey { key: None, ..data() }),
+        Some(KeyUnavailable(id(7)))
+    );
+    for state in [
+        KeyState::PreActive,
+        KeyState::Active,
+        KeyState::DecryptOnly,
+        KeyState::Compromised,
+    ] {
         assert_eq!(class(FixedKey { state, ..data() }), None, "{state}");
     }
 }
@@ -141,20 +256,38 @@ fn parts_swapped_between_tokens() {
     // Another row, so that the salts and commitments differ too.
     let other = {
         let key = DataKey::new(&a1.data_key.array());
-        let key = SealingKey { id: id(7), suite: Suite::Aes256Gcm, key: &key };
+        let key = SealingKey {
+            id: id(7),
+            suite: Suite::Aes256Gcm,
+            key: &key,
+        };
         let field = fixed::field(a1.column(), None, Padding::Block16, a1.value_type(), &a1.value.0);
         let [token] = fixed::seal(&key, [1; 12], [[2; 12]], &a1.encoded_row(), [field]).unwrap();
         token
     };
     let ring = ring();
     assert_eq!(open(&ring, &a1, &other), None);
-    assert_eq!(open(&ring, &a1, &a2.token.0), Some(Authentication), "a token of another column");
-    for (part, range) in [("salt", 5..17), ("commitment", 17..33), ("nonce", 33..45), ("body", 45..61), ("tag", 61..77)] {
+    assert_eq!(
+        open(&ring, &a1, &a2.token.0),
+        Some(Authentication),
+        "a token of another column"
+    );
+    for (part, range) in [
+        ("salt", 5..17),
+        ("commitment", 17..33),
+        ("nonce", 33..45),
+        ("body", 45..61),
+        ("tag", 61..77),
+    ] {
         for from in [&a2.token.0, &other] {
             let mut token = a1.token.0.clone();
             token[range.clone()].copy_from_slice(&from[range.clone()]);
             let same = token == a1.token.0;
-            assert_eq!(open(&ring, &a1, &token), (!same).then_some(Authentication), "{part}");
+            assert_eq!(
+                open(&ring, &a1, &token),
+                (!same).then_some(Authentication),
+                "{part}"
+            );
         }
     }
 }
@@ -168,7 +301,11 @@ fn every_part_of_the_identity() {
     let table = |name| TableName::from_static(name);
     let (patients, visits, ssn) = (table("patients"), table("visits"), ColumnName::from_static("ssn"));
     let (t1, t2) = (TenantName::from_static("t1"), TenantName::from_static("t2"));
-    let (int, text, bytes) = (RowId::Integer(42), RowId::Text("42".into()), RowId::Bytes(b"42".into()));
+    let (int, text, bytes) = (
+        RowId::Integer(42),
+        RowId::Text("42".into()),
+        RowId::Bytes(b"42".into()),
+    );
     let (big, composite) = (RowId::Integer(43), RowId::Composite(vec![RowId::Integer(42)]));
     let empty = RowId::Text("".into());
     let uuid = RowId::Uuid(uuid::Uuid::from_u128(42));
@@ -195,22 +332,86 @@ fn every_part_of_the_identity() {
     };
     let (dob, upper) = (ColumnName::from_static("dob"), ColumnName::from_static("SSN"));
     let cases = [
-        Case { what: "app", keyring: &other_app, ..right() },
-        Case { what: "tenant changed", tenant: Some(&t2), ..right() },
-        Case { what: "tenant removed", tenant: None, ..right() },
-        Case { what: "table", table: &visits, ..right() },
-        Case { what: "row id changed", id: &big, ..right() },
-        Case { what: "row id as text", id: &text, ..right() },
-        Case { what: "row id as bytes", id: &bytes, ..right() },
-        Case { what: "row id as uuid", id: &uuid, ..right() },
-        Case { what: "row id as composite", id: &composite, ..right() },
-        Case { what: "row id emptied", id: &empty, ..right() },
-        Case { what: "row id removed", id: &Unbound, ..right() },
-        Case { what: "subject added", subject: Some(&int), ..right() },
-        Case { what: "column", column: &dob, ..right() },
-        Case { what: "column in another case", column: &upper, ..right() },
-        Case { what: "extra added", extra: Some(b"rev=1"), ..right() },
-        Case { what: "extra empty, not absent", extra: Some(b""), ..right() },
+        Case {
+            what: "app",
+            keyring: &other_app,
+            ..right()
+        },
+        Case {
+            what: "tenant changed",
+            tenant: Some(&t2),
+            ..right()
+        },
+        Case {
+            what: "tenant removed",
+            tenant: None,
+            ..right()
+        },
+        Case {
+            what: "table",
+            table: &visits,
+            ..right()
+        },
+        Case {
+            what: "row id changed",
+            id: &big,
+            ..right()
+        },
+        Case {
+            what: "row id as text",
+            id: &text,
+            ..right()
+        },
+        Case {
+            what: "row id as bytes",
+            id: &bytes,
+            ..right()
+        },
+        Case {
+            what: "row id as uuid",
+            id: &uuid,
+            ..right()
+        },
+        Case {
+            what: "row id as composite",
+            id: &composite,
+            ..right()
+        },
+        Case {
+            what: "row id emptied",
+            id: &empty,
+            ..right()
+        },
+        Case {
+            what: "row id removed",
+            id: &Unbound,
+            ..right()
+        },
+        Case {
+            what: "subject added",
+            subject: Some(&int),
+            ..right()
+        },
+        Case {
+            what: "column",
+            column: &dob,
+            ..right()
+        },
+        Case {
+            what: "column in another case",
+            column: &upper,
+            ..right()
+        },
+        Case {
+            what: "extra added",
+            extra: Some(b"rev=1"),
+            ..right()
+        },
+        Case {
+            what: "extra empty, not absent",
+            extra: Some(b""),
+            ..right()
+        },
     ];
     let open = |case: &Case<'_>| {
         let mut row = Row::new(case.table, case.id).unwrap();
@@ -221,7 +422,9 @@ fn every_part_of_the_identity() {
             row = row.with_subject(subject).unwrap();
         }
         let mut opener = case.keyring.opener(&row).unwrap();
-        opener.open_token(case.column, case.extra, a1.token.0.clone()).err()
+        opener
+            .open_token(case.column, case.extra, a1.token.0.clone())
+            .err()
     };
     assert_eq!(open(&right()), None);
     for case in &cases {
@@ -229,9 +432,17 @@ fn every_part_of_the_identity() {
     }
     // A row id that nothing can have been sealed with.
     let long = RowId::Text("x".repeat(1025).into());
-    assert_eq!(ring.opener(&Row::new(&patients, &long).unwrap()).err(), Some(Authentication));
+    assert_eq!(
+        ring.opener(&Row::new(&patients, &long).unwrap()).err(),
+        Some(Authentication)
+    );
     let mut opener = ring.opener(&Row::new(&patients, &int).unwrap()).unwrap();
-    assert_eq!(opener.open_token(&ssn, Some(&[0; 1025]), a1.token.0.clone()).err(), Some(Authentication));
+    assert_eq!(
+        opener
+            .open_token(&ssn, Some(&[0; 1025]), a1.token.0.clone())
+            .err(),
+        Some(Authentication)
+    );
 }
 
 #[test]
@@ -239,12 +450,18 @@ fn frames_that_are_none() {
     let a1 = token_vector("A1");
     let (ring, row, column) = (ring(), a1.encoded_row(), a1.column());
     let key = DataKey::new(&a1.data_key.array());
-    let key = SealingKey { id: id(7), suite: Suite::Aes256Gcm, key: &key };
+    let key = SealingKey {
+        id: id(7),
+        suite: Suite::Aes256Gcm,
+        key: &key,
+    };
     let typed = |frame: &[u8]| {
         let token = fixed::seal_frame(&key, &row, &column, frame);
         a1.with_row(|row| {
             let sealed: Sealed<String> = Sealed::from_bytes(token)?;
-            ring.opener(row)?.open_field::<String>(&column, None, sealed).map(|phi| phi.expose().clone())
+            ring.opener(row)?
+                .open_field::<String>(&column, None, sealed)
+                .map(|phi| phi.expose().clone())
         })
     };
     assert_eq!(typed(&[0x01, b'a', 0x80]), Ok("a".to_owned()));
@@ -275,21 +492,34 @@ fn declared_types() {
     let row = Row::new(&table, &1_i64).unwrap();
     fn seal<T: Value>(keyring: &Keyring, row: &Row<'_>, value: T) -> Vec<u8> {
         let value = Phi::new(value);
-        let [token] = keyring.seal_row(row, [Field::new(ColumnName::from_static("c"), &value).unwrap()]).unwrap();
+        let [token] = keyring
+            .seal_row(row, [Field::new(ColumnName::from_static("c"), &value).unwrap()])
+            .unwrap();
         token.required::<Sealed<T>>().unwrap().into_token().unwrap()
     }
     fn open<T: Value + Clone>(keyring: &Keyring, row: &Row<'_>, token: &[u8]) -> Result<T, OpenError> {
         let sealed = Sealed::<T>::from_bytes(token.to_vec()).unwrap();
-        keyring.opener(row)?.open_field(&ColumnName::from_static("c"), None, sealed).map(|phi| phi.expose().clone())
+        keyring
+            .opener(row)?
+            .open_field(&ColumnName::from_static("c"), None, sealed)
+            .map(|phi| phi.expose().clone())
     }
     let big = seal(&keyring, &row, 300_i64);
     assert_eq!(open::<i64>(&keyring, &row, &big), Ok(300));
     assert_eq!(open::<u16>(&keyring, &row, &big), Ok(300));
-    assert_eq!(open::<i8>(&keyring, &row, &big), Err(Authentication), "an integer out of range");
+    assert_eq!(
+        open::<i8>(&keyring, &row, &big),
+        Err(Authentication),
+        "an integer out of range"
+    );
     assert_eq!(open::<bool>(&keyring, &row, &big), Err(Authentication));
     let null = seal(&keyring, &row, None::<bool>);
     assert_eq!(open::<Option<bool>>(&keyring, &row, &null), Ok(None));
-    assert_eq!(open::<Option<String>>(&keyring, &row, &null), Ok(None), "a null has no type of its own");
+    assert_eq!(
+        open::<Option<String>>(&keyring, &row, &null),
+        Ok(None),
+        "a null has no type of its own"
+    );
     assert_eq!(open::<bool>(&keyring, &row, &null), Err(Authentication));
     let some = seal(&keyring, &row, true);
     assert_eq!(open::<Option<bool>>(&keyring, &row, &some), Ok(Some(true)));
@@ -312,8 +542,23 @@ fn text_forms_that_are_not_canonical() {
     let a1 = token_vector("A1");
     let text = token::to_text(&a1.token.0);
     assert!(SealedText::<String>::from_text(text.clone()).is_ok());
-    let swapped: String = text.chars().map(|c| if c.is_ascii_lowercase() { c.to_ascii_uppercase() } else { c }).collect();
-    for bad in [format!("{text}="), format!("{text}\n"), text.replacen("phi1.", "phi1:", 1), text[5..].to_owned(), swapped] {
+    let swapped: String = text
+        .chars()
+        .map(|c| {
+            if c.is_ascii_lowercase() {
+                c.to_ascii_uppercase()
+            } else {
+                c
+            }
+        })
+        .collect();
+    for bad in [
+        format!("{text}="),
+        format!("{text}\n"),
+        text.replacen("phi1.", "phi1:", 1),
+        text[5..].to_owned(),
+        swapped,
+    ] {
         assert_eq!(SealedText::<String>::from_text(bad).err(), Some(Malformed));
     }
     // A text column that was changed after it was read.
@@ -329,25 +574,47 @@ fn what_cannot_be_sealed() {
     let row = Row::new(&table, &1_i64).unwrap();
     let seal = |field: Field<'_>| keyring.seal_row(&row, [field]).err();
     let over = Phi::new("x".repeat((1 << 20) + 1));
-    assert_eq!(seal(Field::new(column(), &over).unwrap()), Some(SealError::Unsealable(Unsealable::ValueTooLong)));
+    assert_eq!(
+        seal(Field::new(column(), &over).unwrap()),
+        Some(SealError::Unsealable(Unsealable::ValueTooLong))
+    );
     let limit = Phi::new("x".repeat(1 << 20));
     assert_eq!(seal(Field::new(column(), &limit).unwrap()), None);
-    let fixed = Field::new(column(), &limit).unwrap().with_padding(Padding::Fixed(32));
-    assert_eq!(seal(fixed), Some(SealError::Unsealable(Unsealable::PaddingTooShort)));
+    let fixed = Field::new(column(), &limit)
+        .unwrap()
+        .with_padding(Padding::Fixed(32));
+    assert_eq!(
+        seal(fixed),
+        Some(SealError::Unsealable(Unsealable::PaddingTooShort))
+    );
     let name = Phi::from("Ada");
     let extra = Field::new(column(), &name).unwrap().with_extra(&[0; 1025]);
     assert_eq!(seal(extra), Some(SealError::Unsealable(Unsealable::Extra)));
     let long = "x".repeat(1025);
     let bad_row = Row::new(&table, &long).unwrap();
-    let refused = keyring.seal_row(&bad_row, [Field::new(column(), &name).unwrap()]).err();
+    let refused = keyring
+        .seal_row(&bad_row, [Field::new(column(), &name).unwrap()])
+        .err();
     assert_eq!(refused, Some(SealError::Unsealable(Unsealable::RowId)));
     assert_eq!(Row::new(&table, &u64::MAX).err(), Some(Unsealable::IntegerRange));
-    let twice = [Field::new(column(), &name).unwrap(), Field::new(column(), &name).unwrap()];
-    assert_eq!(keyring.seal_row(&row, twice).err(), Some(SealError::DuplicateField));
-    let lists = [Field::new(column(), &name).unwrap().with_extra(b"0"), Field::new(column(), &name).unwrap().with_extra(b"1")];
+    let twice = [
+        Field::new(column(), &name).unwrap(),
+        Field::new(column(), &name).unwrap(),
+    ];
+    assert_eq!(
+        keyring.seal_row(&row, twice).err(),
+        Some(SealError::DuplicateField)
+    );
+    let lists = [
+        Field::new(column(), &name).unwrap().with_extra(b"0"),
+        Field::new(column(), &name).unwrap().with_extra(b"1"),
+    ];
     assert!(keyring.seal_row(&row, lists).is_ok());
     let [absent] = keyring.seal_row(&row, [Field::absent(column())]).unwrap();
-    assert_eq!(absent.required::<Sealed<String>>().err(), Some(SealError::NoValue));
+    assert_eq!(
+        absent.required::<Sealed<String>>().err(),
+        Some(SealError::NoValue)
+    );
 }
 
 #[test]
@@ -357,20 +624,68 @@ fn keys_that_do_not_seal() {
     let seal = |key: FixedKey| {
         let keyring = keyring("emr", Scopes::default(), [key]);
         let row = Row::new(&table, &1_i64).unwrap();
-        keyring.seal_row(&row, [Field::new(ColumnName::from_static("c"), &name).unwrap()]).err()
+        keyring
+            .seal_row(&row, [Field::new(ColumnName::from_static("c"), &name).unwrap()])
+            .err()
     };
     let data = || FixedKey::data(7, Suite::Aes256Gcm, [1; 32]);
     assert_eq!(seal(data()), None);
-    for state in [KeyState::PreActive, KeyState::DecryptOnly, KeyState::Compromised, KeyState::Destroyed] {
-        assert_eq!(seal(FixedKey { state, ..data() }), Some(SealError::NoActiveKey), "{state}");
+    for state in [
+        KeyState::PreActive,
+        KeyState::DecryptOnly,
+        KeyState::Compromised,
+        KeyState::Destroyed,
+    ] {
+        assert_eq!(
+            seal(FixedKey { state, ..data() }),
+            Some(SealError::NoActiveKey),
+            "{state}"
+        );
     }
-    assert_eq!(seal(FixedKey { scope: Some("x"), ..data() }), Some(SealError::NoActiveKey));
-    assert_eq!(seal(FixedKey { key: None, ..data() }), Some(SealError::KeyUnavailable(id(7))));
-    assert_eq!(seal(FixedKey { not_after: 1_700_000_000, ..data() }), Some(SealError::KeyExpired(id(7))));
-    assert_eq!(seal(FixedKey { not_after: u64::MAX, ..data() }), None);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    assert_eq!(seal(FixedKey { not_after: now - 290, ..data() }), None, "within the grace of 300 s");
-    assert_eq!(seal(FixedKey { not_after: now - 301, ..data() }), Some(SealError::KeyExpired(id(7))));
+    assert_eq!(
+        seal(FixedKey {
+            scope: Some("x"),
+            ..data()
+        }),
+        Some(SealError::NoActiveKey)
+    );
+    assert_eq!(
+        seal(FixedKey { key: None, ..data() }),
+        Some(SealError::KeyUnavailable(id(7)))
+    );
+    assert_eq!(
+        seal(FixedKey {
+            not_after: 1_700_000_000,
+            ..data()
+        }),
+        Some(SealError::KeyExpired(id(7)))
+    );
+    assert_eq!(
+        seal(FixedKey {
+            not_after: u64::MAX,
+            ..data()
+        }),
+        None
+    );
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    assert_eq!(
+        seal(FixedKey {
+            not_after: now - 290,
+            ..data()
+        }),
+        None,
+        "within the grace of 300 s"
+    );
+    assert_eq!(
+        seal(FixedKey {
+            not_after: now - 301,
+            ..data()
+        }),
+        Some(SealError::KeyExpired(id(7)))
+    );
 }
 
 #[test]
@@ -378,28 +693,47 @@ fn scopes_choose_and_check_keys() {
     let (t1, t2) = (TenantName::from_static("t1"), TenantName::from_static("t2"));
     let scope = |name: &'static str| Some(ScopeName::from_static(name));
     let scopes = || {
-        Scopes::default().assign(None, Some(t1.clone()), scope("a"), [None]).assign(None, Some(t2.clone()), scope("b"), [])
+        Scopes::default()
+            .assign(None, Some(t1.clone()), scope("a"), [None])
+            .assign(None, Some(t2.clone()), scope("b"), [])
     };
     let keys = || {
         [
             FixedKey::data(1, Suite::Aes256Gcm, [1; 32]),
-            FixedKey { scope: Some("a"), ..FixedKey::data(2, Suite::Aes256Gcm, [2; 32]) },
-            FixedKey { scope: Some("b"), ..FixedKey::data(3, Suite::Aes256Gcm, [3; 32]) },
+            FixedKey {
+                scope: Some("a"),
+                ..FixedKey::data(2, Suite::Aes256Gcm, [2; 32])
+            },
+            FixedKey {
+                scope: Some("b"),
+                ..FixedKey::data(3, Suite::Aes256Gcm, [3; 32])
+            },
         ]
     };
     let table = TableName::from_static("t");
     let (column, name) = (ColumnName::from_static("c"), Phi::from("Ada"));
     let seal = |keyring: &Keyring, tenant: Option<&TenantName>| {
         let row = Row::new(&table, &1_i64).unwrap();
-        let row = tenant.into_iter().fold(row, |row, tenant| row.with_tenant(tenant));
-        let [token] = keyring.seal_row(&row, [Field::new(column.clone(), &name).unwrap()]).unwrap();
+        let row = tenant
+            .into_iter()
+            .fold(row, |row, tenant| row.with_tenant(tenant));
+        let [token] = keyring
+            .seal_row(&row, [Field::new(column.clone(), &name).unwrap()])
+            .unwrap();
         token.required::<Sealed<String>>().unwrap()
     };
     let open = |keyring: &Keyring, tenant: &TenantName, sealed: Sealed<String>| {
         let row = Row::new(&table, &1_i64).unwrap().with_tenant(tenant);
-        keyring.opener(&row).unwrap().open_field(&column, None, sealed).err()
+        keyring
+            .opener(&row)
+            .unwrap()
+            .open_field(&column, None, sealed)
+            .err()
     };
-    let (scoped, plain) = (keyring("emr", scopes(), keys()), keyring("emr", Scopes::default(), keys()));
+    let (scoped, plain) = (
+        keyring("emr", scopes(), keys()),
+        keyring("emr", Scopes::default(), keys()),
+    );
     let key_of = |sealed: &Sealed<String>| sealed.info().unwrap().key_id.get();
     assert_eq!(key_of(&seal(&scoped, Some(&t1))), 2);
     assert_eq!(key_of(&seal(&scoped, Some(&t2))), 3);
@@ -412,7 +746,10 @@ fn scopes_choose_and_check_keys() {
 #[test]
 fn compromised_keys_are_reported() {
     let a1 = token_vector("A1");
-    let key = FixedKey { state: KeyState::Compromised, ..FixedKey::data(7, Suite::Aes256Gcm, a1.data_key.array()) };
+    let key = FixedKey {
+        state: KeyState::Compromised,
+        ..FixedKey::data(7, Suite::Aes256Gcm, a1.data_key.array())
+    };
     let keyring = keyring("emr", Scopes::default(), [key]);
     a1.with_row(|row| {
         let mut opener = keyring.opener(row).unwrap();

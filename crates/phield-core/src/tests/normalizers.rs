@@ -6,8 +6,13 @@ use sha2::Sha256;
 
 use crate::normalize::Normalizer;
 
-const ALL: [Normalizer; 5] =
-    [Normalizer::Exact, Normalizer::Digits, Normalizer::Ssn, Normalizer::Name, Normalizer::Date];
+const ALL: [Normalizer; 5] = [
+    Normalizer::Exact,
+    Normalizer::Digits,
+    Normalizer::Ssn,
+    Normalizer::Name,
+    Normalizer::Date,
+];
 
 fn normalized(normalizer: Normalizer, text: &str) -> String {
     String::from_utf8(normalizer.normalize(text.as_bytes()).as_bytes().to_vec()).unwrap()
@@ -17,12 +22,19 @@ fn normalized(normalizer: Normalizer, text: &str) -> String {
 #[test]
 fn golden_examples() {
     let mut seen = 0;
-    for line in include_str!("../../vectors/normalizers.v1.tsv").lines().filter(|line| !line.starts_with('#')) {
+    for line in include_str!("../../vectors/normalizers.v1.tsv")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+    {
         let columns: Vec<&str> = line.split('\t').collect();
-        let [id, input, output] = columns.as_slice() else { panic!("three columns: {line}") };
+        let [id, input, output] = columns.as_slice() else {
+            panic!("three columns: {line}")
+        };
         let normalizer = ALL.into_iter().find(|n| n.id() == *id).unwrap();
-        let (input, output): (String, String) =
-            (serde_json::from_str(input).unwrap(), serde_json::from_str(output).unwrap());
+        let (input, output): (String, String) = (
+            serde_json::from_str(input).unwrap(),
+            serde_json::from_str(output).unwrap(),
+        );
         assert_eq!(normalized(normalizer, &input), output, "{id} of {input:?}");
         seen += 1;
     }
@@ -39,12 +51,20 @@ fn golden_digest_over_all_characters() {
                 let once = normalizer.normalize(text.as_bytes());
                 let once = once.as_bytes();
                 let twice = normalizer.normalize(once);
-                assert_eq!(twice.as_bytes(), once, "{normalizer:?} of {text:?} is not idempotent");
+                assert_eq!(
+                    twice.as_bytes(),
+                    once,
+                    "{normalizer:?} of {text:?} is not idempotent"
+                );
                 digest.update(u32::try_from(once.len()).unwrap().to_be_bytes());
                 digest.update(once);
             }
         }
-        format!("{}\t{}\n", normalizer.id(), data_encoding::HEXLOWER.encode(&digest.finalize()))
+        format!(
+            "{}\t{}\n",
+            normalizer.id(),
+            data_encoding::HEXLOWER.encode(&digest.finalize())
+        )
     });
     let golden = include_str!("../../vectors/normalizers.v1.sha256");
     assert_eq!(digests.concat(), golden);

@@ -21,12 +21,20 @@ static TABLE: TableName = TableName::from_static("patients");
 const COLUMN: ColumnName = ColumnName::from_static("c");
 
 fn keyring(xchacha: bool) -> Keyring {
-    let suite = if xchacha { Suite::XChaCha20Poly1305 } else { Suite::Aes256Gcm };
+    let suite = if xchacha {
+        Suite::XChaCha20Poly1305
+    } else {
+        Suite::Aes256Gcm
+    };
     Keyring::ephemeral_with_suite(AppName::from_static("emr"), suite).unwrap()
 }
 
 /// Seals and opens one value in both storages; returns the length of the token.
-fn round_trip<T: Value + Clone + PartialEq + std::fmt::Debug>(value: T, padding: Padding, xchacha: bool) -> usize {
+fn round_trip<T: Value + Clone + PartialEq + std::fmt::Debug>(
+    value: T,
+    padding: Padding,
+    xchacha: bool,
+) -> usize {
     let keyring = keyring(xchacha);
     let row = Row::new(&TABLE, "row").unwrap();
     let value = Phi::new(value);
@@ -37,8 +45,14 @@ fn round_trip<T: Value + Clone + PartialEq + std::fmt::Debug>(value: T, padding:
     let text: SealedText<T> = Storage::from_token(binary.as_bytes().to_vec());
     let again = SealedText::<T>::from_text(text.as_str().to_owned()).unwrap();
     let mut opener = keyring.opener(&row).unwrap();
-    assert_eq!(opener.open_field(&COLUMN, None, binary).unwrap().expose(), value.expose());
-    assert_eq!(opener.open_field(&COLUMN, None, again).unwrap().expose(), value.expose());
+    assert_eq!(
+        opener.open_field(&COLUMN, None, binary).unwrap().expose(),
+        value.expose()
+    );
+    assert_eq!(
+        opener.open_field(&COLUMN, None, again).unwrap().expose(),
+        value.expose()
+    );
     len
 }
 
@@ -121,8 +135,15 @@ fn independent_hmac(key: &[u8; 32], message: &[u8]) -> [u8; 32] {
         block.iter_mut().zip(key).for_each(|(b, k)| *b ^= k);
         block
     };
-    let inner = Sha256::new().chain_update(pad(0x36)).chain_update(message).finalize();
-    Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().into()
+    let inner = Sha256::new()
+        .chain_update(pad(0x36))
+        .chain_update(message)
+        .finalize();
+    Sha256::new()
+        .chain_update(pad(0x5c))
+        .chain_update(inner)
+        .finalize()
+        .into()
 }
 
 /// no two rows of a batch share a salt, the fields of one row do, and no nonce repeats within a row.
@@ -139,8 +160,14 @@ fn salts_of_a_batch() {
             0 => Row::new(&TABLE, &id).unwrap(),
             _ => Row::new(&TABLE, &crate::context::Unbound).unwrap(),
         };
-        let fields = [Field::new(COLUMN, &name).unwrap(), Field::new(ColumnName::from_static("d"), &ssn).unwrap()];
-        let tokens = sealer.seal_row(&row, fields).unwrap().map(|t| t.required::<Sealed<String>>().unwrap());
+        let fields = [
+            Field::new(COLUMN, &name).unwrap(),
+            Field::new(ColumnName::from_static("d"), &ssn).unwrap(),
+        ];
+        let tokens = sealer
+            .seal_row(&row, fields)
+            .unwrap()
+            .map(|t| t.required::<Sealed<String>>().unwrap());
         let [a, b] = tokens.map(|t| (t.info().unwrap().row_salt, t.as_bytes()[33..45].to_vec()));
         assert_eq!(a.0, b.0);
         assert_ne!(a.1, b.1);
@@ -157,7 +184,9 @@ fn rows_with_tokens_of_several_calls() {
     let values = ["a", "b", "c"].map(|v| Phi::new(v.to_owned()));
     let columns = ["a", "b", "c"].map(ColumnName::from_static);
     let seal = |n: usize| {
-        let [token] = keyring.seal_row(&row, [Field::new(columns[n].clone(), &values[n]).unwrap()]).unwrap();
+        let [token] = keyring
+            .seal_row(&row, [Field::new(columns[n].clone(), &values[n]).unwrap()])
+            .unwrap();
         token.required::<Sealed<String>>().unwrap()
     };
     let sealed = [seal(0), seal(1), seal(2)];
@@ -178,9 +207,15 @@ fn debug_of_sealed_types_shows_what_anybody_can_see() {
     let [token] = keyring.seal_row(&row, [field]).unwrap();
     let sealed: Sealed<String> = token.required().unwrap();
     let id = sealed.info().unwrap().key_id;
-    assert_eq!(format!("{sealed:?}"), format!("Sealed(key {id}, padded to 16 bytes)"));
+    assert_eq!(
+        format!("{sealed:?}"),
+        format!("Sealed(key {id}, padded to 16 bytes)")
+    );
     let text: SealedText<String> = Storage::from_token(sealed.as_bytes().to_vec());
-    assert_eq!(format!("{text:?}"), format!("SealedText(key {id}, padded to 16 bytes)"));
+    assert_eq!(
+        format!("{text:?}"),
+        format!("SealedText(key {id}, padded to 16 bytes)")
+    );
     assert_eq!(format!("{:?}", keyring.opener(&row).unwrap()), "RowOpener { .. }");
     assert!(matches!(TokenInfo::parse(text.as_str().as_bytes()), Ok(info) if info.padded_len == 16));
 }

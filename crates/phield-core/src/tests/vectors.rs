@@ -14,7 +14,7 @@ use crate::frame::{self, Padding};
 use crate::kdf::Prf;
 use crate::key::{DataKey, Kek, KeyId, KeyMaterial, Pepper, RingKey};
 use crate::keyring::fixed::{FixedKey, keyring};
-use crate::local::{self, Stretching};
+use crate::local::{self, Stretching, fixed::FixedKek};
 use crate::lp;
 use crate::manifest::{Manifest, RawManifest};
 use crate::name::{AppName, ColumnName, ProviderName, RingName, ScopeName, TableName, TenantName};
@@ -122,7 +122,9 @@ pub(super) struct TokenVector {
 /// The vector whose name starts with this word.
 pub(super) fn token_vector(name: &str) -> TokenVector {
     let mut vectors = file().tokens.into_iter();
-    vectors.find(|v| v.name.split(' ').next() == Some(name)).expect("there is such a vector")
+    vectors
+        .find(|v| v.name.split(' ').next() == Some(name))
+        .expect("there is such a vector")
 }
 
 /// A row id from its typed encoding.
@@ -222,23 +224,51 @@ fn tokens() {
         assert_eq!(commitment.0.as_slice(), v.commitment.0, "{name}: commitment");
 
         let mut framed = Vec::new();
-        let padded = padding(&v.padding).padded_len(frame::unpadded_len(v.value.0.len())).unwrap();
+        let padded = padding(&v.padding)
+            .padded_len(frame::unpadded_len(v.value.0.len()))
+            .unwrap();
         frame::write(&mut framed, v.value_type(), &v.value.0, padded);
         assert_eq!(framed, v.frame.0, "{name}: frame");
-        assert_eq!(frame::read(&framed), Some((v.value_type(), v.value.0.as_slice())), "{name}: frame");
+        assert_eq!(
+            frame::read(&framed),
+            Some((v.value_type(), v.value.0.as_slice())),
+            "{name}: frame"
+        );
 
-        let key = SealingKey { id, suite: v.suite(), key: &data_key };
-        let fields = [fixed::field(v.column(), extra, padding(&v.padding), v.value_type(), &v.value.0)];
+        let key = SealingKey {
+            id,
+            suite: v.suite(),
+            key: &data_key,
+        };
+        let fields = [fixed::field(
+            v.column(),
+            extra,
+            padding(&v.padding),
+            v.value_type(),
+            &v.value.0,
+        )];
         let [token] = fixed::seal(&key, v.salt.array(), [v.nonce.array()], &row, fields).unwrap();
         assert_eq!(token, v.token.0, "{name}: token");
         assert_eq!(token::to_text(&token), v.text, "{name}: text");
         assert_eq!(token::from_text(&v.text).unwrap(), token, "{name}: text");
 
-        let keyring = keyring("emr", Scopes::default(), [FixedKey::data(v.key_id, v.suite(), v.sealing_key())]);
+        let keyring = keyring(
+            "emr",
+            Scopes::default(),
+            [FixedKey::data(v.key_id, v.suite(), v.sealing_key())],
+        );
         v.with_row(|row| {
-            let opened = keyring.opener(row).unwrap().open_token(&v.column(), extra, token.clone()).unwrap();
+            let opened = keyring
+                .opener(row)
+                .unwrap()
+                .open_token(&v.column(), extra, token.clone())
+                .unwrap();
             assert!(opened.is_well_formed(), "{name}");
-            assert_eq!((opened.value_type(), opened.as_bytes()), (v.value_type(), v.value.0.as_slice()), "{name}");
+            assert_eq!(
+                (opened.value_type(), opened.as_bytes()),
+                (v.value_type(), v.value.0.as_slice()),
+                "{name}"
+            );
         });
     }
 }
@@ -248,7 +278,11 @@ fn tokens() {
 fn two_fields_of_one_row() {
     let (a1, a2) = (token_vector("A1"), token_vector("A2"));
     let data_key = DataKey::new(&a1.data_key.array());
-    let key = SealingKey { id: KeyId::new(7).unwrap(), suite: a1.suite(), key: &data_key };
+    let key = SealingKey {
+        id: KeyId::new(7).unwrap(),
+        suite: a1.suite(),
+        key: &data_key,
+    };
     let field = |v: &'static TokenVector| {
         fixed::field(v.column(), None, Padding::Block16, v.value_type(), &v.value.0)
     };
@@ -276,7 +310,12 @@ fn hedged_salts() {
     assert_eq!(vectors.len(), 3);
     for v in vectors {
         let key = DataKey::new(&v.data_key.array());
-        let salt = schedule::row_salt(&key, &v.random.array(), v.clock_ns.parse().unwrap(), &v.row_context.0);
+        let salt = schedule::row_salt(
+            &key,
+            &v.random.array(),
+            v.clock_ns.parse().unwrap(),
+            &v.row_context.0,
+        );
         assert_eq!(salt.0.as_slice(), v.salt.0, "{}", v.name);
     }
 }
@@ -305,36 +344,78 @@ fn leak(text: String) -> &'static str {
 }
 
 fn normalizer(id: &str) -> Normalizer {
-    let all = [Normalizer::Exact, Normalizer::Digits, Normalizer::Ssn, Normalizer::Name, Normalizer::Date];
-    all.into_iter().find(|n| n.id() == id).unwrap_or_else(|| panic!("unknown normalizer {id}"))
+    let all = [
+        Normalizer::Exact,
+        Normalizer::Digits,
+        Normalizer::Ssn,
+        Normalizer::Name,
+        Normalizer::Date,
+    ];
+    all.into_iter()
+        .find(|n| n.id() == id)
+        .unwrap_or_else(|| panic!("unknown normalizer {id}"))
 }
 
 #[test]
 fn fast_indexes() {
-    let vectors: Vec<_> = file().indexes.into_iter().filter(|v| v.algorithm == "hmac-sha256").collect();
+    let vectors: Vec<_> = file()
+        .indexes
+        .into_iter()
+        .filter(|v| v.algorithm == "hmac-sha256")
+        .collect();
     assert_eq!(vectors.len(), 5);
     for v in vectors {
         let columns: Vec<&'static str> = v.column.split('+').map(|c| leak(c.to_owned())).collect();
         let normalizers: Vec<Normalizer> = v.normalizer.split('+').map(normalizer).collect();
-        let index =
-            Index::new(leak(v.table), leak(v.index), Box::leak(columns.into()), Box::leak(normalizers.into()), v.bits);
+        let index = Index::new(
+            leak(v.table),
+            leak(v.index),
+            Box::leak(columns.into()),
+            Box::leak(normalizers.into()),
+            v.bits,
+        );
         let mut context = Vec::new();
         let tenant = v.tenant.map(|t| TenantName::new(t).unwrap());
-        index.encode_context(&AppName::new(v.app.clone()).unwrap(), tenant.as_ref(), &mut context);
+        index.encode_context(
+            &AppName::new(v.app.clone()).unwrap(),
+            tenant.as_ref(),
+            &mut context,
+        );
         assert_eq!(context, v.context.0, "{}: ICTX", v.name);
-        let key = KeyMaterial::init_with(|k| Pepper::new(&v.pepper.array()).prf().derive("phield.v1.index", &[&context], k));
-        assert_eq!(key.expose_bytes().as_slice(), v.index_key.unwrap().0, "{}: index key", v.name);
+        let key = KeyMaterial::init_with(|k| {
+            Pepper::new(&v.pepper.array())
+                .prf()
+                .derive("phield.v1.index", &[&context], k)
+        });
+        assert_eq!(
+            key.expose_bytes().as_slice(),
+            v.index_key.unwrap().0,
+            "{}: index key",
+            v.name
+        );
 
-        let keyring = keyring(leak(v.app), Scopes::default(), [FixedKey::index(v.key_id, v.pepper.array())]);
+        let keyring = keyring(
+            leak(v.app),
+            Scopes::default(),
+            [FixedKey::index(v.key_id, v.pepper.array())],
+        );
         // The values of the vectors are normalised already, and normalizers are idempotent.
         let encoded = |value: &Hex| {
             let text = Box::leak(String::from_utf8(value.0.clone()).unwrap().into_boxed_str());
             Some(crate::value::Encoded::borrowed(ValueType::Text, text.as_bytes()))
         };
         let parts: Vec<_> = v.values.iter().map(encoded).collect();
-        let written = keyring.blind_index(&index, tenant.as_ref(), &parts).unwrap().unwrap();
+        let written = keyring
+            .blind_index(&index, tenant.as_ref(), &parts)
+            .unwrap()
+            .unwrap();
         assert_eq!(written.as_bytes(), v.output.0, "{}", v.name);
-        assert_eq!(keyring.index_query(&index, tenant.as_ref(), &parts).unwrap(), [written; 2], "{}", v.name);
+        assert_eq!(
+            keyring.index_query(&index, tenant.as_ref(), &parts).unwrap(),
+            [written; 2],
+            "{}",
+            v.name
+        );
         assert_eq!(BlindIndex::from_bytes(&v.output.0), Some(written));
     }
 }
@@ -381,18 +462,34 @@ fn key_records_check_values_and_wraps() {
     for v in vectors {
         let context = v.context();
         assert_eq!(context.encode(), v.record.0, "{}: KREC", v.name);
-        assert_eq!(schedule::check_value(&v.key(), &context).as_slice(), v.check_value.0, "{}: KCV", v.name);
+        assert_eq!(
+            schedule::check_value(&v.key(), &context).as_slice(),
+            v.check_value.0,
+            "{}: KCV",
+            v.name
+        );
         let kek = Kek::new(&v.kek.array());
         if let Some(wrap_key) = &v.wrap_key {
             let derived = schedule::wrap_key(&kek, &lp::encode(&[&context.encode(), &v.r.0]));
-            assert_eq!(derived.expose_bytes().as_slice(), wrap_key.0, "{}: wrap key", v.name);
+            assert_eq!(
+                derived.expose_bytes().as_slice(),
+                wrap_key.0,
+                "{}: wrap key",
+                v.name
+            );
         }
         let wrapped = wrap::fixed::seal(&kek, &context.encode(), &v.key(), &v.r.array(), &v.nonce.array());
         assert_eq!(wrapped, v.wrapped.0, "{}: wrap", v.name);
         assert_eq!(wrapped.len(), wrap::WRAP_LEN);
-        assert_eq!(wrap::open(&kek, &context, &wrapped).unwrap().expose_bytes(), v.key().expose_bytes());
+        assert_eq!(
+            wrap::open(&kek, &context, &wrapped).unwrap().expose_bytes(),
+            v.key().expose_bytes()
+        );
         let fresh = wrap::seal(&kek, &context, &v.key()).unwrap();
-        assert_eq!(wrap::open(&kek, &context, &fresh).unwrap().expose_bytes(), v.key().expose_bytes());
+        assert_eq!(
+            wrap::open(&kek, &context, &fresh).unwrap().expose_bytes(),
+            v.key().expose_bytes()
+        );
     }
 }
 
@@ -405,22 +502,52 @@ fn a_wrap_opens_only_as_it_was_made() {
     for bit in 0..v.wrapped.0.len() * 8 {
         let mut bytes = v.wrapped.0.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
-        let class = if bit < 8 { ProviderErrorKind::Malformed } else { ProviderErrorKind::Authentication };
+        let class = if bit < 8 {
+            ProviderErrorKind::Malformed
+        } else {
+            ProviderErrorKind::Authentication
+        };
         assert_eq!(kind(&context, &bytes), Some(class), "bit {bit}");
     }
     for end in 0..v.wrapped.0.len() {
-        assert_eq!(kind(&context, &v.wrapped.0[..end]), Some(ProviderErrorKind::Malformed));
+        assert_eq!(
+            kind(&context, &v.wrapped.0[..end]),
+            Some(ProviderErrorKind::Malformed)
+        );
     }
     let others = [
-        KeyContext { ring: RingName::from_static("dev"), ..context.clone() },
-        KeyContext { key_id: KeyId::new(8).unwrap(), ..context.clone() },
-        KeyContext { suite: Some(Suite::XChaCha20Poly1305), ..context.clone() },
-        KeyContext { suite: None, key_use: KeyUse::Index, ..context.clone() },
-        KeyContext { scope: None, ..context.clone() },
-        KeyContext { scope: Some(ScopeName::from_static("t2")), ..context.clone() },
+        KeyContext {
+            ring: RingName::from_static("dev"),
+            ..context.clone()
+        },
+        KeyContext {
+            key_id: KeyId::new(8).unwrap(),
+            ..context.clone()
+        },
+        KeyContext {
+            suite: Some(Suite::XChaCha20Poly1305),
+            ..context.clone()
+        },
+        KeyContext {
+            suite: None,
+            key_use: KeyUse::Index,
+            ..context.clone()
+        },
+        KeyContext {
+            scope: None,
+            ..context.clone()
+        },
+        KeyContext {
+            scope: Some(ScopeName::from_static("t2")),
+            ..context.clone()
+        },
     ];
     for other in others {
-        assert_eq!(kind(&other, &v.wrapped.0), Some(ProviderErrorKind::Authentication), "{other:?}");
+        assert_eq!(
+            kind(&other, &v.wrapped.0),
+            Some(ProviderErrorKind::Authentication),
+            "{other:?}"
+        );
     }
     let other_kek = Kek::new(&[9; 32]);
     assert!(wrap::open(&other_kek, &context, &v.wrapped.0).is_err());
@@ -478,7 +605,9 @@ impl RecordVector {
             Wrap::new(provider, KekReference::new(kek.clone()).unwrap(), bytes.0.clone())
         });
         let mut wraps: Vec<_> = wraps.collect();
-        wraps.sort_by(|a, b| (a.provider.as_str(), a.kek.as_str()).cmp(&(b.provider.as_str(), b.kek.as_str())));
+        wraps.sort_by(|a, b| {
+            (a.provider.as_str(), a.kek.as_str()).cmp(&(b.provider.as_str(), b.kek.as_str()))
+        });
         KeyRecord {
             check_value: schedule::check_value(&key, &context),
             context,
@@ -499,11 +628,21 @@ impl KeyProvider for VectorProvider {
         &self.0
     }
 
-    fn wrap<'a>(&'a self, _: &'a KekReference, c: &'a KeyContext, key: &'a KeyMaterial) -> ProviderFuture<'a, Vec<u8>> {
+    fn wrap<'a>(
+        &'a self,
+        _: &'a KekReference,
+        c: &'a KeyContext,
+        key: &'a KeyMaterial,
+    ) -> ProviderFuture<'a, Vec<u8>> {
         Box::pin(std::future::ready(Ok(wrap::seal(&self.1, c, key).unwrap())))
     }
 
-    fn unwrap<'a>(&'a self, _: &'a KekReference, c: &'a KeyContext, wrapped: &'a [u8]) -> ProviderFuture<'a, KeyMaterial> {
+    fn unwrap<'a>(
+        &'a self,
+        _: &'a KekReference,
+        c: &'a KeyContext,
+        wrapped: &'a [u8],
+    ) -> ProviderFuture<'a, KeyMaterial> {
         let opened: Result<KeyMaterial, ProviderError> = wrap::open(&self.1, c, wrapped);
         Box::pin(std::future::ready(opened))
     }
@@ -512,14 +651,28 @@ impl KeyProvider for VectorProvider {
 #[test]
 fn manifest() {
     let file = file();
-    let [v] = file.manifests.as_slice() else { panic!("one manifest") };
-    let records: Vec<_> = v.inputs.iter().map(|record| record.record(&v.ring, &file.keys)).collect();
+    let [v] = file.manifests.as_slice() else {
+        panic!("one manifest")
+    };
+    let records: Vec<_> = v
+        .inputs
+        .iter()
+        .map(|record| record.record(&v.ring, &file.keys))
+        .collect();
     for (record, encoded) in records.iter().zip(&v.records) {
         assert_eq!(record.context.key_id.get(), encoded.key_id);
         assert_eq!(record.encode(), encoded.bytes.0, "record {}", encoded.key_id);
     }
-    let (app, ring) = (AppName::new(v.app.clone()).unwrap(), RingName::new(v.ring.clone()).unwrap());
-    let manifest = Manifest { ring: ring.clone(), app: app.clone(), epoch: v.epoch, records };
+    let (app, ring) = (
+        AppName::new(v.app.clone()).unwrap(),
+        RingName::new(v.ring.clone()).unwrap(),
+    );
+    let manifest = Manifest {
+        ring: ring.clone(),
+        app: app.clone(),
+        epoch: v.epoch,
+        records,
+    };
     let ring_key = RingKey::new(&file.keys[1].data_key.array());
     assert_eq!(manifest.seal(&ring_key), v.stored.0);
     assert_eq!([v.manifest.0.as_slice(), &v.mac.0].concat(), v.stored.0);
@@ -528,7 +681,10 @@ fn manifest() {
     assert!(raw.authenticates(&ring_key) && !raw.authenticates(&RingKey::new(&[1; 32])));
     assert_eq!(raw.into_manifest(&ring, &app).unwrap(), manifest);
 
-    let provider = Arc::new(VectorProvider(ProviderName::from_static("local"), Kek::new(&file.keys[0].kek.array())));
+    let provider = Arc::new(VectorProvider(
+        ProviderName::from_static("local"),
+        Kek::new(&file.keys[0].kek.array()),
+    ));
     let allowed = AllowedProvider::new(provider, [KekReference::new("1").unwrap()]);
     let mut settings = RingSettings::new(app, ring, vec![allowed]);
     settings.pins = vec![v.ring_key_pin.parse::<RingKeyPin>().unwrap()];
@@ -537,7 +693,10 @@ fn manifest() {
     let verified = block_on(settings.verify(&v.stored.0)).unwrap();
     assert_eq!(verified.manifest(), &manifest);
     let keyring = block_on(verified.keyring(&settings)).unwrap();
-    assert_eq!(format!("{keyring:?}"), r#"Keyring { app: "emr", ring: "prod", epoch: 12, keys: 4, .. }"#);
+    assert_eq!(
+        format!("{keyring:?}"),
+        r#"Keyring { app: "emr", ring: "prod", epoch: 12, keys: 4, .. }"#
+    );
 }
 
 #[derive(Deserialize)]
@@ -577,16 +736,41 @@ fn local_key_files() {
     let vectors = file().local_file;
     assert_eq!(vectors.len(), 2);
     for v in vectors {
-        let keys: Vec<_> = v.keys.iter().map(|k| (k.id, k.created, k.state, k.key.array())).collect();
+        let keys: Vec<_> = v
+            .keys
+            .iter()
+            .map(|k| FixedKek(k.id, k.created, k.state, k.key.array()))
+            .collect();
         let stretching = match (v.argon2, v.pbkdf2) {
-            (Some(a), None) => Stretching::Argon2id { memory_kib: a.m, passes: a.t, lanes: a.p },
-            (None, Some(p)) => Stretching::Pbkdf2 { iterations: p.iterations },
+            (Some(a), None) => Stretching::Argon2id {
+                memory_kib: a.m,
+                passes: a.t,
+                lanes: a.p,
+            },
+            (None, Some(p)) => Stretching::Pbkdf2 {
+                iterations: p.iterations,
+            },
             _ => panic!("one way of stretching"),
         };
-        let file = local::fixed::seal(&keys, &v.passphrase, stretching, &v.salt.array(), &v.nonce.array());
+        let file = local::fixed::seal(
+            &keys,
+            &v.passphrase,
+            stretching,
+            &v.salt.array(),
+            &v.nonce.array(),
+        );
         assert_eq!(file, v.file.0, "{}", v.name);
-        assert_eq!(local::fixed::open(&file, &v.passphrase).unwrap(), keys, "{}", v.name);
-        assert!(local::fixed::open(&file, "correct horse battery stapl").is_err(), "{}", v.name);
+        assert_eq!(
+            local::fixed::open(&file, &v.passphrase).unwrap(),
+            keys,
+            "{}",
+            v.name
+        );
+        assert!(
+            local::fixed::open(&file, "correct horse battery stapl").is_err(),
+            "{}",
+            v.name
+        );
     }
 }
 
@@ -609,9 +793,17 @@ fn salamander_is_refused_by_the_commitment_alone() {
     let a1 = token_vector("A1");
     let column = ColumnName::new(x1.column.clone()).unwrap();
     let open = |data_key: &Hex| {
-        let keyring =
-            keyring("emr", Scopes::default(), [FixedKey::data(x1.key_id, Suite::Aes256Gcm, data_key.array())]);
-        a1.with_row(|row| keyring.opener(row).unwrap().open_token(&column, None, x1.token.0.clone()))
+        let keyring = keyring(
+            "emr",
+            Scopes::default(),
+            [FixedKey::data(x1.key_id, Suite::Aes256Gcm, data_key.array())],
+        );
+        a1.with_row(|row| {
+            keyring
+                .opener(row)
+                .unwrap()
+                .open_token(&column, None, x1.token.0.clone())
+        })
     };
     assert_eq!(open(&x1.data_key_1).unwrap().as_bytes(), x1.value_1.0);
     assert_eq!(open(&x1.data_key_2).err(), Some(OpenError::Authentication));
@@ -625,11 +817,20 @@ fn salamander_is_refused_by_the_commitment_alone() {
         context::encode_field(&column, None, &mut aad).unwrap();
         let mut token = x1.token.0.clone();
         let nonce: Nonce = parts.nonce;
-        let body = Body { nonce, aad: &aad, buffer: token::body_mut(&mut token) };
-        RowCipher::new(parts.suite, &row_key).open_field(parts.head.salt(), body).unwrap();
+        let body = Body {
+            nonce,
+            aad: &aad,
+            buffer: token::body_mut(&mut token),
+        };
+        RowCipher::new(parts.suite, &row_key)
+            .open_field(parts.head.salt(), body)
+            .unwrap();
         token[token::BODY_AT..token::BODY_AT + parts.body_len].to_vec()
     };
     assert_eq!(bare(&x1.data_key_1), x1.bare_aead_plaintext_1.0);
     assert_eq!(bare(&x1.data_key_2), x1.bare_aead_plaintext_2.0);
-    assert!(frame::read(&x1.bare_aead_plaintext_2.0).is_some(), "the frame alone would not refuse it");
+    assert!(
+        frame::read(&x1.bare_aead_plaintext_2.0).is_some(),
+        "the frame alone would not refuse it"
+    );
 }
