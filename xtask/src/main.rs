@@ -1,2 +1,132 @@
-//! x
-fn main(){}
+//! Tasks of the repository: `cargo xtask test`.
+//!
+//! It has no dependencies, so that it builds in a second on a fresh machine.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
+
+mod clinic;
+mod command;
+mod prerequisites;
+mod sources;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use command::{Failed, cargo};
+
+const HELP: &str = "\
+cargo xtask test           everything that CI runs: prerequisites, format, clippy, tests, docs, example, benches, fuzz
+cargo xtask test --quick   the same without example, benches and fuzz
+cargo xtask clinic         run the example twice; then the independent checker opens its database
+cargo xtask fmt            format every crate
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments.as_slice() {
+        ["test"] => test(false),
+        ["test", "--quick"] => test(true),
+        ["clinic"] => prerequisites::install().and_then(|python| clinic::run(&python)),
+        ["fmt"] => cargo(["fmt", "--all"]).run(),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        _ => {
+            eprint!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            eprintln!("\nxtask: {failed}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Every check, in the order of what is found out soonest; the first failure ends it.
+fn test(quick: bool) -> Result<(), Failed> {
+    let start = Instant::now();
+    let python = step("prerequisites", prerequisites::install)?;
+    step("source rules", sources::check)?;
+    step("format", || cargo(["fmt", "--all", "--check"]).run())?;
+    step("clippy", clippy)?;
+    step("tests", || {
+        cargo(["test", "--workspace", "--all-features"])
+            .env("PHIELD_PYTHON", &python)
+            .run()?;
+        cargo(["test", "--package", "phield-core", "--no-default-features"]).run()
+    })?;
+    step("docs", || {
+        cargo(["doc", "--workspace", "--all-features", "--no-deps"])
+            .env("RUSTDOCFLAGS", "-D warnings")
+            .run()
+    })?;
+    if !quick {
+        step("example clinic, end to end", || clinic::run(&python))?;
+        step("benches run", || {
+            cargo(["bench", "--package", "phield-benches", "--", "--test"]).run()
+        })?;
+        step("fuzz harnesses compile", fuzz)?;
+    }
+    println!("\nEverything passed in {} s.", start.elapsed().as_secs());
+    Ok(())
+}
+
+fn clippy() -> Result<(), Failed> {
+    cargo([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--",
+        "-D",
+        "warnings",
+    ])
+    .run()?;
+    let core = [
+        "clippy",
+        "--package",
+        "phield-core",
+        "--all-targets",
+        "--no-default-features",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    cargo(core).run()
+}
+
+/// The fuzz crate is a workspace of its own; its runtime is C++.
+fn fuzz() -> Result<(), Failed> {
+    if !command::exists("c++") {
+        println!("skipped: there is no C++ compiler, which libfuzzer-sys needs (apt-get install g++)");
+        return Ok(());
+    }
+    cargo(["check", "--manifest-path", "fuzz/Cargo.toml"]).run()
+}
+
+/// Runs one step under a heading, and says how long it took.
+fn step<T>(name: &str, run: impl FnOnce() -> Result<T, Failed>) -> Result<T, Failed> {
+    println!("\n=== {name}");
+    let start = Instant::now();
+    let result = run()?;
+    println!("=== {name}: {:.1} s", start.elapsed().as_secs_f32());
+    Ok(result)
+}
+
+/// The root of the repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
+}
+
+/// Where cargo builds.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |target| root().join(target))
+}

@@ -1,1 +1,111 @@
-//! Keeps health data (PHI) unreadable outside the application.
+//! The verbs of the command line `phield`, for a command line of your own.
+//!
+//! ```no_run
+//! use clap::Parser;
+//! use phield_cli::{Command, Host};
+//!
+//! #[derive(Parser)]
+//! enum MyCli {
+//!     /// Key rings.
+//!     #[command(subcommand)]
+//!     Phield(Command),
+//! }
+//!
+//! # async fn main_() -> Result<(), phield_cli::Error> {
+//! let MyCli::Phield(command) = MyCli::parse();
+//! let mut out = std::io::stdout();
+//! // `init` runs this program again, as `<program> phield keys verify-backup …`.
+//! phield_cli::run(&command, &mut Host::new(&mut out).under(["phield"])).await
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod error;
+mod init;
+mod inspect;
+mod keys;
+mod rehearsal;
+mod text;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::Write;
+
+use serde::Serialize;
+
+pub use error::{Error, causes};
+pub use init::{InitArguments, StretchingChoice, SuiteChoice};
+pub use inspect::InspectArguments;
+pub use keys::{KeysCommand, ListArguments};
+pub use rehearsal::VerifyBackupArguments;
+
+/// What `phield` does.
+#[derive(Debug, clap::Subcommand)]
+#[non_exhaustive]
+pub enum Command {
+    /// Make a key ring with a local key file, back it up and rehearse the restore
+    Init(InitArguments),
+    /// List the keys of a ring, or check its backup
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Show what anybody can see in a token: everything visible, nothing more
+    Inspect(InspectArguments),
+}
+
+/// Where a verb runs: what it prints to, and how it starts this program again.
+pub struct Host<'a> {
+    out: &'a mut dyn Write,
+    verbs: Vec<OsString>,
+}
+
+impl<'a> Host<'a> {
+    /// Prints to `out`.
+    #[must_use]
+    pub fn new(out: &'a mut dyn Write) -> Self {
+        Self {
+            out,
+            verbs: Vec::new(),
+        }
+    }
+
+    /// The arguments that stand before these verbs in your own command line.
+    #[must_use]
+    pub fn under<S: Into<OsString>>(mut self, verbs: impl IntoIterator<Item = S>) -> Self {
+        self.verbs = verbs.into_iter().map(Into::into).collect();
+        self
+    }
+
+    fn print(&mut self, text: impl fmt::Display) -> Result<(), Error> {
+        writeln!(self.out, "{text}")
+            .and_then(|()| self.out.flush())
+            .map_err(Error::Output)
+    }
+
+    fn print_json(&mut self, value: &impl Serialize) -> Result<(), Error> {
+        let text = serde_json::to_string_pretty(value).map_err(|error| Error::Output(error.into()))?;
+        self.print(text)
+    }
+}
+
+impl fmt::Debug for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host")
+            .field("verbs", &self.verbs)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// See [`Error`]; print it with [`causes`] and exit with 1.
+pub async fn run(command: &Command, host: &mut Host<'_>) -> Result<(), Error> {
+    match command {
+        Command::Init(arguments) => init::run(arguments, host).await,
+        Command::Keys(KeysCommand::List(arguments)) => keys::list(arguments, host).await,
+        Command::Keys(KeysCommand::VerifyBackup(arguments)) => {
+            rehearsal::verify_backup(arguments, host).await
+        }
+        Command::Inspect(arguments) => inspect::run(arguments, host).await,
+    }
+}

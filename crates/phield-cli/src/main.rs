@@ -1,2 +1,36 @@
-//! x
-fn main(){}
+//! The binary `phield`.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stderr, reason = "a command line reports its errors on stderr")]
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use phield_cli::{Command, Error, Host, causes};
+
+/// Makes, lists and checks the key rings of phield.
+///
+/// A key ring holds the keys that seal health data in your database. It is useless without its key file and
+/// passphrase, and they are useless without it: back them up apart from each other.
+#[derive(Debug, Parser)]
+#[command(name = "phield", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// 0: done; 1: it failed; 2: wrong usage (clap's own).
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = io::stdout().lock();
+    match phield_cli::run(&cli.command, &mut Host::new(&mut out)).await {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the output has seen enough.
+        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint!("{}", causes(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

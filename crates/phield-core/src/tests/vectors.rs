@@ -385,7 +385,7 @@ fn fast_indexes() {
         let key = KeyMaterial::init_with(|k| {
             Pepper::new(&v.pepper.array())
                 .prf()
-                .derive("phield.v1.index", &[&context], k)
+                .derive("phield.v1.index", &[&context], k);
         });
         assert_eq!(
             key.expose_bytes().as_slice(),
