@@ -1,0 +1,115 @@
+//! What can go wrong. Paths and key ids are named; keys, passphrases and values never are.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::PathBuf;
+
+use phield_core::config::ConfigError;
+use phield_core::{InvalidName, OpenError, RingError, SealError};
+
+use crate::text::paths;
+
+/// Why a verb did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The ring.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A name on the command line.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// A token that cannot be read.
+    #[error("this is no token: expected the text form phi1.…, or the bytes in hex")]
+    Token(#[source] OpenError),
+    /// A file operation.
+    #[error("cannot {action} {}", path.display())]
+    File {
+        /// What was being done.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Standard input.
+    #[error("cannot read standard input")]
+    Input(#[source] io::Error),
+    /// Standard output.
+    #[error("cannot write the output")]
+    Output(#[source] io::Error),
+    /// There is a ring already.
+    #[error("there is a key ring already at {}; nothing was changed", .0.display())]
+    RingExists(PathBuf),
+    /// Files of another init are in the way.
+    #[error(
+        "there is no key ring at {}, but these files are in the way; nothing was changed:\n{}\n\
+         If an init that did not finish left them, nothing was ever sealed with them: delete them and run it again.\n\
+         If a ring stood here before, keep them: they open its backup, which is put back at {0}.",
+        ring.display(), paths(found)
+    )]
+    LeftOvers {
+        /// Where the ring would be.
+        ring: PathBuf,
+        /// What is there.
+        found: Vec<PathBuf>,
+    },
+    /// A step of init failed.
+    #[error(
+        "could not {step}; no key ring was published, nothing can have been sealed with its keys\n{}",
+        if made.is_empty() {
+            "Nothing was left behind. Run it again.".to_owned()
+        } else {
+            format!("Left behind:\n{}\nDelete them and run it again.", paths(made))
+        }
+    )]
+    Init {
+        /// What was being done.
+        step: &'static str,
+        /// The files that were made before.
+        made: Vec<PathBuf>,
+        /// Why it failed.
+        source: Box<Self>,
+    },
+    /// The last step of init failed, with the ring in its place.
+    #[error("the key ring is in its place and backed up, but the last step failed; see `phield keys list`")]
+    AfterPublish(#[source] Box<Self>),
+    /// The restore did not work in a process of its own.
+    #[error("the rehearsal in a new process ended with {status}: {stderr}")]
+    Rehearsal {
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// What it said.
+        stderr: String,
+    },
+    /// The backup file is not there.
+    #[error("there is no backup at {}", .0.display())]
+    NoBackup(PathBuf),
+    /// A test token could not be sealed.
+    #[error("the ring seals no test token")]
+    Seal(#[from] SealError),
+    /// The test token could not be opened.
+    #[error("the ring does not open the test token")]
+    Open(#[source] OpenError),
+    /// The test token held something else.
+    #[error("the test token opens, but it is not one of a rehearsal")]
+    OtherToken,
+    /// A path that cannot stand in a configuration file.
+    #[error("a path is not UTF-8, so it cannot stand in phield.toml")]
+    Path,
+}
+
+/// An error and its causes, one a line.
+#[must_use]
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = format!("error: {error}\n");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = writeln!(text, "  caused by: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,113 @@
+//! The rehearsal of a restore (I-9): the backup of a ring and its configuration alone, in a new process.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use phield_core::config::Config;
+use phield_core::{
+    ColumnName, Field, FileStore, Keyring, OpenError, Phi, Row, SealError, SealedText, TableName, Unbound,
+};
+
+use crate::{Error, Host};
+
+/// Where test tokens belong.
+static TABLE: TableName = TableName::from_static("phield.rehearsal");
+static COLUMN: ColumnName = ColumnName::from_static("probe");
+/// What they hold.
+const PROBE: &str = "phield restore rehearsal";
+
+/// Arguments of `phield keys verify-backup`.
+#[derive(Debug, clap::Args)]
+#[non_exhaustive]
+pub struct VerifyBackupArguments {
+    /// The configuration of the ring: the pin that the backup has to verify under, and the providers
+    #[arg(long, value_name = "FILE", default_value = "phield.toml")]
+    pub config: PathBuf,
+    /// The backup
+    #[arg(long, value_name = "FILE")]
+    pub backup: PathBuf,
+    /// A test token of an earlier rehearsal, to be opened
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+}
+
+pub(crate) async fn verify_backup(
+    arguments: &VerifyBackupArguments,
+    host: &mut Host<'_>,
+) -> Result<(), Error> {
+    let stored = FileStore::new(&arguments.backup).read()?;
+    let stored = stored.ok_or_else(|| Error::NoBackup(arguments.backup.clone()))?;
+    let settings = Config::read(&arguments.config)?.ring()?.settings;
+    let verified = settings.verify(&stored).await?;
+    let wraps = verified.check_every_wrap(&settings).await?;
+    let keyring = verified.keyring(&settings).await?;
+    let token = match &arguments.token {
+        Some(token) => open_probe(&keyring, token).map(|()| "the test token opens")?,
+        None => "no test token was given",
+    };
+    let manifest = verified.manifest();
+    host.print(format_args!(
+        "backup of ring {} at epoch {} is good: {} keys, {wraps} wraps opened, {token}",
+        manifest.ring,
+        manifest.epoch,
+        manifest.records.len()
+    ))
+}
+
+/// A test token under the active data key: known text, of no row.
+pub(crate) fn seal_probe(keyring: &Keyring) -> Result<String, Error> {
+    let row = Row::new(&TABLE, &Unbound).map_err(SealError::from)?;
+    let probe = Phi::from(PROBE);
+    let field = Field::new(COLUMN.clone(), &probe).map_err(SealError::from)?;
+    let [token] = keyring.seal_row(&row, [field])?;
+    let token: SealedText<String> = token.required()?;
+    Ok(token.as_str().to_owned())
+}
+
+fn open_probe(keyring: &Keyring, token: &str) -> Result<(), Error> {
+    let token = SealedText::<String>::from_text(token.to_owned()).map_err(Error::Token)?;
+    let row = Row::new(&TABLE, &Unbound).map_err(|_| Error::Open(OpenError::Authentication))?;
+    let opened = keyring
+        .opener(&row)
+        .and_then(|mut opener| opener.open_field(&COLUMN, None, token));
+    if opened.map_err(Error::Open)?.expose() == PROBE {
+        Ok(())
+    } else {
+        Err(Error::OtherToken)
+    }
+}
+
+/// Verifies a backup as a restore would: in a new process, with nothing but backup and configuration.
+pub(crate) fn rehearse(arguments: &VerifyBackupArguments, host: &Host<'_>) -> Result<String, Error> {
+    let VerifyBackupArguments {
+        config,
+        backup,
+        token,
+    } = arguments;
+    let failed = |source| Error::File {
+        action: "run",
+        path: PathBuf::from("phield keys verify-backup"),
+        source,
+    };
+    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    command
+        .args(&host.verbs)
+        .args(["keys", "verify-backup", "--config"])
+        .arg(config)
+        .arg("--backup")
+        .arg(backup);
+    if let Some(token) = token {
+        command.arg("--token").arg(token);
+    }
+    // Configuration alone: what is set here and now is not there on the day of a restore.
+    command.env_remove("PHIELD_PASSPHRASE_FILE").stdin(Stdio::null());
+    let output = command.output().map_err(failed)?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+    Err(Error::Rehearsal {
+        status: output.status,
+        stderr,
+    })
+}

@@ -1,0 +1,71 @@
+//! Text for people: tables, dates, paths.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use time::OffsetDateTime;
+
+/// One path a line, indented.
+pub(crate) fn paths(paths: &[PathBuf]) -> String {
+    let lines: Vec<_> = paths.iter().map(|path| format!("  {}", path.display())).collect();
+    lines.join("\n")
+}
+
+/// Seconds since the Unix epoch as `2026-01-31T23:59:59Z`.
+pub(crate) fn utc(seconds: u64) -> String {
+    let time = i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    time.map_or_else(
+        || format!("{seconds} s"),
+        |time| {
+            format!(
+                "{}T{:02}:{:02}:{:02}Z",
+                time.date(),
+                time.hour(),
+                time.minute(),
+                time.second()
+            )
+        },
+    )
+}
+
+/// Columns as wide as their widest cell, two spaces apart.
+pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let _ = write!(line, "{cell:<width$}  ", width = width(column).unwrap_or(0));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_utc() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_827_696), "2000-02-29T12:34:56Z");
+        assert_eq!(utc(253_402_300_799), "9999-12-31T23:59:59Z");
+        assert_eq!(utc(u64::MAX), "18446744073709551615 s");
+    }
+
+    #[test]
+    fn tables_line_up() {
+        let rows = [["a", "bbb", "c"], ["ää", "b", ""]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows), "a   bbb  c\nää  b");
+    }
+}

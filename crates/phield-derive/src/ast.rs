@@ -1,0 +1,140 @@
+//! Takes the struct apart: its fields, and which of their types hold PHI. Judges nothing but the shape of the input.
+
+use proc_macro2::{Ident, Span};
+use syn::spanned::Spanned as _;
+use syn::visit::{self, Visit};
+use syn::{
+    Data, DataStruct, DeriveInput, Fields, FieldsNamed, GenericArgument, PathArguments, PathSegment, Type,
+    Visibility,
+};
+
+use crate::attr::{self, Attr};
+use crate::errors::Errors;
+
+/// A struct with named fields.
+pub(crate) struct Input<'a> {
+    pub(crate) ident: &'a Ident,
+    pub(crate) vis: &'a Visibility,
+    pub(crate) attrs: Vec<Attr>,
+    pub(crate) fields: Vec<InputField<'a>>,
+}
+
+/// One field.
+pub(crate) struct InputField<'a> {
+    pub(crate) ident: &'a Ident,
+    pub(crate) vis: &'a Visibility,
+    pub(crate) ty: &'a Type,
+    pub(crate) shape: Shape<'a>,
+    pub(crate) attrs: Vec<Attr>,
+}
+
+/// What the derive sees of a field's type. It sees names, not types: aliases look like any other type.
+#[derive(Clone, Copy)]
+pub(crate) enum Shape<'a> {
+    /// `Phi<T>`, with its `T`.
+    Phi(&'a Type),
+    /// `Option<Phi<T>>`, with its `T`.
+    OptionPhi(&'a Type),
+    /// Something else that names `Phi`, and where.
+    Hidden(Span),
+    /// Any other type.
+    Other,
+}
+
+impl<'a> Input<'a> {
+    /// The parts of a struct with named fields. Anything else is an error at once.
+    pub(crate) fn parse(input: &'a DeriveInput, errors: &Errors) -> syn::Result<Self> {
+        let fields = named_fields(input)?.named.iter().filter_map(|field| {
+            let (ident, attrs) = (field.ident.as_ref()?, attr::parse(&field.attrs, errors));
+            Some(InputField {
+                ident,
+                vis: &field.vis,
+                ty: &field.ty,
+                shape: Shape::of(&field.ty),
+                attrs,
+            })
+        });
+        let fields = fields.collect();
+        Ok(Self {
+            ident: &input.ident,
+            vis: &input.vis,
+            attrs: attr::parse(&input.attrs, errors),
+            fields,
+        })
+    }
+}
+
+fn named_fields(input: &DeriveInput) -> syn::Result<&FieldsNamed> {
+    let refuse = |span, message| Err(syn::Error::new(span, message));
+    if !input.generics.params.is_empty() {
+        return refuse(
+            input.generics.span(),
+            "EncryptedPhi does not support generic structs yet",
+        );
+    }
+    match &input.data {
+        Data::Struct(DataStruct {
+            fields: Fields::Named(fields),
+            ..
+        }) => Ok(fields),
+        Data::Struct(_) => refuse(
+            input.ident.span(),
+            "EncryptedPhi needs a struct with named fields: columns have names",
+        ),
+        Data::Enum(_) => refuse(input.ident.span(), "EncryptedPhi is for structs, not for enums"),
+        Data::Union(_) => refuse(input.ident.span(), "EncryptedPhi is for structs, not for unions"),
+    }
+}
+
+impl<'a> Shape<'a> {
+    fn of(ty: &'a Type) -> Self {
+        let optional = argument(ty, "Option").and_then(|inner| argument(inner, "Phi"));
+        let (shape, inner) = match (argument(ty, "Phi"), optional) {
+            (Some(value), _) => (Shape::Phi(value), value),
+            (None, Some(value)) => (Shape::OptionPhi(value), value),
+            (None, None) => (Shape::Other, ty),
+        };
+        find_phi(inner).map_or(shape, Shape::Hidden)
+    }
+}
+
+/// `T` of a path that ends in `name<T>`.
+pub(crate) fn argument<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
+    let PathArguments::AngleBracketed(arguments) =
+        &last_segment(ty).filter(|last| last.ident == name)?.arguments
+    else {
+        return None;
+    };
+    match arguments.args.first() {
+        Some(GenericArgument::Type(ty)) if arguments.args.len() == 1 => Some(ty),
+        _ => None,
+    }
+}
+
+/// The last segment of a type that is a path, in parentheses or not.
+pub(crate) fn last_segment(ty: &Type) -> Option<&PathSegment> {
+    match ty {
+        Type::Path(path) => path.path.segments.last(),
+        Type::Group(group) => last_segment(&group.elem),
+        Type::Paren(paren) => last_segment(&paren.elem),
+        _ => None,
+    }
+}
+
+/// Where a type names `Phi`.
+fn find_phi(ty: &Type) -> Option<Span> {
+    struct Finder(Option<Span>);
+
+    impl<'ast> Visit<'ast> for Finder {
+        fn visit_path_segment(&mut self, segment: &'ast PathSegment) {
+            if segment.ident == "Phi" {
+                self.0.get_or_insert(segment.ident.span());
+            }
+            visit::visit_path_segment(self, segment);
+        }
+    }
+
+    let mut finder = Finder(None);
+    finder.visit_type(ty);
+    finder.0
+}

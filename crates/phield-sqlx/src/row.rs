@@ -1,0 +1,61 @@
+//! What the derive says about the columns of a model.
+
+use sqlx::{Database, Encode, Type};
+
+use crate::statement::Statement;
+
+/// The struct of a model's columns. Implemented by the derive.
+pub trait SealedRow {
+    /// Name of the table in SQL; a dot stands between its schema and its name.
+    const TABLE: &'static str;
+    /// Names of the columns in SQL, in the order of the fields.
+    const COLUMNS: &'static [&'static str];
+}
+
+/// The struct of a model's columns, in a database that knows all their types. Implemented by the derive.
+pub trait BindRow<DB: Database>: SealedRow {
+    /// Binds every column, in the order of [`COLUMNS`](SealedRow::COLUMNS).
+    #[doc(hidden)]
+    fn bind_row(&self, values: &mut Values<'_, DB>);
+}
+
+/// A column type that a database can be given. For every type that sqlx encodes for the database.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be bound in `{DB}`",
+    note = "is the feature of sqlx for this type on (`uuid`, `chrono`, `time`, …)?"
+)]
+#[doc(hidden)]
+pub trait BindColumn<DB: Database> {
+    /// Binds the column.
+    fn bind_column(&self, statement: &mut Statement<DB>);
+}
+
+impl<DB: Database, T: for<'q> Encode<'q, DB> + Type<DB>> BindColumn<DB> for T {
+    fn bind_column(&self, statement: &mut Statement<DB>) {
+        statement.bind(self);
+    }
+}
+
+/// The values of one row in a statement that is being written.
+#[derive(Debug)]
+pub struct Values<'s, DB: Database> {
+    statement: &'s mut Statement<DB>,
+    first: bool,
+}
+
+impl<'s, DB: Database> Values<'s, DB> {
+    pub(crate) fn new(statement: &'s mut Statement<DB>) -> Self {
+        Self {
+            statement,
+            first: true,
+        }
+    }
+
+    /// Binds the next value.
+    pub fn bind(&mut self, value: &impl BindColumn<DB>) {
+        if !std::mem::take(&mut self.first) {
+            self.statement.push(", ");
+        }
+        value.bind_column(self.statement);
+    }
+}

@@ -1,0 +1,87 @@
+//! Everything that a model may be, in a crate with strict lints.
+#![deny(warnings, missing_docs, unreachable_pub, unused_qualifications, elided_lifetimes_in_paths, dead_code)]
+#![deny(missing_debug_implementations, unnameable_types, trivial_casts, single_use_lifetimes, private_interfaces)]
+#![allow(unused_crate_dependencies)]
+
+use phield::{EncryptedPhi, Phi};
+use uuid::Uuid;
+
+/// An alias.
+pub type Name = Phi<String>;
+/// An alias.
+pub type MaybeName = Option<Phi<String>>;
+/// An alias.
+pub type Flag = bool;
+
+/// Every option.
+#[derive(Debug, Clone, EncryptedPhi)]
+#[phi(table = "clinic.patients")]
+#[phi(index(name = "family_birth_date", on(family = "name", birth_date = "date")))]
+#[phi(index(name = "family_zip", on(family = "name", zip = "digits"), leaks_equality))]
+pub struct Patient {
+    /// Row id.
+    #[phi(row_id)]
+    pub id: Uuid,
+    /// Family name.
+    pub family: Phi<String>,
+    /// Birth date.
+    pub birth_date: Option<Phi<chrono::NaiveDate>>,
+    /// ZIP code.
+    pub(crate) zip: Phi<String>,
+    /// SSN.
+    #[phi(index(normalize = "ssn", name = "ssn"), column = "social-security", store = "text")]
+    ssn: Phi<String>,
+    /// By its alias.
+    #[phi(sealed, index(normalize = "name"), pad = "none")]
+    pub alias: Name,
+    /// By its alias.
+    #[phi(sealed, store = "text", pad = "padme(64)")]
+    pub maybe: MaybeName,
+    /// Indexed, and said so.
+    #[phi(index(leaks_equality), store = "binary", pad = "block(16)")]
+    pub flag: Phi<Flag>,
+    /// A keyword.
+    #[phi(pad = "fixed(32)")]
+    pub r#type: Phi<Vec<u8>>,
+    /// Plain, of any type.
+    pub tags: Vec<Option<String>>,
+}
+
+#[derive(Clone, EncryptedPhi)]
+#[phi(table = "t", unbound)]
+struct Private {
+    note: Option<Phi<String>>,
+}
+
+#[allow(unused_qualifications)]
+mod qualified {
+    #[derive(phield::EncryptedPhi)]
+    #[phi(table = "t", unbound)]
+    pub(crate) struct Paths {
+        pub(crate) note: std::option::Option<phield::Phi<std::string::String>>,
+    }
+}
+
+mod inner {
+    use phield::{EncryptedPhi, Phi};
+
+    #[derive(EncryptedPhi)]
+    #[phi(table = "t")]
+    pub(crate) struct Visible {
+        #[phi(row_id)]
+        pub(super) order: String,
+        pub(super) value: Phi<u64>,
+    }
+}
+
+fn main() {
+    let keyring = phield::Keyring::ephemeral(phield::AppName::from_static("emr")).unwrap();
+    let note = Private { note: None };
+    assert!(note.seal(&keyring).unwrap().note.is_none());
+    let visible = inner::Visible { order: "1".to_owned(), value: Phi::new(5) };
+    assert_eq!(visible.seal(&keyring).unwrap().open(&keyring).unwrap().value.expose(), &5);
+    assert_eq!(inner::SealedVisible::COLUMN_LIST, "\"order\", value");
+    let paths = qualified::Paths { note: Some("x".into()) };
+    assert!(paths.seal(&keyring).unwrap().open(&keyring).unwrap().note.is_some());
+    let _ = Patient::SCHEMA;
+}

@@ -1,0 +1,95 @@
+//! What the tests need besides Rust: a C compiler (for aws-lc and SQLite) and a Python with the independent checker's
+//! two libraries.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+
+use crate::command::{Failed, exists, task};
+use crate::{root, target};
+
+/// The checker needs Python 3.11.
+const PYTHON_WORKS: &str = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))";
+
+/// Installs what is missing and gives the path of the Python that runs the checker.
+pub(crate) fn install() -> Result<PathBuf, Failed> {
+    let mut packages = Vec::new();
+    if !exists("cc") {
+        packages.extend(["gcc", "libc6-dev"]);
+    }
+    if !python_works() {
+        packages.extend(["python3", "python3-venv"]);
+    }
+    if !packages.is_empty() {
+        apt_get(&packages)?;
+    }
+    if !python_works() {
+        return Err(Failed(
+            "the tests need python3, 3.11 or newer, with the module venv".to_owned(),
+        ));
+    }
+    virtual_environment()
+}
+
+fn python_works() -> bool {
+    task("python3", ["-c", PYTHON_WORKS]).succeeds()
+}
+
+fn apt_get(packages: &[&str]) -> Result<(), Failed> {
+    let line = format!("apt-get install --yes {}", packages.join(" "));
+    if !is_root() || !exists("apt-get") {
+        return Err(Failed(format!("something is missing; run: sudo {line}")));
+    }
+    let apt_get = |arguments: &[&str]| {
+        task("apt-get", arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .run()
+    };
+    apt_get(&["update", "--quiet"])?;
+    apt_get(&[&["install", "--yes", "--quiet"], packages].concat())
+}
+
+/// The owner of this process's own entry is who runs it.
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+/// `target/venv`, brought up to date when the requirements change.
+fn virtual_environment() -> Result<PathBuf, Failed> {
+    let (folder, requirements) = (
+        target().join("venv"),
+        root().join("tests/interop/requirements.txt"),
+    );
+    let (python, installed) = (folder.join("bin/python"), folder.join("requirements.txt"));
+    let wanted = fs::read(&requirements)
+        .map_err(|error| Failed(format!("cannot read {}: {error}", requirements.display())))?;
+    if fs::read(&installed).is_ok_and(|installed| installed == wanted)
+        && task(&python, ["--version"]).succeeds()
+    {
+        println!("{} is up to date", folder.display());
+        return Ok(python);
+    }
+    task(
+        "python3",
+        [
+            "-m".as_ref(),
+            "venv".as_ref(),
+            "--clear".as_ref(),
+            folder.as_os_str(),
+        ],
+    )
+    .run()?;
+    let pip = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--requirement",
+    ]
+    .map(AsRef::as_ref);
+    task(&python, pip.into_iter().chain([requirements.as_os_str()])).run()?;
+    fs::write(&installed, wanted)
+        .map_err(|error| Failed(format!("cannot write {}: {error}", installed.display())))?;
+    Ok(python)
+}
