@@ -43,7 +43,7 @@ fn field(c: &mut Criterion) {
         let mut group = c.benchmark_group(format!("one field of {size}"));
         group.bench_function("seal, phield", |b| b.iter(|| work.seal_field(value)));
         group.bench_function("seal, by hand", |b| {
-            b.iter(|| work.hand.seal_field(value.expose()))
+            b.iter(|| work.hand.seal_field(value.expose()));
         });
         let (sealed, by_hand) = (work.seal_field(value), work.hand.seal_field(value.expose()));
         group.bench_function("open, phield", |b| {

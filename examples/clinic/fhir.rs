@@ -32,9 +32,10 @@ impl LineError {
             serde_json::error::Category::Eof => "the JSON ends too early",
             serde_json::error::Category::Syntax | serde_json::error::Category::Io => "not valid JSON",
         };
+        let column = error.column();
         Self::Json {
             line,
-            column: error.column(),
+            column,
             problem,
         }
     }
@@ -142,10 +143,8 @@ impl Resource {
 
     /// The social security number.
     pub(crate) fn ssn(&self) -> Option<&Phi<String>> {
-        self.identifier
-            .iter()
-            .filter(|identifier| identifier.is("SS"))
-            .find_map(|ssn| ssn.value.as_ref())
+        let mut ssns = self.identifier.iter().filter(|identifier| identifier.is("SS"));
+        ssns.find_map(|ssn| ssn.value.as_ref())
     }
 }
 

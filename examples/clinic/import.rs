@@ -77,6 +77,6 @@ fn refused(store: &Store, batch: &[Patient], records: &[Record], error: SealErro
 
 /// Drawn on standard error, and only on a terminal.
 fn progress_bar(rows: usize) -> Result<ProgressBar, Failure> {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} patients {per_sec} {msg}")?;
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} patients, {msg}")?;
     Ok(ProgressBar::new(rows as u64).with_style(style))
 }

@@ -41,12 +41,12 @@ fn each_mistake_has_its_message() {
         (
             "app = \"clinic\"",
             "app = \"my clinic\"",
-            "a app name is 1 to 128 bytes of A-Z a-z 0-9 _ . : -",
+            "not a valid app name: it must be 1 to 128 bytes of A-Z a-z 0-9 _ . : -",
         ),
         (
             "ring = \"clinic-test\"",
             "ring = \"\"",
-            "a ring name is 1 to 128 bytes of A-Z a-z 0-9 _ . : -",
+            "not a valid ring name: it must be 1 to 128 bytes of A-Z a-z 0-9 _ . : -",
         ),
         (
             &quoted,

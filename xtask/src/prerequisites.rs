@@ -1,4 +1,4 @@
-//! What the tests need besides Rust: a C compiler (for aws-lc and SQLite) and a Python with the independent checker's
+//! What the tests need besides Rust: a C compiler (for aws-lc and SQLite), a C++ compiler (for libFuzzer) and a Python with the independent checker's
 //! two libraries.
 
 use std::fs;
@@ -16,6 +16,9 @@ pub(crate) fn install() -> Result<PathBuf, Failed> {
     let mut packages = Vec::new();
     if !exists("cc") {
         packages.extend(["gcc", "libc6-dev"]);
+    }
+    if !exists("c++") {
+        packages.push("g++");
     }
     if !python_works() {
         packages.extend(["python3", "python3-venv"]);

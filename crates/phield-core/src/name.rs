@@ -5,7 +5,7 @@ use std::fmt;
 
 /// A name that is not 1–128 bytes of `[A-Za-z0-9_.:-]`. The text of the name is not repeated here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a {what} is 1 to 128 bytes of A-Z a-z 0-9 _ . : -")]
+#[error("not a valid {what}: it must be 1 to 128 bytes of A-Z a-z 0-9 _ . : -")]
 #[non_exhaustive]
 pub struct InvalidName {
     /// Which kind of name was wrong.

@@ -23,6 +23,9 @@ use crate::store::FileStore;
 use crate::token::Suite;
 use crate::witness::FileWitness;
 
+/// How often a ring is read again when it seems stale: other processes may be changing it.
+const MAX_TRIES: usize = 10;
+
 /// How long a data key seals: 90 days (format §6).
 const DATA_KEY_SECONDS: u64 = 90 * 24 * 60 * 60;
 
@@ -194,10 +197,10 @@ impl RingSettings {
             return Err(ConfigError::NoProvider.into());
         }
         let check_value = schedule::check_value(key, &context);
-        let not_after = if new.key_use == KeyUse::Data {
-            now.saturating_add(DATA_KEY_SECONDS)
-        } else {
-            0
+        // A successor's time starts when it is activated.
+        let not_after = match (new.key_use, new.state) {
+            (KeyUse::Data, KeyState::Active) => now.saturating_add(DATA_KEY_SECONDS),
+            _ => 0,
         };
         Ok(KeyRecord {
             context,
@@ -480,7 +483,9 @@ impl Ring {
     /// See [`RingError`].
     pub async fn load(&self) -> Result<VerifiedRing, RingError> {
         let mut stored = self.read()?;
+        let mut tries = 0;
         loop {
+            tries += 1;
             let verified = self.settings.verify(&stored).await?;
             let Some(witness) = &self.witness else {
                 return Ok(verified);
@@ -493,7 +498,7 @@ impl Ring {
             // Another process may have changed the ring and told the witness since it was read here: stale is only
             // what still stands there.
             let current = self.read()?;
-            if current == stored {
+            if current == stored || tries == MAX_TRIES {
                 return Err(stale);
             }
             stored = current;

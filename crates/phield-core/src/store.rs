@@ -51,7 +51,7 @@ impl FileStore {
         Ok(self.file.read(MAX_MANIFEST, false)?)
     }
 
-    /// Replaces the stored manifest if it is still `previous` (`None`: if there is none yet).
+    /// Replaces the stored manifest if it is still `previous` (`None`: if there is none yet), or `manifest` already.
     ///
     /// # Errors
     /// [`RingError::Conflict`] when somebody else wrote first; `Malformed` for what is no manifest; `File` when the
@@ -59,7 +59,9 @@ impl FileStore {
     pub fn replace(&self, previous: Option<&[u8]>, manifest: &[u8]) -> Result<(), RingError> {
         RawManifest::parse(manifest).ok_or(RingError::Malformed("the new manifest"))?;
         let lock = self.file.lock()?;
-        if self.read()?.as_deref() != previous {
+        let current = self.read()?;
+        // A write that failed after its rename is made whole by writing it again.
+        if current.as_deref() != previous && current.as_deref() != Some(manifest) {
             return Err(RingError::Conflict);
         }
         Ok(lock.replace(manifest, |written| RawManifest::parse(written).is_some())?)

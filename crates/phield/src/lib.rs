@@ -21,7 +21,8 @@
 //!
 //! # Start
 //!
-//! ```
+#![cfg_attr(feature = "derive", doc = "```")]
+#![cfg_attr(not(feature = "derive"), doc = "```ignore")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use phield::{AppName, EncryptedPhi, Keyring, Phi};
 //!

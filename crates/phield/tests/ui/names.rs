@@ -54,4 +54,14 @@ struct NameOfIndex {
     name: Phi<String>,
 }
 
+// A default name is one, too.
+#[derive(EncryptedPhi)]
+#[phi(table = "t")]
+struct NameOfIndexDefault {
+    #[phi(row_id)]
+    id: i64,
+    #[phi(index, column = "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn")]
+    name: Phi<String>,
+}
+
 fn main() {}
