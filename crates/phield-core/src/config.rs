@@ -29,14 +29,16 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::RingError;
 use crate::key::KeyId;
 use crate::keyring::{Keyring, MAX_VALUE_LIMIT};
 use crate::local::{LOCAL, LocalKeyFile, LocalProvider, Passphrase};
 use crate::name::{AppName, InvalidName, RingName, ScopeName, TableName, TenantName};
 use crate::provider::AllowedProvider;
 use crate::record::KekReference;
-use crate::ring::{Ring, RingError, RingKeyPin, RingSettings};
+use crate::ring::Ring;
 use crate::scope::Scopes;
+use crate::settings::{RingKeyPin, RingSettings};
 use crate::store::FileStore;
 use crate::witness::FileWitness;
 

@@ -1,6 +1,11 @@
 //! What can go wrong, one enum per operation. No error carries plaintext, key material or row values.
 
+use std::path::PathBuf;
+
+use crate::config::ConfigError;
+use crate::durable::FileError;
 use crate::key::KeyId;
+use crate::provider::ProviderError;
 use crate::random::RandomError;
 
 /// Why a value was not opened (format §4). Causes that an attacker could tell apart are one variant.
@@ -86,6 +91,60 @@ pub enum Unsealable {
     /// An `extra` of more than 1024 bytes.
     #[error("an extra is longer than 1024 bytes")]
     Extra,
+}
+
+/// Why a ring was not loaded or not changed (format §8.5).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RingError {
+    /// Configuration is wrong; the message says what to fix.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Stored bytes are not what they should be.
+    #[error("malformed: {0}")]
+    Malformed(&'static str),
+    /// The manifest, a wrap or the key file does not authenticate, or is of another ring or application. A wrong
+    /// passphrase looks the same.
+    #[error("the key ring does not authenticate: wrong key, passphrase, ring or app, or it was changed")]
+    Authentication,
+    /// An older manifest than one that was seen before, or another one of the same epoch.
+    #[error("the key ring is stale: it has epoch {epoch}, and epoch {known} is known")]
+    Stale {
+        /// Its epoch.
+        epoch: u64,
+        /// The highest epoch known.
+        known: u64,
+    },
+    /// A provider is out of reach: try again later.
+    #[error("key {0} cannot be unwrapped now")]
+    KeyUnavailable(KeyId, #[source] ProviderError),
+    /// A provider denied access, or its key is disabled or pending deletion.
+    #[error("the provider refused to unwrap key {0}")]
+    KeyRefused(KeyId, #[source] ProviderError),
+    /// The pinned ring key is compromised or destroyed.
+    #[error("the pinned ring key {0} is compromised or destroyed")]
+    KeyState(KeyId),
+    /// A key is not in the ring.
+    #[error("key {0} is not in the key ring")]
+    UnknownKey(KeyId),
+    /// There is no key ring at the configured place.
+    #[error("there is no key ring at {}: run `phield init`, or restore a backup", .0.display())]
+    NoRing(PathBuf),
+    /// A file that was to be created is there already.
+    #[error("{} exists already; nothing was changed", .0.display())]
+    Exists(PathBuf),
+    /// Somebody else changed the ring first; nothing was written.
+    #[error("the key ring was changed by somebody else meanwhile; nothing was written, try again")]
+    Conflict,
+    /// A file operation failed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The operating system gave no randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// The system clock stands before 1970.
+    #[error("the system clock stands before 1970")]
+    Clock,
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::durable::{DurableFile, Faults};
+use crate::error::RingError;
 use crate::manifest::RawManifest;
-use crate::ring::RingError;
 
 /// Largest manifest that is read.
 const MAX_MANIFEST: u64 = 16 << 20;

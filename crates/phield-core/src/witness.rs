@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use data_encoding::HEXLOWER;
 
 use crate::durable::DurableFile;
+use crate::error::RingError;
 use crate::name::RingName;
-use crate::ring::RingError;
 
 /// Largest witness file that is read.
 const MAX_FILE: u64 = 1024;

@@ -25,10 +25,11 @@ use crate::name::{AppName, ColumnName, RingName, ScopeName, TableName, TenantNam
 use crate::normalize::Normalizer;
 use crate::provider::AllowedProvider;
 use crate::record::KekReference;
-use crate::ring::{Ring, RingSettings};
+use crate::ring::Ring;
 use crate::row::fixed;
 use crate::scope::Scopes;
 use crate::sealed::{Sealed, Storage as _};
+use crate::settings::RingSettings;
 use crate::store::FileStore;
 use crate::token::{self, Suite};
 use crate::value::{Encoded, ValueType};

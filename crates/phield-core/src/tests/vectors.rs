@@ -21,10 +21,10 @@ use crate::name::{AppName, ColumnName, ProviderName, RingName, ScopeName, TableN
 use crate::normalize::Normalizer;
 use crate::provider::{AllowedProvider, KeyProvider, ProviderError, ProviderErrorKind, ProviderFuture};
 use crate::record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
-use crate::ring::{RingKeyPin, RingSettings};
 use crate::row::{SealingKey, fixed};
 use crate::schedule;
 use crate::scope::Scopes;
+use crate::settings::{RingKeyPin, RingSettings};
 use crate::token::{self, Commitment, Head, Nonce, Parts, RowSalt, Suite};
 use crate::value::ValueType;
 use crate::wrap;

@@ -1,0 +1,260 @@
+//! What configuration says about a ring, and verifying a stored manifest against it (format §8.2).
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::HEXLOWER;
+use subtle::ConstantTimeEq as _;
+
+use crate::config::ConfigError;
+use crate::context::KeyContext;
+use crate::error::RingError;
+use crate::key::{KeyId, KeyMaterial, RingKey};
+use crate::keyring::DEFAULT_VALUE_LIMIT;
+use crate::manifest::RawManifest;
+use crate::name::{AppName, RingName};
+use crate::provider::{AllowedProvider, ProviderError, ProviderErrorKind};
+use crate::record::{KeyRecord, KeyState, KeyUse, Wrap};
+use crate::ring::{NewKey, VerifiedRing};
+use crate::schedule;
+use crate::scope::Scopes;
+
+/// How long a data key seals: 90 days (format §6).
+const DATA_KEY_SECONDS: u64 = 90 * 24 * 60 * 60;
+
+/// Pins the ring key by id and check value: `00000001:<64 hex digits>`, lower case (format §8.2).
+///
+/// # Security
+/// It belongs to configuration, never into the key store or its backup: whoever could change both could choose the key
+/// that authenticates the ring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RingKeyPin {
+    key_id: KeyId,
+    check_value: [u8; 32],
+}
+
+impl RingKeyPin {
+    pub(crate) fn of(record: &KeyRecord) -> Self {
+        Self {
+            key_id: record.context.key_id,
+            check_value: record.check_value,
+        }
+    }
+
+    /// The id of the pinned key.
+    #[must_use]
+    pub fn key_id(&self) -> KeyId {
+        self.key_id
+    }
+}
+
+impl FromStr for RingKeyPin {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let parse = || {
+            let (id, check_value) = text.split_once(':')?;
+            let id = HEXLOWER.decode(id.as_bytes()).ok()?.try_into().ok()?;
+            let check_value = HEXLOWER.decode(check_value.as_bytes()).ok()?.try_into().ok()?;
+            Some(Self {
+                key_id: KeyId::from_bytes(id)?,
+                check_value,
+            })
+        };
+        parse().ok_or(ConfigError::Pin)
+    }
+}
+
+impl fmt::Display for RingKeyPin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.key_id, HEXLOWER.encode(&self.check_value))
+    }
+}
+
+/// What configuration says about a ring.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RingSettings {
+    /// The application; equal to the ring's.
+    pub app: AppName,
+    /// The ring.
+    pub ring: RingName,
+    /// The pinned ring keys, tried in order.
+    pub pins: Vec<RingKeyPin>,
+    /// Epochs below are refused.
+    pub min_epoch: u64,
+    /// The providers, tried in order.
+    pub providers: Vec<AllowedProvider>,
+    /// Which scopes serve which tables and tenants.
+    pub scopes: Scopes,
+    /// Longest value that is sealed, in bytes; at most 16 MiB.
+    pub value_limit: usize,
+}
+
+impl RingSettings {
+    /// Settings with the defaults: no pin yet, no scopes, values of 1 MiB.
+    #[must_use]
+    pub fn new(app: AppName, ring: RingName, providers: Vec<AllowedProvider>) -> Self {
+        Self {
+            app,
+            ring,
+            pins: Vec::new(),
+            min_epoch: 0,
+            providers,
+            scopes: Scopes::default(),
+            value_limit: DEFAULT_VALUE_LIMIT,
+        }
+    }
+
+    /// Wraps a new key under every configured key-encryption key and makes its record.
+    pub(crate) async fn record(
+        &self,
+        new: NewKey,
+        key_id: KeyId,
+        key: &KeyMaterial,
+        now: u64,
+    ) -> Result<KeyRecord, RingError> {
+        let context = KeyContext {
+            ring: self.ring.clone(),
+            key_id,
+            suite: new.suite,
+            key_use: new.key_use,
+            scope: new.scope,
+        };
+        let mut wraps = Vec::new();
+        for allowed in &self.providers {
+            for kek in allowed.keks() {
+                let wrapped = allowed.provider().wrap(kek, &context, key).await;
+                let bytes = wrapped.map_err(|error| provider_error(key_id, error))?;
+                wraps.push(Wrap::new(allowed.provider().name().clone(), kek.clone(), bytes));
+            }
+        }
+        wraps.sort_by(|a, b| {
+            (a.provider.as_str(), a.kek.as_str()).cmp(&(b.provider.as_str(), b.kek.as_str()))
+        });
+        if wraps.is_empty() {
+            return Err(ConfigError::NoProvider.into());
+        }
+        let check_value = schedule::check_value(key, &context);
+        // A successor's time starts when it is activated.
+        let not_after = match (new.key_use, new.state) {
+            (KeyUse::Data, KeyState::Active) => now.saturating_add(DATA_KEY_SECONDS),
+            _ => 0,
+        };
+        Ok(KeyRecord {
+            context,
+            state: new.state,
+            created: now,
+            not_after,
+            check_value,
+            wraps,
+        })
+    }
+
+    /// Unwraps a record by the first wrap that a configured provider opens, and checks its check value.
+    pub(crate) async fn unwrap(&self, record: &KeyRecord) -> Result<KeyMaterial, RingError> {
+        let id = record.context.key_id;
+        let mut failure = None;
+        for allowed in &self.providers {
+            for wrap in record.wraps.iter().filter(|wrap| allowed.allows(wrap)) {
+                match allowed
+                    .provider()
+                    .unwrap(&wrap.kek, &record.context, &wrap.bytes)
+                    .await
+                {
+                    Ok(key) => return checked(record, key),
+                    Err(error) => failure = failure.or(Some(error)),
+                }
+            }
+        }
+        Err(failure.map_or_else(
+            || ConfigError::KekNotAllowed(id).into(),
+            |error| provider_error(id, error),
+        ))
+    }
+
+    /// Verifies a stored manifest in the order of format §8.2.
+    ///
+    /// # Errors
+    /// See [`RingError`].
+    pub async fn verify(&self, stored: &[u8]) -> Result<VerifiedRing, RingError> {
+        let raw = RawManifest::parse(stored).ok_or(RingError::Malformed("the manifest"))?;
+        let mut failure = None;
+        for pin in &self.pins {
+            match self.verify_pin(&raw, pin).await {
+                Ok(ring_key) => return self.verify_rules(raw, pin, ring_key, stored),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| ConfigError::NoPin.into()))
+    }
+
+    /// Record, allow-list, unwrap, check value against the pin, MAC.
+    async fn verify_pin(&self, raw: &RawManifest<'_>, pin: &RingKeyPin) -> Result<RingKey, RingError> {
+        let record = raw.record(pin.key_id).ok_or(RingError::Authentication)?;
+        if record.key_use != KeyUse::Ring.as_str().as_bytes() || record.ring != self.ring.as_str().as_bytes()
+        {
+            return Err(RingError::Authentication);
+        }
+        if !bool::from(record.check_value.ct_eq(&pin.check_value)) {
+            return Err(RingError::Authentication);
+        }
+        if record.state == KeyState::Destroyed.byte() {
+            return Err(RingError::KeyState(pin.key_id));
+        }
+        let record = KeyRecord::from_raw(record).map_err(RingError::Malformed)?;
+        let key = self.unwrap(&record).await?;
+        let ring_key = RingKey::new(key.expose_bytes());
+        if raw.authenticates(&ring_key) {
+            Ok(ring_key)
+        } else {
+            Err(RingError::Authentication)
+        }
+    }
+
+    /// Names, states, wrap order, the one-active rule, the ring key's own state, the epoch floor.
+    fn verify_rules(
+        &self,
+        raw: RawManifest<'_>,
+        pin: &RingKeyPin,
+        ring_key: RingKey,
+        stored: &[u8],
+    ) -> Result<VerifiedRing, RingError> {
+        let mac = *raw.mac;
+        let manifest = raw
+            .into_manifest(&self.ring, &self.app)
+            .map_err(|why| why.map_or(RingError::Authentication, RingError::Malformed))?;
+        let state = manifest.record(pin.key_id).map(|record| record.state);
+        if matches!(state, None | Some(KeyState::Compromised | KeyState::Destroyed)) {
+            return Err(RingError::KeyState(pin.key_id));
+        }
+        if manifest.epoch < self.min_epoch {
+            return Err(RingError::Stale {
+                epoch: manifest.epoch,
+                known: self.min_epoch,
+            });
+        }
+        Ok(VerifiedRing::new(manifest, mac, ring_key, stored.to_vec()))
+    }
+}
+
+/// `KCV` of the key that came out, against the record. A mismatch refuses the key: two wraps of different keys, a
+/// swapped record, the wrong provider.
+pub(crate) fn checked(record: &KeyRecord, key: KeyMaterial) -> Result<KeyMaterial, RingError> {
+    let check_value = schedule::check_value(&key, &record.context);
+    if bool::from(check_value.ct_eq(&record.check_value)) {
+        Ok(key)
+    } else {
+        Err(RingError::Authentication)
+    }
+}
+
+pub(crate) fn provider_error(id: KeyId, error: ProviderError) -> RingError {
+    match error.kind() {
+        ProviderErrorKind::Unavailable => RingError::KeyUnavailable(id, error),
+        ProviderErrorKind::Refused => RingError::KeyRefused(id, error),
+        ProviderErrorKind::Authentication => RingError::Authentication,
+        ProviderErrorKind::Malformed => RingError::Malformed("a wrap"),
+        ProviderErrorKind::UnknownKek => ConfigError::KekNotAllowed(id).into(),
+    }
+}
