@@ -185,7 +185,8 @@ fn a_malformed_line_is_named_and_nothing_is_made() {
     let folder = Folder::new();
     let (db, good) = (folder.name("clinic.db"), patient(SECRET, "999-12-3456"));
     let bad = [
-        (&good[..good.len() - 9], "the JSON ends too early"),
+        (&good[..good.len() - 1], "the JSON ends too early"),
+        (&good[..good.len() - 9], "line 4, column"),
         (&format!("{good} {SECRET}"), "not valid JSON"),
         (
             &good.replace(r#""female""#, &format!(r#"["{SECRET}"]"#)),

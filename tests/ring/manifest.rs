@@ -199,3 +199,22 @@ fn a_change_that_breaks_a_rule_is_not_written() {
     assert_eq!(class(&error.unwrap_err()), "Malformed");
     assert_eq!(fs::read(ring.key_store()).unwrap(), before);
 }
+
+/// A ring that was verified for one application gives its keys to no other.
+#[test]
+fn a_verified_ring_belongs_to_its_settings() {
+    let ring = TestRing::new("clinic");
+    let verified = block_on(ring.ring().load()).unwrap();
+    let mut other = ring.ring().settings.clone();
+    other.app = phield_core::AppName::from_static("billing");
+    assert_eq!(
+        class(&block_on(verified.keyring(&other)).unwrap_err()),
+        "Authentication"
+    );
+    let mut other = ring.ring().settings.clone();
+    other.ring = phield_core::RingName::from_static("production");
+    assert_eq!(
+        class(&block_on(verified.keyring(&other)).unwrap_err()),
+        "Authentication"
+    );
+}

@@ -222,7 +222,18 @@ impl Plan {
     }
 
     fn make_key_file(&self, made: &mut Vec<PathBuf>) -> Result<LocalKeyFile, Error> {
+        let existed = is_there(&self.folder);
         make_folder(&self.folder)?;
+        if !existed {
+            // A folder of secrets may lie in a repository; one that was there may be a repository.
+            let path = self.file(".gitignore");
+            let written = write_new(&path, b"*\n");
+            written.map_err(|source| Error::File {
+                action: "write",
+                path,
+                source,
+            })?;
+        }
         let passphrase = match &self.passphrase {
             Some(file) => Passphrase::from_file(file)?,
             None => {
@@ -328,6 +339,9 @@ Back up now, in three places that nobody reaches together. If one of them is los
 Keep the pin of the ring key with the configuration of your application, never beside the ring:
 
   ring_key = \"{pin}\"
+
+Data keys seal for 90 days and open for ever; `keys list` shows the day. Replacing them needs `phield rotate`, which
+this version does not have yet.
 
 Put {WITNESS_FILE} where nobody who can write the ring can write it ([epoch_witness] in {CONFIG_FILE}).
 

@@ -80,6 +80,12 @@ pub enum IndexError {
     /// The ring has no active index pepper for this table and tenant.
     #[error("the key ring has no active index pepper for this table and tenant")]
     NoActivePepper,
+    /// Rows may be indexed under more than two peppers: the current and former scopes of this table and tenant have
+    /// more between them than a search has slots. Re-index the rows of a former scope, and take it off the list.
+    #[error(
+        "rows of this table and tenant may be indexed under more than two peppers; a search would miss some"
+    )]
+    TooManyPeppers,
     /// A pepper of this table and tenant could not be unwrapped; a search without it would miss rows.
     #[error("index pepper {0} could not be unwrapped: its provider is out of reach")]
     KeyUnavailable(KeyId),

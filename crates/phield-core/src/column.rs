@@ -56,6 +56,10 @@ impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
         }
     }
 
+    pub(crate) fn table(&self) -> &TableName {
+        &self.table
+    }
+
     /// The logical name.
     #[must_use]
     pub fn name(&self) -> &ColumnName {
@@ -106,7 +110,8 @@ impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
     /// # Errors
     /// A value outside what the format can hold.
     pub fn field(self, value: &Phi<T>) -> Result<Field<'_>, Unsealable> {
-        Field::new(self.name, value).map(|field| field.with_padding(self.padding))
+        let field = Field::new(self.name, value)?;
+        Ok(field.with_padding(self.padding).of_table(self.table))
     }
 
     /// The value of this column as a field that is absent (SQL NULL) when there is none.

@@ -53,8 +53,17 @@ pub enum ConfigError {
     #[error("cannot read {}", .0.display())]
     Read(PathBuf, #[source] std::io::Error),
     /// The configuration file is not what it should be.
-    #[error("{} is not a phield configuration: {}", .0.display(), .1.message())]
-    Syntax(PathBuf, #[source] Box<toml::de::Error>),
+    ///
+    /// The line itself is not kept: somebody may have written a passphrase there.
+    #[error("{} is not a phield configuration: line {line}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
     /// A name.
     #[error(transparent)]
     Name(#[from] InvalidName),
@@ -239,8 +248,7 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read(path.to_owned(), source))?;
-        let mut config: Self =
-            toml::from_str(&text).map_err(|error| ConfigError::Syntax(path.to_owned(), Box::new(error)))?;
+        let mut config: Self = toml::from_str(&text).map_err(|error| syntax(path, &text, &error))?;
         config.folder = path.parent().map(Path::to_owned).unwrap_or_default();
         Ok(config)
     }
@@ -339,6 +347,16 @@ impl Config {
             scopes = scopes.assign(table, tenant, scope, former.collect::<Result<Vec<_>, _>>()?);
         }
         Ok(scopes)
+    }
+}
+
+fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
+    let start = error.span().map_or(0, |span| span.start);
+    let line = 1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count();
+    ConfigError::Syntax {
+        path: path.to_owned(),
+        line,
+        message: error.message().to_owned(),
     }
 }
 

@@ -144,7 +144,7 @@ impl<T: AsRowId + ?Sized> AsRowId for &T {
 }
 
 /// In the place of a row id: the row is **unbound**. Its tokens can be moved between rows of the same column by
-/// somebody who writes to the database, and still open. An explicit choice, listed by `phield scan`.
+/// somebody who writes to the database, and still open. An explicit choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a unit that users write")]
 pub struct Unbound;

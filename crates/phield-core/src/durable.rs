@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
+use crate::wipe::Wiped;
+
 /// How long a writer waits for another one.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 
@@ -114,10 +116,20 @@ impl DurableFile {
             source,
         };
         match read_checked(&self.path, max, private) {
-            Ok(bytes) => Ok(Some(bytes)),
+            Ok(bytes) => Ok(Some(bytes.into_inner())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(fail(error)),
         }
+    }
+
+    /// Whether there is anything at all by this name.
+    pub(crate) fn exists(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok()
+    }
+
+    /// Syncs the directory, best effort.
+    pub(crate) fn sync(&self) {
+        let _ = sync_directory(&self.path);
     }
 
     /// Waits for other writers, in this process or another, and keeps them out.
@@ -177,20 +189,28 @@ impl WriteLock<'_> {
         content: &[u8],
         verify: impl FnOnce(&[u8]) -> bool,
     ) -> Result<(), FileError> {
-        self.write(content, verify).map_err(|source| {
+        let fail = |action, source| FileError {
+            action,
+            path: self.file.path.clone(),
+            source,
+        };
+        self.put_in_place(content).map_err(|source| {
             // Best effort: the next writer removes what is left.
             if self.step(Step::CleanUp).is_ok() {
                 let _ = fs::remove_file(self.temporary());
             }
-            FileError {
-                action: "cannot write",
-                path: self.file.path.clone(),
+            fail("cannot write", source)
+        })?;
+        self.confirm(content, verify).map_err(|source| {
+            fail(
+                "the new version is in place, but was not confirmed; read it again before changing it:",
                 source,
-            }
+            )
         })
     }
 
-    fn write(&self, content: &[u8], verify: impl FnOnce(&[u8]) -> bool) -> io::Result<()> {
+    /// Everything up to the rename.
+    fn put_in_place(&self, content: &[u8]) -> io::Result<()> {
         let (path, temporary, previous) = (&self.file.path, self.temporary(), self.file.sibling(".bak"));
         self.step(Step::RemoveStale)?;
         remove_if_there(&temporary)?;
@@ -204,8 +224,7 @@ impl WriteLock<'_> {
         let mut file = options.open(&temporary)?;
         let exists = match fs::symlink_metadata(path) {
             Ok(metadata) if metadata.is_file() => {
-                // An operator may let a service's group read a key store; never more than that.
-                file.set_permissions(fs::Permissions::from_mode(metadata.permissions().mode() & 0o644))?;
+                keep_access(&file, &metadata)?;
                 true
             }
             Ok(_) => return Err(io::Error::other("it is not a regular file")),
@@ -222,12 +241,17 @@ impl WriteLock<'_> {
             fs::hard_link(path, &previous)?;
         }
         self.step(Step::Rename)?;
-        fs::rename(&temporary, path)?;
+        fs::rename(&temporary, path)
+    }
+
+    /// Makes the rename durable and reads the new version back.
+    fn confirm(&self, content: &[u8], verify: impl FnOnce(&[u8]) -> bool) -> io::Result<()> {
+        let (path, previous) = (&self.file.path, self.file.sibling(".bak"));
         self.step(Step::SyncDirectory)?;
         sync_directory(path)?;
         self.step(Step::ReadBack)?;
         let written = read_checked(path, u64::MAX, false)?;
-        if written != content || !verify(&written) {
+        if written.0 != content || !verify(&written.0) {
             return Err(io::Error::other(
                 "what was read back is not what was written; the previous version is in .bak",
             ));
@@ -245,7 +269,18 @@ impl WriteLock<'_> {
     }
 }
 
-fn read_checked(path: &Path, max: u64, private: bool) -> io::Result<Vec<u8>> {
+/// An operator may let a service's group read a key store: mode and group stay, and never give more than reading. Where
+/// the group cannot be kept, it gets nothing.
+fn keep_access(file: &File, previous: &fs::Metadata) -> io::Result<()> {
+    let kept = std::os::unix::fs::fchown(file, None, Some(previous.gid())).is_ok();
+    let allowed = if kept { 0o644 } else { 0o600 };
+    file.set_permissions(fs::Permissions::from_mode(
+        previous.permissions().mode() & allowed,
+    ))
+}
+
+/// The content may be a secret: it is read into a buffer that is large enough and wiped.
+fn read_checked(path: &Path, max: u64, private: bool) -> io::Result<Wiped> {
     let flags = flags(OFlags::NOFOLLOW | OFlags::NONBLOCK);
     let file = OpenOptions::new()
         .read(true)
@@ -268,8 +303,8 @@ fn read_checked(path: &Path, max: u64, private: bool) -> io::Result<Vec<u8>> {
     if metadata.len() > max {
         return Err(io::Error::other("it is too large to be such a file"));
     }
-    let mut content = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
-    file.take(max).read_to_end(&mut content)?;
+    let mut content = Wiped(vec![0; usize::try_from(metadata.len()).unwrap_or(0)]);
+    (&file).read_exact(&mut content.0)?;
     Ok(content)
 }
 

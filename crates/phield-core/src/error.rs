@@ -58,6 +58,9 @@ pub enum SealError {
     /// The values do not fit the index: another number of parts, or a type that its normalizer does not take.
     #[error("the values do not fit the definition of the index")]
     WrongIndexParts,
+    /// A field of another table than the row's.
+    #[error("a field belongs to another table than its row")]
+    WrongTable,
     /// Two fields of one call have the same column and `extra`.
     #[error("two fields of one row have the same identity")]
     DuplicateField,
@@ -79,6 +82,9 @@ pub enum Unsealable {
     /// The framed value is longer than its `fixed(n)` padding, or than 18 MiB once padded.
     #[error("the value is longer than its padding allows")]
     PaddingTooShort,
+    /// A bool without padding: its length is not public (format §5).
+    #[error("a bool is not sealed without padding")]
+    UnpaddedBool,
     /// An integer outside the range of `i64`.
     #[error("an integer lies outside the range of i64")]
     IntegerRange,
@@ -108,7 +114,9 @@ pub enum RingError {
     #[error("the key ring does not authenticate: wrong key, passphrase, ring or app, or it was changed")]
     Authentication,
     /// An older manifest than one that was seen before, or another one of the same epoch.
-    #[error("the key ring is stale: it has epoch {epoch}, and epoch {known} is known")]
+    #[error(
+        "the key ring is stale: it has epoch {epoch}, and epoch {known} is known to the epoch witness or min_epoch"
+    )]
     Stale {
         /// Its epoch.
         epoch: u64,

@@ -9,6 +9,9 @@ use crate::value::ValueType;
 #[non_exhaustive]
 pub enum Padding {
     /// To the next multiple of 16: every value of 0–14 bytes gives the same length. The default.
+    ///
+    /// An encrypted null has the length of such a short value. Where the value is longer, as a UUID or a document is,
+    /// the length shows whether it is null: give it `fixed(n)`.
     Block16,
     /// To exactly this many bytes, frame included; a longer value is refused. For codes where even the bucket must
     /// not show.

@@ -2,6 +2,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use zeroize::Zeroize as _;
 
 /// HMAC-SHA-256 (FIPS 198-1) under one 32-byte key, with the two pad blocks already absorbed.
 ///
@@ -40,9 +41,10 @@ impl Prf {
             }
             mac.update(&bits);
             let mut block = mac.finalize().into_bytes();
-            for (byte, derived) in chunk.iter_mut().zip(block.iter_mut()) {
-                *byte = std::mem::take(derived);
+            for (byte, derived) in chunk.iter_mut().zip(block.iter()) {
+                *byte = *derived;
             }
+            block.as_mut_slice().zeroize();
         }
     }
 }

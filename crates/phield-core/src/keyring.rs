@@ -280,19 +280,22 @@ impl Keyring {
         parts: &[Option<Encoded<'_>>],
     ) -> Result<[BlindIndex; 2], IndexError> {
         let values = index.normalize(parts)?.ok_or(IndexError::Absent)?;
-        let scope = self.scopes.current(index.table(), tenant);
+        let scopes = self.scopes.listed(index.table(), tenant);
         let mut slots = self
             .keys
             .iter()
             .filter(|(_, key)| key.key_use == KeyUse::Index && key.state != KeyState::Destroyed)
-            .filter(|(_, key)| key.scope.as_ref() == scope)
+            .filter(|(_, key)| scopes.contains(&key.scope))
             .map(|(id, key)| {
                 self.index_key(*id, key, index, tenant)
                     .map(|k| index.compute(*id, &k, &values))
             });
         let first = slots.next().ok_or(IndexError::NoActivePepper)??;
         let second = slots.next().transpose()?.unwrap_or(first);
-        Ok([first, second])
+        match slots.next() {
+            None => Ok([first, second]),
+            Some(_) => Err(IndexError::TooManyPeppers),
+        }
     }
 
     /// The active record for a use, table and tenant.

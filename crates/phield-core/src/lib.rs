@@ -72,7 +72,7 @@ pub use local::{LocalKeyFile, LocalProvider, Passphrase, Stretching};
 pub use manifest::Manifest;
 pub use model::IndexValue;
 #[doc(hidden)]
-pub use model::{IndexColumn, MaybePhi, Model, PhiField, Plain, index_column, row_opener};
+pub use model::{IndexColumn, MaybePhi, Model, PhiField, Plain, index_column, row_opener, same_row_id};
 pub use name::{
     AppName, ColumnName, IndexName, InvalidName, ProviderName, RingName, ScopeName, TableName, TenantName,
 };

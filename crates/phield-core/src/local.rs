@@ -6,10 +6,11 @@ use std::future::ready;
 use std::path::Path;
 use std::sync::Arc;
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use data_encoding::BASE64URL_NOPAD;
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
 
 use crate::cipher;
 use crate::config::ConfigError;
@@ -82,7 +83,7 @@ impl Passphrase {
     pub fn write_new(&self, path: &Path) -> Result<(), RingError> {
         let file = DurableFile::new(path);
         let lock = file.lock()?;
-        if file.read(MAX_PASSPHRASE, false)?.is_some() {
+        if file.exists() {
             return Err(RingError::Exists(path.to_owned()));
         }
         let content = Wiped([self.0.0.as_slice(), b"\n"].concat());
@@ -177,15 +178,7 @@ impl Stretching {
                 memory_kib,
                 passes,
                 lanes,
-            } => Params::new(memory_kib, passes, u32::from(lanes), Some(key.len()))
-                .and_then(|params| {
-                    Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(
-                        &passphrase.0.0,
-                        salt,
-                        key,
-                    )
-                })
-                .map_err(|_| ConfigError::Stretching),
+            } => argon2id(passphrase, salt, [memory_kib, passes, u32::from(lanes)], key),
             Self::Pbkdf2 { iterations } => {
                 pbkdf2::pbkdf2_hmac::<Sha256>(&passphrase.0.0, salt, iterations, key);
                 Ok(())
@@ -193,6 +186,20 @@ impl Stretching {
         })?;
         Ok(FileKey::new(key.expose_bytes()))
     }
+}
+
+/// RFC 9106, version 0x13. The memory is wiped: its last blocks give the key.
+fn argon2id(
+    passphrase: &Passphrase,
+    salt: &[u8],
+    [m, t, p]: [u32; 3],
+    key: &mut [u8; 32],
+) -> Result<(), ConfigError> {
+    let params = Params::new(m, t, p, Some(key.len())).map_err(|_| ConfigError::Stretching)?;
+    let mut memory = Zeroizing::new(vec![Block::new(); params.block_count()]);
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(&passphrase.0.0, salt, key, memory.as_mut_slice())
+        .map_err(|_| ConfigError::Stretching)
 }
 
 /// A key-encryption key of a key file.
@@ -246,7 +253,7 @@ impl LocalKeyFile {
             None => file,
         };
         let lock = file.lock()?;
-        if file.read(MAX_FILE, false)?.is_some() {
+        if file.exists() {
             return Err(RingError::Exists(path.to_owned()));
         }
         let content = created.seal(passphrase, stretching, &random::array()?, &random::array()?)?;
@@ -438,11 +445,11 @@ impl<'a> Layout<'a> {
 #[derive(Debug)]
 pub struct LocalProvider {
     name: ProviderName,
-    keks: BTreeMap<KekReference, Kek>,
+    keks: BTreeMap<KekReference, (KeyState, Kek)>,
 }
 
 impl LocalProvider {
-    /// Serves the keys of an opened key file that are not destroyed.
+    /// Serves the keys of an opened key file that are not destroyed; new keys are wrapped under active ones alone.
     #[must_use]
     pub fn new(file: &LocalKeyFile) -> Self {
         let live = file
@@ -450,10 +457,8 @@ impl LocalProvider {
             .iter()
             .filter(|(_, kek)| kek.state != KeyState::Destroyed);
         let keks = live.filter_map(|(id, kek)| {
-            Some((
-                KekReference::new(id.to_string())?,
-                Kek::new(kek.key.expose_bytes()),
-            ))
+            let reference = KekReference::new(id.to_string())?;
+            Some((reference, (kek.state, Kek::new(kek.key.expose_bytes()))))
         });
         Self {
             name: LOCAL,
@@ -461,7 +466,7 @@ impl LocalProvider {
         }
     }
 
-    fn kek(&self, reference: &KekReference, call: &'static str) -> Result<&Kek, ProviderError> {
+    fn kek(&self, reference: &KekReference, call: &'static str) -> Result<&(KeyState, Kek), ProviderError> {
         self.keks
             .get(reference)
             .ok_or_else(|| ProviderError::new(ProviderErrorKind::UnknownKek, call))
@@ -479,10 +484,11 @@ impl KeyProvider for LocalProvider {
         context: &'a KeyContext,
         key: &'a KeyMaterial,
     ) -> ProviderFuture<'a, Vec<u8>> {
-        let wrapped = self.kek(kek, "wrap").and_then(|kek| {
-            wrap::seal(kek, context, key).map_err(|source| {
-                ProviderError::new(ProviderErrorKind::Unavailable, "wrap").with_source(source)
-            })
+        let failed = |kind| ProviderError::new(kind, "wrap");
+        let wrapped = self.kek(kek, "wrap").and_then(|(state, kek)| match state {
+            KeyState::Active => wrap::seal(kek, context, key)
+                .map_err(|source| failed(ProviderErrorKind::Unavailable).with_source(source)),
+            _ => Err(failed(ProviderErrorKind::Refused)),
         });
         Box::pin(ready(wrapped))
     }
@@ -495,8 +501,61 @@ impl KeyProvider for LocalProvider {
     ) -> ProviderFuture<'a, KeyMaterial> {
         Box::pin(ready(
             self.kek(kek, "unwrap")
-                .and_then(|kek| wrap::open(kek, context, wrapped)),
+                .and_then(|(_, kek)| wrap::open(kek, context, wrapped)),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::RingName;
+    use crate::record::KeyUse;
+
+    /// Only an active key-encryption key wraps; every one that is not destroyed unwraps.
+    #[test]
+    fn states_of_key_encryption_keys() {
+        let context = KeyContext {
+            ring: RingName::from_static("dev"),
+            key_id: crate::key::KeyId::new(7).unwrap(),
+            suite: None,
+            key_use: KeyUse::Index,
+            scope: None,
+        };
+        let (key, reference) = (KeyMaterial::random().unwrap(), KekReference::new("1").unwrap());
+        let wrapped = wrap::seal(&Kek::new(&[1; 32]), &context, &key).unwrap();
+        for state in [
+            KeyState::PreActive,
+            KeyState::Active,
+            KeyState::DecryptOnly,
+            KeyState::Compromised,
+            KeyState::Destroyed,
+        ] {
+            let kek = KekEntry {
+                created: 0,
+                state,
+                key: KeyMaterial::init_with(|k| *k = [1; 32]),
+            };
+            let provider = LocalProvider::new(&LocalKeyFile {
+                keks: BTreeMap::from([(1, kek)]),
+            });
+            let ready = |done: bool| assert!(done, "{state}");
+            let mut context_of = std::task::Context::from_waker(std::task::Waker::noop());
+            let sealed = provider
+                .wrap(&reference, &context, &key)
+                .as_mut()
+                .poll(&mut context_of);
+            ready(
+                matches!(sealed, std::task::Poll::Ready(result) if result.is_ok() == (state == KeyState::Active)),
+            );
+            let opened = provider
+                .unwrap(&reference, &context, &wrapped)
+                .as_mut()
+                .poll(&mut context_of);
+            ready(
+                matches!(opened, std::task::Poll::Ready(result) if result.is_ok() == (state != KeyState::Destroyed)),
+            );
+        }
     }
 }
 

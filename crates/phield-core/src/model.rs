@@ -3,7 +3,7 @@
 
 use crate::blind_index::{BlindIndex, Index, IndexError};
 use crate::column::Column;
-use crate::context::{Row, RowBinding};
+use crate::context::{AsRowId, Row, RowBinding};
 use crate::error::{OpenError, SealError, Unsealable};
 use crate::keyring::Keyring;
 use crate::name::TableName;
@@ -161,6 +161,12 @@ pub fn index_column<I: IndexColumn>(
     I::from_value(keyring.blind_index(index, None, parts)?)
 }
 
+/// Whether two row ids name the same row, by what a token is bound to.
+#[doc(hidden)]
+pub fn same_row_id<I: AsRowId + ?Sized>(a: &I, b: &I) -> bool {
+    a.as_row_id().is_ok_and(|a| b.as_row_id() == Ok(a))
+}
+
 /// The opener of the row with this id.
 #[doc(hidden)]
 pub fn row_opener<'k>(
@@ -230,7 +236,7 @@ borrowed_index_value!([u8], Vec<u8>);
 impl From<IndexError> for SealError {
     fn from(error: IndexError) -> Self {
         match error {
-            IndexError::NoActivePepper => Self::NoActivePepper,
+            IndexError::NoActivePepper | IndexError::TooManyPeppers => Self::NoActivePepper,
             IndexError::KeyUnavailable(id) => Self::KeyUnavailable(id),
             IndexError::Unsealable(unsealable) => Self::Unsealable(unsealable),
             IndexError::WrongParts => Self::WrongIndexParts,

@@ -6,6 +6,7 @@
 
 use caseless::Caseless as _;
 use unicode_normalization::UnicodeNormalization as _;
+use zeroize::Zeroizing;
 
 use crate::value::{ValueType, date_parts};
 use crate::wipe::Wiped;
@@ -55,17 +56,13 @@ impl Normalizer {
     /// The normalised bytes of a value. Text normalizers replace what is not UTF-8.
     pub(crate) fn normalize(self, value: &[u8]) -> Normalized<'_> {
         let text = || std::str::from_utf8(value).unwrap_or("\u{fffd}");
-        Normalized::Owned(Wiped(match self {
+        Normalized::Owned(match self {
             Self::Exact => return Normalized::Borrowed(value),
-            Self::Digits => text()
-                .nfkc()
-                .filter(char::is_ascii_digit)
-                .collect::<String>()
-                .into_bytes(),
+            Self::Digits => collect(value.len(), text().nfkc().filter(char::is_ascii_digit)),
             Self::Ssn => ssn(text()),
             Self::Name => name(text()),
             Self::Date => date(text().trim()),
-        }))
+        })
     }
 }
 
@@ -84,19 +81,33 @@ impl Normalized<'_> {
     }
 }
 
-fn ssn(text: &str) -> Vec<u8> {
-    let text = Wiped(text.nfkc().collect::<String>().into_bytes());
+/// The characters as UTF-8. A buffer that has to grow is wiped, not just freed.
+fn collect(expected: usize, chars: impl Iterator<Item = char>) -> Wiped {
+    let mut out = Wiped(Vec::with_capacity(expected));
+    for c in chars {
+        let mut bytes = [0; 4];
+        let bytes = c.encode_utf8(&mut bytes).as_bytes();
+        if out.0.capacity() - out.0.len() < bytes.len() {
+            let grown = out.0.len();
+            out.reserve(grown + 16);
+        }
+        out.0.extend_from_slice(bytes);
+    }
+    out
+}
+
+fn copy(text: &str) -> Wiped {
+    Wiped(text.as_bytes().to_vec())
+}
+
+fn ssn(text: &str) -> Wiped {
+    let text = collect(text.len(), text.nfkc());
     let text = std::str::from_utf8(&text.0).unwrap_or_default().trim();
-    let compact: Wiped = Wiped(
-        text.chars()
-            .filter(|c| !is_separator(*c))
-            .collect::<String>()
-            .into_bytes(),
-    );
+    let compact = collect(text.len(), text.chars().filter(|c| !is_separator(*c)));
     if compact.0.len() == 9 && compact.0.iter().all(u8::is_ascii_digit) {
-        compact.into_inner()
+        compact
     } else {
-        text.as_bytes().to_vec()
+        copy(text)
     }
 }
 
@@ -105,7 +116,7 @@ fn is_separator(c: char) -> bool {
     c.is_ascii_whitespace() || matches!(c, '.' | '-' | '\u{ad}' | '\u{2010}'..='\u{2015}' | '\u{2212}')
 }
 
-fn name(text: &str) -> Vec<u8> {
+fn name(text: &str) -> Wiped {
     // Folding can uncover new decompositions and the other way round: folded between two decompositions, then
     // filtered, then composed. The golden test over all characters shows that a second pass changes nothing.
     let folded = text.nfkd().filter(|c| !is_accent(*c)).default_case_fold();
@@ -113,7 +124,7 @@ fn name(text: &str) -> Vec<u8> {
         .nfkd()
         .filter(|c| !is_accent(*c) && !is_punctuation(*c))
         .flat_map(letters);
-    spelled.nfc().collect::<String>().into_bytes()
+    collect(text.len(), spelled.nfc())
 }
 
 /// Marks that are left out where names are written without them: the accents of Latin, Greek and Cyrillic, the points
@@ -158,16 +169,12 @@ fn is_punctuation(c: char) -> bool {
     }
 }
 
-fn date(text: &str) -> Vec<u8> {
-    match *text.as_bytes() {
-        [y1, y2, y3, y4, m1, m2, d1, d2] => {
-            let dashed = [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2];
-            if date_parts(&dashed).is_some() {
-                dashed.to_vec()
-            } else {
-                text.as_bytes().to_vec()
-            }
+fn date(text: &str) -> Wiped {
+    if let [y1, y2, y3, y4, m1, m2, d1, d2] = *text.as_bytes() {
+        let dashed = Zeroizing::new([y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2]);
+        if date_parts(&*dashed).is_some() {
+            return Wiped(dashed.to_vec());
         }
-        _ => text.as_bytes().to_vec(),
     }
+    copy(text)
 }

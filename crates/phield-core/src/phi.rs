@@ -24,9 +24,9 @@ use crate::wipe::Erase;
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Phi<T: Erase> {
     value: T,
-    /// Makes `Phi`, and every type that holds one, not `UnwindSafe`: by this the derive tells that a plain column
-    /// hides no PHI behind an alias, a collection or a struct.
-    _phi: PhantomData<&'static mut ()>,
+    /// Makes `Phi`, and every type that holds one, neither `UnwindSafe` nor `RefUnwindSafe`: by this the derive tells
+    /// that a plain column hides no PHI behind an alias, a collection, a reference, a shared pointer or a struct.
+    _phi: PhantomData<dyn Send + Sync + Unpin>,
 }
 
 impl<T: Erase> Phi<T> {
@@ -77,7 +77,10 @@ impl<T: Erase> fmt::Debug for Phi<T> {
 #[cfg(feature = "serde")]
 impl<'de, T: Erase + serde::Deserialize<'de>> serde::Deserialize<'de> for Phi<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        T::deserialize(deserializer).map(Self::new)
+        // The error of a format quotes what it read ("invalid type: string …"): here that is PHI.
+        T::deserialize(deserializer)
+            .map(Self::new)
+            .map_err(|_| serde::de::Error::custom("a PHI value is not of the expected type"))
     }
 }
 
@@ -108,6 +111,27 @@ mod tests {
     assert_not_impl_any!(Vec<Phi<String>>: PlainColumn);
     assert_not_impl_any!(Option<Phi<i64>>: PlainColumn);
     assert_not_impl_any!((i64, Box<[Phi<i64>]>): PlainColumn);
+
+    assert_not_impl_any!(Arc<Phi<String>>: PlainColumn);
+    assert_not_impl_any!(std::rc::Rc<Vec<Phi<String>>>: PlainColumn);
+    assert_not_impl_any!(&'static Phi<String>: PlainColumn);
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn deserializing_quotes_nothing() {
+        let wrong = serde_json::from_str::<Phi<i64>>("\"999-12-3456\"")
+            .unwrap_err()
+            .to_string();
+        assert_eq!(wrong, "a PHI value is not of the expected type");
+        let wrong = serde_json::from_str::<Phi<String>>("999123456")
+            .unwrap_err()
+            .to_string();
+        assert!(!wrong.contains("999"), "{wrong}");
+        assert_eq!(serde_json::from_str::<Phi<i64>>("5").unwrap().expose(), &5);
+    }
+
+    // The exception that decision 0002 writes down: a lock hides what is in it.
+    assert_impl_all!(std::sync::Mutex<Phi<String>>: PlainColumn);
 
     struct Counted(Arc<AtomicUsize>);
     impl Erase for Counted {

@@ -213,36 +213,13 @@ impl KeyRecord {
 
     /// The checks that are made once the manifest's MAC has been verified.
     pub(crate) fn from_raw(raw: &RawRecord<'_>) -> Result<Self, &'static str> {
-        let key_use = KeyUse::from_bytes(raw.key_use).ok_or("a key record has an unknown use")?;
-        let suite = match (key_use, raw.suite) {
-            (KeyUse::Data, byte) => Some(Suite::from_byte(byte).ok_or("a data key has an unknown suite")?),
-            (_, 0) => None,
-            _ => return Err("only data keys have a suite"),
-        };
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| "a name is not text");
-        let scope = raw
-            .scope
-            .map(|s| ScopeName::new(text(s)?).map_err(|_| "a scope is no name"))
-            .transpose()?;
-        let ring = RingName::new(text(raw.ring)?).map_err(|_| "a ring is no name")?;
-        let wraps = raw.wraps.iter().map(|[provider, kek, bytes]| {
-            let provider = ProviderName::new(text(provider)?).map_err(|_| "a provider is no name")?;
-            let kek = KekReference::new(text(kek)?).ok_or("a KEK reference is not printable ASCII")?;
-            Ok(Wrap::new(provider, kek, bytes.to_vec()))
-        });
         let record = Self {
-            context: KeyContext {
-                ring,
-                key_id: raw.key_id,
-                suite,
-                key_use,
-                scope,
-            },
+            context: raw.context()?,
             state: KeyState::from_byte(raw.state).ok_or("a key record has an unknown state")?,
             created: raw.created,
             not_after: raw.not_after,
             check_value: raw.check_value,
-            wraps: wraps.collect::<Result<_, &'static str>>()?,
+            wraps: raw.wraps()?,
         };
         record.check_wraps()?;
         Ok(record)
@@ -276,6 +253,37 @@ pub(crate) struct RawRecord<'a> {
 }
 
 impl<'a> RawRecord<'a> {
+    /// What the record says the key is.
+    pub(crate) fn context(&self) -> Result<KeyContext, &'static str> {
+        let key_use = KeyUse::from_bytes(self.key_use).ok_or("a key record has an unknown use")?;
+        let suite = match (key_use, self.suite) {
+            (KeyUse::Data, byte) => Some(Suite::from_byte(byte).ok_or("a data key has an unknown suite")?),
+            (_, 0) => None,
+            _ => return Err("only data keys have a suite"),
+        };
+        let scope = self
+            .scope
+            .map(|scope| ScopeName::new(text(scope)?).map_err(|_| "a scope is no name"));
+        let ring = RingName::new(text(self.ring)?).map_err(|_| "a ring is no name")?;
+        Ok(KeyContext {
+            ring,
+            key_id: self.key_id,
+            suite,
+            key_use,
+            scope: scope.transpose()?,
+        })
+    }
+
+    /// The wraps, in whatever order they stand.
+    pub(crate) fn wraps(&self) -> Result<Vec<Wrap>, &'static str> {
+        let wraps = self.wraps.iter().map(|[provider, kek, bytes]| {
+            let provider = ProviderName::new(text(provider)?).map_err(|_| "a provider is no name")?;
+            let kek = KekReference::new(text(kek)?).ok_or("a KEK reference is not printable ASCII")?;
+            Ok(Wrap::new(provider, kek, bytes.to_vec()))
+        });
+        wraps.collect()
+    }
+
     /// Structure and lengths of `R_k`.
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let [krec, state, created, not_after, check_value, wraps] = lp::decode::<6>(bytes)?;
@@ -302,4 +310,8 @@ impl<'a> RawRecord<'a> {
                 .collect::<Option<_>>()?,
         })
     }
+}
+
+fn text(bytes: &[u8]) -> Result<String, &'static str> {
+    String::from_utf8(bytes.to_vec()).map_err(|_| "a name is not text")
 }

@@ -90,6 +90,9 @@ impl VerifiedRing {
     /// # Errors
     /// See [`RingError`].
     pub async fn keyring(&self, settings: &RingSettings) -> Result<Keyring, RingError> {
+        if self.manifest.app != settings.app || self.manifest.ring != settings.ring {
+            return Err(RingError::Authentication);
+        }
         let mut keys = Vec::with_capacity(self.manifest.records.len());
         for record in &self.manifest.records {
             let key = match record.state {
@@ -199,6 +202,9 @@ impl Ring {
         loop {
             tries += 1;
             let verified = self.settings.verify(&stored).await?;
+            // A writer may have died between its rename and its sync: what is relied on from here on must not be lost
+            // to a power failure. Best effort, for a reader may not be allowed to sync.
+            self.store.sync();
             let Some(witness) = &self.witness else {
                 return Ok(verified);
             };

@@ -12,7 +12,7 @@ use crate::error::{OpenError, SealError, Unsealable};
 use crate::frame::{self, Padding};
 use crate::key::{DataKey, KeyId};
 use crate::keyring::Keyring;
-use crate::name::{ColumnName, ScopeName};
+use crate::name::{ColumnName, ScopeName, TableName};
 use crate::phi::Phi;
 use crate::random::Draw;
 use crate::schedule;
@@ -34,6 +34,8 @@ const AAD_CAPACITY: usize = 80;
 /// One field of a row that is about to be sealed.
 #[derive(Debug)]
 pub struct Field<'a> {
+    /// Where the field comes from a column handle: the handle's table.
+    table: Option<TableName>,
     column: ColumnName,
     extra: Option<&'a [u8]>,
     padding: Padding,
@@ -48,6 +50,7 @@ impl<'a> Field<'a> {
     pub fn new<T: Value>(column: ColumnName, value: &'a Phi<T>) -> Result<Self, Unsealable> {
         let value = Some(value.expose().encode()?);
         Ok(Self {
+            table: None,
             column,
             extra: None,
             padding: Padding::Block16,
@@ -59,6 +62,7 @@ impl<'a> Field<'a> {
     #[must_use]
     pub fn absent(column: ColumnName) -> Self {
         Self {
+            table: None,
             column,
             extra: None,
             padding: Padding::Block16,
@@ -81,8 +85,20 @@ impl<'a> Field<'a> {
         self
     }
 
+    pub(crate) fn of_table(mut self, table: TableName) -> Self {
+        self.table = Some(table);
+        self
+    }
+
     /// The length of the padded frame, or why there cannot be one.
     fn padded_len(&self, value_limit: usize) -> Result<usize, Unsealable> {
+        let is_bool = self
+            .value
+            .as_ref()
+            .is_some_and(|value| value.value_type() == ValueType::Bool);
+        if is_bool && self.padding == Padding::None {
+            return Err(Unsealable::UnpaddedBool);
+        }
         let len = self.value.as_ref().map_or(0, |value| value.as_bytes().len());
         if len > value_limit {
             return Err(Unsealable::ValueTooLong);
@@ -118,10 +134,20 @@ impl Token {
 /// Seals rows one after the other with the randomness of one request to the operating system.
 ///
 /// Every row gets a salt of its own, every field a nonce of its own (format §1).
-#[derive(Debug)]
+///
+/// # Security
+/// Use it within one call. Kept across a fork or a snapshot of the machine, both sides would draw the same random
+/// bytes; the hedged salt then still tells rows and moments apart, nothing else does.
+#[doc(hidden)]
 pub struct Sealer<'k> {
     keyring: &'k Keyring,
     draw: Draw,
+}
+
+impl std::fmt::Debug for Sealer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealer").finish_non_exhaustive()
+    }
 }
 
 /// The data key of a row, ready to seal.
@@ -144,6 +170,7 @@ impl Keyring {
         self.sealer(1, N)?.seal_row(row, fields)
     }
 
+    #[doc(hidden)]
     /// A sealer for a batch of `rows` rows with `fields` fields each; both are estimates that save system calls.
     ///
     /// # Errors
@@ -168,6 +195,7 @@ impl Keyring {
             aad: Vec::with_capacity(AAD_CAPACITY),
             derived: None,
             compromised: None,
+            table: row.table().clone(),
         })
     }
 }
@@ -188,6 +216,12 @@ impl<'k> Sealer<'k> {
         row: &Row<'_>,
         fields: [Field<'_>; N],
     ) -> Result<[Token; N], SealError> {
+        if fields
+            .iter()
+            .any(|field| field.table.as_ref().is_some_and(|table| table != row.table()))
+        {
+            return Err(SealError::WrongTable);
+        }
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_err(|_| SealError::Clock)?;
@@ -225,25 +259,25 @@ fn seal_fields(
     let head = Head::new(key.suite, key.id, salt);
     let (row_key, commitment) = schedule::row_key(key.key, &head, row);
     let cipher = RowCipher::new(key.suite, &row_key);
-    // The associated data of all fields, one behind the other; the prefix is the same for each.
+    // Everything that can fail comes before the first byte of plaintext is copied.
     let mut aads = Vec::with_capacity(fields.len() * AAD_CAPACITY);
     let mut planned = Vec::with_capacity(fields.len());
     for (field, token) in fields.iter().zip(tokens.iter_mut()) {
         let padded_len = field.padded_len(value_limit)?;
         let Some(value) = &field.value else { continue };
-        let nonce = nonce()?;
         let start = aads.len();
         write_aad(&mut aads, &head, &commitment, &field.column, field.extra)?;
+        let nonce = nonce()?;
         let buffer = token
             .0
             .insert(token::start(&head, &commitment, &nonce, padded_len));
-        frame::write(buffer, value.value_type(), value.as_bytes(), padded_len);
-        buffer.resize(buffer.len() + TAG_LEN, 0);
-        planned.push((nonce, start..aads.len(), buffer));
+        planned.push((nonce, start..aads.len(), buffer, value, padded_len));
     }
     let mut bodies: Vec<_> = planned
         .into_iter()
-        .map(|(nonce, aad, buffer)| {
+        .map(|(nonce, aad, buffer, value, padded_len)| {
+            frame::write(buffer, value.value_type(), value.as_bytes(), padded_len);
+            buffer.resize(buffer.len() + TAG_LEN, 0);
             let aad = aads.get(aad).unwrap_or_default();
             Body {
                 nonce,
@@ -288,6 +322,7 @@ fn write_aad(
 /// Opens the fields of one row; the key derivation is shared by tokens that were sealed in one call.
 pub struct RowOpener<'k> {
     keyring: &'k Keyring,
+    table: TableName,
     /// The scopes whose keys may have sealed this row.
     scopes: &'k [Option<ScopeName>],
     /// `ROW`
@@ -302,6 +337,7 @@ struct Derived {
     head: Head,
     commitment: Commitment,
     cipher: RowCipher,
+    compromised: bool,
 }
 
 impl std::fmt::Debug for RowOpener<'_> {
@@ -320,6 +356,9 @@ impl RowOpener<'_> {
         column: &Column<T, B>,
         sealed: impl Storage<Value = T>,
     ) -> Result<Phi<T>, OpenError> {
+        if *column.table() != self.table {
+            return Err(OpenError::Authentication);
+        }
         self.open_field(column.name(), None, sealed)
     }
 
@@ -378,6 +417,7 @@ impl RowOpener<'_> {
             head,
             commitment,
             cipher,
+            compromised,
         } = self.derive(&parts)?;
         if !bool::from(commitment.0.ct_eq(&parts.commitment.0)) {
             return Err(OpenError::Authentication);
@@ -390,8 +430,12 @@ impl RowOpener<'_> {
             buffer: token::body_mut(&mut token.0),
         };
         let opened = cipher.open_field(parts.head.salt(), body);
+        let compromised = *compromised;
         self.aad = aad;
         opened.map_err(|_| OpenError::Authentication)?;
+        if compromised && self.compromised.replace(parts.key_id).is_none() {
+            self.keyring.count_compromised();
+        }
         let body = token.0.get(BODY_AT..BODY_AT + parts.body_len).unwrap_or_default();
         let (value_type, value) = frame::read(body).ok_or(OpenError::Authentication)?;
         let len = value.len();
@@ -406,16 +450,14 @@ impl RowOpener<'_> {
             .is_none_or(|derived| derived.head != parts.head)
         {
             let opening = self.keyring.opening_key(parts.key_id, parts.suite, self.scopes)?;
-            if opening.compromised {
-                self.compromised = Some(parts.key_id);
-                self.keyring.count_compromised();
-            }
+            let compromised = opening.compromised;
             let (row_key, commitment) = schedule::row_key(opening.key, &parts.head, &self.row);
             let cipher = RowCipher::new(parts.suite, &row_key);
             self.derived = Some(Derived {
                 head: parts.head,
                 commitment,
                 cipher,
+                compromised,
             });
         }
         self.derived.as_ref().ok_or(OpenError::Authentication)
@@ -438,6 +480,35 @@ impl<T> Reported<T> {
     #[must_use]
     pub fn new(value: T, compromised: Option<KeyId>) -> Self {
         Self { value, compromised }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// when a later field cannot be sealed, no buffer holds a byte of an earlier one.
+    #[test]
+    fn a_row_that_fails_leaves_no_plaintext() {
+        let data_key = DataKey::new(&[1; 32]);
+        let key = SealingKey {
+            id: KeyId::new(7).unwrap(),
+            suite: Suite::Aes256Gcm,
+            key: &data_key,
+        };
+        let (ssn, note) = (Phi::from("999-12-3456"), Phi::new("x".repeat(100)));
+        let column = ColumnName::from_static;
+        let fields = [
+            Field::new(column("ssn"), &ssn).unwrap(),
+            Field::new(column("note"), &note).unwrap(),
+        ];
+        let mut tokens = [const { Token(None) }; 2];
+        let failed = seal_fields(&key, RowSalt([2; 12]), b"ROW", &fields, &mut tokens, 50, || {
+            Ok(Nonce([3; 12]))
+        });
+        assert_eq!(failed, Err(Unsealable::ValueTooLong.into()));
+        let started = tokens.iter().filter_map(|token| token.0.as_ref());
+        assert!(started.clone().count() == 1 && started.clone().all(|token| token.len() == BODY_AT));
     }
 }
 
@@ -471,6 +542,7 @@ pub(crate) mod fixed {
         value: &'a [u8],
     ) -> Field<'a> {
         Field {
+            table: None,
             column,
             extra,
             padding,

@@ -153,16 +153,17 @@ impl RingSettings {
 
     /// Unwraps a record by the first wrap that a configured provider opens, and checks its check value.
     pub(crate) async fn unwrap(&self, record: &KeyRecord) -> Result<KeyMaterial, RingError> {
-        let id = record.context.key_id;
+        checked(record, self.open_wrap(&record.context, &record.wraps).await?)
+    }
+
+    /// The key in the first wrap that a configured provider opens. Wraps that are not allowed are never shown to one.
+    async fn open_wrap(&self, context: &KeyContext, wraps: &[Wrap]) -> Result<KeyMaterial, RingError> {
+        let id = context.key_id;
         let mut failure = None;
         for allowed in &self.providers {
-            for wrap in record.wraps.iter().filter(|wrap| allowed.allows(wrap)) {
-                match allowed
-                    .provider()
-                    .unwrap(&wrap.kek, &record.context, &wrap.bytes)
-                    .await
-                {
-                    Ok(key) => return checked(record, key),
+            for wrap in wraps.iter().filter(|wrap| allowed.allows(wrap)) {
+                match allowed.provider().unwrap(&wrap.kek, context, &wrap.bytes).await {
+                    Ok(key) => return Ok(key),
                     Err(error) => failure = failure.or(Some(error)),
                 }
             }
@@ -189,23 +190,23 @@ impl RingSettings {
         Err(failure.unwrap_or_else(|| ConfigError::NoPin.into()))
     }
 
-    /// Record, allow-list, unwrap, check value against the pin, MAC.
+    /// Record, allow-list, unwrap, check value against the pin, MAC. Nothing else that the record says decides before
+    /// the MAC is verified, but that it is for this ring's key and has a wrap.
     async fn verify_pin(&self, raw: &RawManifest<'_>, pin: &RingKeyPin) -> Result<RingKey, RingError> {
         let record = raw.record(pin.key_id).ok_or(RingError::Authentication)?;
-        if record.key_use != KeyUse::Ring.as_str().as_bytes() || record.ring != self.ring.as_str().as_bytes()
-        {
+        let context = record.context().map_err(|_| RingError::Authentication)?;
+        let wraps = record.wraps().map_err(|_| RingError::Authentication)?;
+        if context.key_use != KeyUse::Ring || context.ring != self.ring {
             return Err(RingError::Authentication);
         }
-        if !bool::from(record.check_value.ct_eq(&pin.check_value)) {
-            return Err(RingError::Authentication);
-        }
-        if record.state == KeyState::Destroyed.byte() {
+        if wraps.is_empty() && record.state == KeyState::Destroyed.byte() {
             return Err(RingError::KeyState(pin.key_id));
         }
-        let record = KeyRecord::from_raw(record).map_err(RingError::Malformed)?;
-        let key = self.unwrap(&record).await?;
+        let key = self.open_wrap(&context, &wraps).await?;
+        let check_value = schedule::check_value(&key, &context);
+        let pinned = check_value.ct_eq(&pin.check_value) & record.check_value.ct_eq(&pin.check_value);
         let ring_key = RingKey::new(key.expose_bytes());
-        if raw.authenticates(&ring_key) {
+        if bool::from(pinned) && raw.authenticates(&ring_key) {
             Ok(ring_key)
         } else {
             Err(RingError::Authentication)

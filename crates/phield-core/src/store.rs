@@ -43,6 +43,11 @@ impl FileStore {
         self.file.path()
     }
 
+    /// Makes sure that a power failure does not undo the last rename.
+    pub(crate) fn sync(&self) {
+        self.file.sync();
+    }
+
     /// The stored manifest, not verified; `None` when there is none yet.
     ///
     /// # Errors
@@ -51,17 +56,20 @@ impl FileStore {
         Ok(self.file.read(MAX_MANIFEST, false)?)
     }
 
-    /// Replaces the stored manifest if it is still `previous` (`None`: if there is none yet), or `manifest` already.
+    /// Replaces the stored manifest if it is still `previous`; `None`: if there is none yet, or this very one.
     ///
     /// # Errors
     /// [`RingError::Conflict`] when somebody else wrote first; `Malformed` for what is no manifest; `File` when the
-    /// file cannot be written, and then the previous manifest still stands.
+    /// file cannot be written. Then the previous manifest still stands, unless the error says that the new one is in
+    /// place but was not confirmed: read the ring again before changing it.
     pub fn replace(&self, previous: Option<&[u8]>, manifest: &[u8]) -> Result<(), RingError> {
         RawManifest::parse(manifest).ok_or(RingError::Malformed("the new manifest"))?;
         let lock = self.file.lock()?;
         let current = self.read()?;
-        // A write that failed after its rename is made whole by writing it again.
-        if current.as_deref() != previous && current.as_deref() != Some(manifest) {
+        // A first write that failed after its rename is made whole by writing it again. A later one is not: two writers
+        // who make the same change to the same manifest make the same bytes, and one of them must be told (I-2).
+        let again = previous.is_none() && current.as_deref() == Some(manifest);
+        if current.as_deref() != previous && !again {
             return Err(RingError::Conflict);
         }
         Ok(lock.replace(manifest, |written| RawManifest::parse(written).is_some())?)

@@ -8,6 +8,11 @@ use zeroize::Zeroize;
 ///
 /// Implemented for text, bytes, integers and `bool`, where erasure is guaranteed, and for identifiers and dates of
 /// other crates, where it is best effort: such a type may have been copied by its own crate.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be in a `Phi`",
+    note = "String, Vec<u8>, integers, bool, Uuid, dates (features `chrono`, `time`) and Option of these can; floats, \
+            timestamps, decimals, JSON and enums are not built yet: keep them as `Phi<String>`, not as plain columns"
+)]
 pub trait Erase {
     /// Overwrites the value. What is left is a valid but meaningless value.
     fn erase(&mut self);

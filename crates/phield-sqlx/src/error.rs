@@ -67,6 +67,9 @@ impl fmt::Display for DatabaseError {
         match &self.0 {
             sqlx::Error::Database(error) => {
                 write!(f, "the database refused: {:?}", error.kind())?;
+                if let Some(missing) = missing_name(error.message()) {
+                    write!(f, ", {missing}")?;
+                }
                 error.code().map_or(Ok(()), |code| write!(f, ", code {code}"))?;
                 error
                     .constraint()
@@ -83,6 +86,20 @@ impl fmt::Debug for DatabaseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DatabaseError({self})")
     }
+}
+
+/// What SQLite says of a table or column that is not there: names of the schema, never values.
+fn missing_name(message: &str) -> Option<&str> {
+    let of_schema = |rest: &str| {
+        rest.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b' '))
+    };
+    let known = ["no such table: ", "no such column: "]
+        .iter()
+        .any(|start| message.starts_with(start))
+        || (message.starts_with("table ") && message.contains(" has no column named "));
+    let (_, names) = message.split_once(' ')?;
+    (known && message.len() < 200 && of_schema(&names.replace(':', ""))).then_some(message)
 }
 
 /// The kind of an error, without anything that came from outside.

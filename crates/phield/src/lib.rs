@@ -98,6 +98,21 @@ pub use phield_core::{
 /// | `Patient::SCHEMA`, `SealedPatient::COLUMNS`, `SealedPatient::COLUMN_LIST` | the table |
 /// | `Patient::find_by_ssn(executor, &keyring, value)`, `Patient::fetch(executor, &keyring, &id)` | with a database feature |
 ///
+/// What a field becomes, and its column in SQLite:
+///
+/// | field of the model | field of `SealedPatient` | SQL type |
+/// |---|---|---|
+/// | `Phi<T>` | `Sealed<T>` | `BLOB NOT NULL` |
+/// | `Option<Phi<T>>` | `Option<Sealed<T>>` | `BLOB`, `NULL` when absent |
+/// | `Phi<Option<T>>` | `Sealed<Option<T>>` | `BLOB NOT NULL`: absence is encrypted |
+/// | the same with `store = "text"` | `SealedText<T>`, … | `TEXT`, likewise |
+/// | an index over `Phi<T>` alone | `BlindIndex` | `BLOB NOT NULL` |
+/// | an index with a part that can be absent | `Option<BlindIndex>` | `BLOB`, `NULL` when a part is absent |
+/// | anything else | the same type | your own |
+///
+/// `T` is `String`, `Vec<u8>`, an integer, `bool`, `Uuid`, or a date of `chrono` or `time`. An index over
+/// `Phi<Option<T>>` shows by its `NULL` which values are absent.
+///
 /// Fields of a compound index are sealed together, by one method named after the index, which gives a struct of all
 /// their columns. An index column can be `NULL` when a part of it can be absent.
 ///
@@ -119,8 +134,9 @@ pub use phield_core::{
 /// * `sealed`: the type is an alias of `Phi<T>` or `Option<Phi<T>>`; the derive knows these two by name only. An
 ///   index over an alias can be `NULL`.
 ///
-/// A field that is neither is a plain column. A `Phi` in it, behind an alias, in a collection or a struct, does not
-/// compile.
+/// A field that is neither is a plain column. A `Phi` in it, behind an alias, a pointer, in a collection or a struct,
+/// does not compile (but for one inside a lock: see `docs/decisions/0002`). A field of your own SQL that is opened by
+/// `sealed.open` is opened under the id in its row: check that it is the row that you asked for, as `fetch` does.
 #[cfg(feature = "derive")]
 pub use phield_derive::EncryptedPhi;
 

@@ -5,6 +5,7 @@ pub use phield_core::{
     Binding, BlindIndex, Column, ColumnKind, ColumnSchema, Index, IndexError, IndexSchema, IndexValue,
     Keyring, MaybePhi, Model, Normalizer, OpenError, Padding, PhiField, Plain, Reported, Row, Schema,
     SealError, Sealed, SealedText, Sealer, StorageKind, TableName, Unbound, index_column, row_opener,
+    same_row_id,
 };
 
 /// Everything of a database that the expansion names.

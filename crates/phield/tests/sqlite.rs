@@ -332,3 +332,58 @@ async fn finders_run_on_pools_in_spawned_tasks() {
     });
     assert!(found.await.unwrap().unwrap().is_some());
 }
+
+#[derive(Debug, PartialEq, EncryptedPhi)]
+#[phi(table = "notes")]
+struct Note {
+    #[phi(row_id)]
+    id: String,
+    text: Phi<String>,
+}
+
+/// The database may take "ABC" for "abc", or be made to: what comes back is the row that was asked for, or none.
+#[tokio::test]
+async fn fetch_gives_the_row_that_was_asked_for() {
+    let (keyring, mut db) = (keyring(), database().await);
+    let table = "CREATE TABLE notes (id TEXT COLLATE NOCASE PRIMARY KEY, text BLOB NOT NULL)";
+    sqlx::query(table).execute(&mut db).await.unwrap();
+    let note = Note {
+        id: "ABC".to_owned(),
+        text: "of ABC".into(),
+    };
+    insert(&mut db, &note.seal(&keyring).unwrap()).await.unwrap();
+    assert_eq!(
+        Note::fetch(&mut db, &keyring, &"abc".to_owned()).await.unwrap(),
+        None
+    );
+    assert_eq!(
+        Note::fetch(&mut db, &keyring, &"ABC".to_owned()).await.unwrap(),
+        Some(note)
+    );
+}
+
+/// What is missing in the schema is named; nothing else of the database's messages is.
+#[tokio::test]
+async fn a_wrong_schema_is_named() {
+    let (keyring, mut db) = (keyring(), database().await);
+    let note = Note {
+        id: "1".to_owned(),
+        text: "x".into(),
+    }
+    .seal(&keyring)
+    .unwrap();
+    let missing = insert(&mut db, &note).await.unwrap_err().to_string();
+    assert_eq!(
+        missing,
+        "the database refused: Other, no such table: notes, code 1"
+    );
+    sqlx::query("CREATE TABLE notes (id TEXT PRIMARY KEY)")
+        .execute(&mut db)
+        .await
+        .unwrap();
+    let missing = insert(&mut db, &note).await.unwrap_err().to_string();
+    assert_eq!(
+        missing,
+        "the database refused: Other, table notes has no column named text, code 1"
+    );
+}

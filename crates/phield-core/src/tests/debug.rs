@@ -32,7 +32,7 @@ fn secrets_and_what_holds_them() {
     let provider = LocalProvider::new(&file);
     assert_eq!(
         format!("{provider:?}"),
-        r#"LocalProvider { name: ProviderName("local"), keks: {KekReference("1"): Kek { .. }} }"#
+        r#"LocalProvider { name: ProviderName("local"), keks: {KekReference("1"): (Active, Kek { .. })} }"#
     );
     let allowed = AllowedProvider::new(Arc::new(provider), [KekReference::new("1").unwrap()]);
     let mut settings = RingSettings::new(
@@ -87,7 +87,7 @@ fn errors() {
         [
             "malformed: the manifest",
             "the key ring does not authenticate: wrong key, passphrase, ring or app, or it was changed",
-            "the key ring is stale: it has epoch 1, and epoch 2 is known",
+            "the key ring is stale: it has epoch 1, and epoch 2 is known to the epoch witness or min_epoch",
             "key 00000007 cannot be unwrapped now",
             "the provider refused to unwrap key 00000007",
             "the pinned ring key 00000007 is compromised or destroyed",
@@ -122,4 +122,26 @@ fn errors() {
         format!("{seal:?}"),
         "[KeyExpired(KeyId(00000007)), Unsealable(PaddingTooShort), NoActiveKey]"
     );
+}
+
+/// A passphrase that somebody wrote into the wrong file is not repeated by the message about it.
+#[test]
+fn a_wrong_configuration_is_not_quoted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("phield.toml");
+    std::fs::write(
+        &path,
+        "app = \"clinic\"\nring = \"dev\"\npassphrase = \"hunter2\"\n",
+    )
+    .unwrap();
+    let error = crate::config::Config::read(&path).unwrap_err();
+    let shown = format!(
+        "{error} {error:?} {:?}",
+        std::error::Error::source(&error).map(ToString::to_string)
+    );
+    assert!(
+        error.to_string().contains("line 3: unknown field `passphrase`"),
+        "{error}"
+    );
+    assert!(!shown.contains("hunter2"), "{shown}");
 }

@@ -1,6 +1,8 @@
 //! The table case → error class of opening (format §4).
 
 use super::vectors::{TokenVector, token_vector};
+use crate::blind_index::{Index, IndexError};
+use crate::column::Column;
 use crate::context::{Row, RowBinding, RowId, Unbound};
 use crate::error::{OpenError, SealError, Unsealable};
 use crate::frame::Padding;
@@ -8,6 +10,7 @@ use crate::key::{DataKey, KeyId};
 use crate::keyring::Keyring;
 use crate::keyring::fixed::{FixedKey, keyring};
 use crate::name::{ColumnName, ScopeName, TableName, TenantName};
+use crate::normalize::Normalizer;
 use crate::phi::Phi;
 use crate::record::{KeyState, KeyUse};
 use crate::row::{Field, SealingKey, fixed};
@@ -758,4 +761,111 @@ fn compromised_keys_are_reported() {
         assert_eq!(opener.compromised(), Some(id(7)));
     });
     assert_eq!(keyring.compromised_opens(), 1);
+}
+
+/// A forged token that names a compromised key is no value that was opened under it.
+#[test]
+fn what_does_not_open_reports_no_compromised_key() {
+    let a1 = token_vector("A1");
+    let key = FixedKey {
+        state: KeyState::Compromised,
+        ..FixedKey::data(7, Suite::Aes256Gcm, a1.data_key.array())
+    };
+    let keyring = keyring("emr", Scopes::default(), [key]);
+    for at in [20, 50] {
+        let mut token = a1.token.0.clone();
+        token[at] ^= 1;
+        assert_eq!(open(&keyring, &a1, &token), Some(Authentication));
+    }
+    assert_eq!(keyring.compromised_opens(), 0);
+}
+
+/// A handle of one table does not seal or open in a row of another.
+#[test]
+fn handles_belong_to_their_table() {
+    let keyring = Keyring::ephemeral("emr".parse_app()).unwrap();
+    let handle = || Column::<String, i64>::new("patients", "note", Padding::Block16);
+    let (patients, visits) = (
+        TableName::from_static("patients"),
+        TableName::from_static("visits"),
+    );
+    let (row, other) = (
+        Row::new(&patients, &1_i64).unwrap(),
+        Row::new(&visits, &1_i64).unwrap(),
+    );
+    let note = Phi::from("note");
+    let refused = keyring.seal_row(&other, [handle().field(&note).unwrap()]);
+    assert_eq!(refused.err(), Some(SealError::WrongTable));
+    let [token] = keyring.seal_row(&row, [handle().field(&note).unwrap()]).unwrap();
+    let sealed: Sealed<String> = token.required().unwrap();
+    assert_eq!(
+        keyring
+            .opener(&other)
+            .unwrap()
+            .open(&handle(), sealed.clone())
+            .err(),
+        Some(Authentication)
+    );
+    assert_eq!(
+        keyring.opener(&row).unwrap().open(&handle(), sealed).unwrap(),
+        note
+    );
+}
+
+/// not even without the derive.
+#[test]
+fn a_bool_is_never_sealed_without_padding() {
+    let keyring = Keyring::ephemeral("emr".parse_app()).unwrap();
+    let table = TableName::from_static("t");
+    let row = Row::new(&table, &1_i64).unwrap();
+    let (positive, maybe) = (Phi::new(true), Phi::new(Some(true)));
+    let column = ColumnName::from_static("c");
+    let field = Field::new(column.clone(), &positive)
+        .unwrap()
+        .with_padding(Padding::None);
+    assert_eq!(
+        keyring.seal_row(&row, [field]).err(),
+        Some(Unsealable::UnpaddedBool.into())
+    );
+    let field = Field::new(column, &maybe).unwrap().with_padding(Padding::None);
+    assert_eq!(
+        keyring.seal_row(&row, [field]).err(),
+        Some(Unsealable::UnpaddedBool.into())
+    );
+}
+
+/// After a change of scope, a search asks the peppers of the former scope too; it never misses rows in silence.
+#[test]
+fn searches_ask_the_peppers_of_former_scopes() {
+    let index = Index::new("t", "i", &["c"], &[Normalizer::Exact], 256);
+    let pepper = |id, scope| FixedKey {
+        scope,
+        ..FixedKey::index(id, [1; 32])
+    };
+    let value = Phi::from("Ada");
+    let parts = || [Some(value.expose().encode().unwrap())];
+    let written = |scopes: Scopes, keys: Vec<FixedKey>| {
+        keyring("emr", scopes, keys).blind_index(&index, None, &parts())
+    };
+    let queried = |scopes: Scopes, keys: Vec<FixedKey>| {
+        keyring("emr", scopes, keys).index_query(&index, None, &parts())
+    };
+    let moved = || {
+        let scope = |name| Some(ScopeName::from_static(name));
+        Scopes::default().assign(None, None, scope("b"), [scope("a")])
+    };
+    let before = {
+        let scopes = Scopes::default().assign(None, None, Some(ScopeName::from_static("a")), []);
+        written(scopes, vec![pepper(5, Some("a"))]).unwrap().unwrap()
+    };
+    let keys = || vec![pepper(5, Some("a")), pepper(6, Some("b"))];
+    let after = written(moved(), keys()).unwrap().unwrap();
+    let slots = queried(moved(), keys()).unwrap();
+    assert!(slots.contains(&before) && slots.contains(&after) && before != after);
+    let rotating = FixedKey {
+        state: KeyState::DecryptOnly,
+        ..pepper(7, Some("b"))
+    };
+    let many = keys().into_iter().chain([rotating]).collect();
+    assert_eq!(queried(moved(), many), Err(IndexError::TooManyPeppers));
 }

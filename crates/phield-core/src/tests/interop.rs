@@ -278,8 +278,11 @@ fn the_checker_opens_what_is_sealed_here() {
     );
     let cases: Vec<Case> = (0..TOKENS)
         .map(|_| {
-            let ((table, tenant, column), (id, subject), extra, ((value_type, value), padding, x)) =
+            let ((table, tenant, column), (id, subject), extra, ((value_type, value), mut padding, x)) =
                 parts.new_tree(&mut runner).unwrap().current();
+            if value_type == ValueType::Bool && padding == Padding::None {
+                padding = Padding::Block16;
+            }
             let token = with_row(&table, tenant.as_deref(), id.as_ref(), subject.as_ref(), |row| {
                 let column = ColumnName::new(column.clone()).unwrap();
                 let field = fixed::field(column, extra.as_deref(), padding, value_type, &value);

@@ -79,7 +79,8 @@ proptest! {
         round_trip(s, padding, xchacha);
         round_trip(u, padding, xchacha);
         round_trip(u64::from(u), padding, xchacha);
-        round_trip(b, padding, xchacha);
+        // a bool is never sealed without padding.
+        round_trip(b, if padding == Padding::None { Padding::Block16 } else { padding }, xchacha);
         round_trip(uuid::Uuid::from_u128(id), padding, xchacha);
         round_trip(Some(text), padding, xchacha);
         round_trip(None::<i64>, padding, xchacha);

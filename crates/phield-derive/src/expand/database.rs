@@ -92,7 +92,8 @@ fn fetch(model: &Model<'_>) -> TokenStream {
     };
     let (vis, name, bounds) = (model.vis, ident.unraw().to_string(), bounds(model));
     quote! {
-        /// Reads and opens the row with this id, if it is there.
+        /// Reads and opens the row with this id, if it is there. A row that the database takes for it, but whose id is
+        /// another one (a collation that ignores case, a view), is not returned.
         ///
         /// # Errors
         /// When the database fails, or the row does not open.
@@ -105,7 +106,9 @@ fn fetch(model: &Model<'_>) -> TokenStream {
             #bounds
             #ty: ::phield::__private::sqlx::BindColumn<E::Database>,
         {
-            ::phield::__private::sqlx::fetch(executor, keyring, #name, row_id).await
+            let found: ::core::option::Option<Self> =
+                ::phield::__private::sqlx::fetch(executor, keyring, #name, row_id).await?;
+            ::core::result::Result::Ok(found.filter(|row| ::phield::__private::same_row_id(&row.#ident, row_id)))
         }
     }
 }

@@ -41,6 +41,18 @@ struct HiddenStruct {
     mother: HiddenStructPerson,
 }
 
+// A `Phi` behind a shared pointer is no plain column.
+type HiddenPointerName = std::sync::Arc<Phi<String>>;
+
+#[derive(EncryptedPhi)]
+#[phi(table = "t")]
+struct HiddenPointer {
+    #[phi(row_id)]
+    id: i64,
+    name: Phi<String>,
+    shared: HiddenPointerName,
+}
+
 // A bool behind an alias is padded.
 type PadNoneBoolAliasFlag = bool;
 
