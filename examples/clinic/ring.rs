@@ -32,7 +32,11 @@ pub(crate) async fn load(folder: &Path) -> Result<Keyring, RingError> {
 /// backup each have a place of their own.
 pub(crate) async fn create(folder: &Path, stretching: Stretching) -> Result<(), Failure> {
     let (app, name) = (AppName::new("clinic")?, RingName::new("clinic-example")?);
-    DirBuilder::new().mode(0o700).create(folder)?;
+    let made = DirBuilder::new().mode(0o700).create(folder);
+    made.map_err(|error| {
+        let message = format!("cannot make the folder {}: {error}", folder.display());
+        std::io::Error::new(error.kind(), message)
+    })?;
     let passphrase = Passphrase::generate()?;
     passphrase.write_new(&folder.join(PASSPHRASE))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();

@@ -64,7 +64,7 @@ pub(crate) fn summary(
     if let Some(database) = &arguments.db {
         writeln!(
             out,
-            "  kept in {0}, its key ring in {0}.ring/",
+            "  kept in {0}, its key ring in {0}.ring/ (for a trial: in production never beside each other)",
             database.display()
         )?;
     }

@@ -448,6 +448,74 @@ fn every_part_of_the_identity() {
     );
 }
 
+/// Parts that A1 does not have: the tenant where there is one, the row id, the extra of A5, the subject of A18.
+#[test]
+fn optional_parts_removed_emptied_and_added() {
+    let (a4, a5, a18) = (token_vector("A4"), token_vector("A5"), token_vector("A18"));
+    let opened = |v: &TokenVector, row: &Row<'_>, extra: Option<&[u8]>| {
+        let key = FixedKey::data(v.key_id, v.suite(), v.data_key.array());
+        let keyring = keyring("emr", Scopes::default(), [key]);
+        keyring
+            .opener(row)
+            .unwrap()
+            .open_token(&v.column(), extra, v.token.0.clone())
+            .err()
+    };
+    // A4 is unbound and has no tenant: neither can be added.
+    let (table, tenant) = (a4.table(), TenantName::from_static("t1"));
+    let unbound = || Row::new(&table, &Unbound).unwrap();
+    assert_eq!(opened(&a4, &unbound(), None), None);
+    assert_eq!(
+        opened(&a4, &unbound().with_tenant(&tenant), None),
+        Some(Authentication)
+    );
+    for id in ["", "1"] {
+        assert_eq!(
+            opened(&a4, &Row::new(&table, id).unwrap(), None),
+            Some(Authentication),
+            "row id {id:?}"
+        );
+        let subject = unbound().with_subject(id).unwrap();
+        assert_eq!(
+            opened(&a4, &subject, None),
+            Some(Authentication),
+            "subject {id:?}"
+        );
+    }
+    // A5 has an extra.
+    let extra = a5.extra.as_ref().map(|extra| extra.0.as_slice());
+    a5.with_row(|row| {
+        assert_eq!(opened(&a5, row, extra), None);
+        for other in [None, Some(&b""[..]), Some(b"rev=4"), Some(b"rev=33")] {
+            assert_eq!(opened(&a5, row, other), Some(Authentication), "{other:?}");
+        }
+    });
+    // A18 belongs to a subject.
+    a18.with_row(|row| assert_eq!(opened(&a18, row, None), None));
+    let (table, tenant) = (a18.table(), a18.tenant().unwrap());
+    let id = a18
+        .row_id
+        .as_ref()
+        .map(|id| super::vectors::row_id(&id.0))
+        .unwrap();
+    let row = || Row::new(&table, &id).unwrap().with_tenant(&tenant);
+    assert_eq!(
+        opened(&a18, &row(), None),
+        Some(Authentication),
+        "subject removed"
+    );
+    for other in [RowId::Text("".into()), RowId::Integer(1)] {
+        let row = row().with_subject(&other).unwrap();
+        assert_eq!(
+            opened(&a18, &row, None),
+            Some(Authentication),
+            "subject {other:?}"
+        );
+    }
+    // No tenant, and an empty one: the second cannot even be written.
+    assert!(TenantName::new("").is_err());
+}
+
 #[test]
 fn frames_that_are_none() {
     let a1 = token_vector("A1");
