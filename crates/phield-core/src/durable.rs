@@ -269,6 +269,33 @@ impl WriteLock<'_> {
     }
 }
 
+/// What can be read from an open descriptor (`/dev/fd/3`), at most `max` bytes. Who may read it was decided when it was
+/// opened.
+pub(crate) fn read_descriptor(path: &Path, max: u64) -> Result<Wiped, FileError> {
+    let read = || {
+        // One byte more than allowed, and room for it: a buffer that grew would leave the secret behind.
+        let capacity = usize::try_from(max).map_or(usize::MAX, |max| max + 1);
+        let mut content = Wiped(vec![0; capacity]);
+        let (mut file, mut len) = (File::open(path)?, 0);
+        while let Some(rest) = content.0.get_mut(len..).filter(|rest| !rest.is_empty()) {
+            match file.read(rest)? {
+                0 => break,
+                read => len += read,
+            }
+        }
+        if len == capacity {
+            return Err(io::Error::other("it is too large to be such a file"));
+        }
+        content.0.truncate(len);
+        Ok(content)
+    };
+    read().map_err(|source| FileError {
+        action: "cannot read",
+        path: path.to_owned(),
+        source,
+    })
+}
+
 /// An operator may let a service's group read a key store: mode and group stay, and never give more than reading. Where
 /// the group cannot be kept, it gets nothing.
 fn keep_access(file: &File, previous: &fs::Metadata) -> io::Result<()> {

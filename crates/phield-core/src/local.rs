@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::cipher;
 use crate::config::ConfigError;
 use crate::context::KeyContext;
-use crate::durable::{DurableFile, Faults};
+use crate::durable::{self, DurableFile, Faults};
 use crate::error::RingError;
 use crate::key::{FileKey, Kek, KeyMaterial};
 use crate::lp;
@@ -60,13 +60,17 @@ impl Passphrase {
     }
 
     /// The passphrase in a file: its bytes, one trailing line feed removed. The file must be the user's own, a regular
-    /// file, without access for others.
+    /// file, without access for others. `/dev/fd/N` reads an open descriptor instead, a pipe for example.
     ///
     /// # Errors
     /// When the file cannot be read, is missing, empty or not UTF-8, or others have access.
     pub fn from_file(path: &Path) -> Result<Self, RingError> {
-        let read = DurableFile::new(path).read(MAX_PASSPHRASE, true)?;
-        let mut bytes = Wiped(read.ok_or_else(|| ConfigError::NoFile(path.to_owned()))?);
+        let mut bytes = if path.starts_with("/dev/fd") {
+            durable::read_descriptor(path, MAX_PASSPHRASE)?
+        } else {
+            let read = DurableFile::new(path).read(MAX_PASSPHRASE, true)?;
+            Wiped(read.ok_or_else(|| ConfigError::NoFile(path.to_owned()))?)
+        };
         if bytes.0.last() == Some(&b'\n') {
             bytes.0.pop();
         }
@@ -511,6 +515,27 @@ mod tests {
     use super::*;
     use crate::name::RingName;
     use crate::record::KeyUse;
+
+    #[test]
+    fn a_passphrase_from_a_descriptor() {
+        use std::io::{Seek as _, Write as _};
+        use std::os::fd::AsRawFd as _;
+
+        let mut file = tempfile::tempfile().unwrap();
+        let path = format!("/dev/fd/{}", file.as_raw_fd());
+        file.write_all(b"correct horse\n").unwrap();
+        file.rewind().unwrap();
+        assert_eq!(
+            Passphrase::from_file(Path::new(&path)).unwrap().0.0,
+            b"correct horse"
+        );
+        file.write_all(&[b'x'; 5000]).unwrap();
+        file.rewind().unwrap();
+        assert!(matches!(
+            Passphrase::from_file(Path::new(&path)),
+            Err(RingError::File(_))
+        ));
+    }
 
     /// Only an active key-encryption key wraps; every one that is not destroyed unwraps.
     #[test]
