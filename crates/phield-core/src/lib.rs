@@ -1,8 +1,8 @@
 //! The cryptography and the types of phield: application-layer encryption for protected health information (PHI).
 //!
 //! Use the crate `phield`, which adds the derive; this crate is what a security reviewer reads. It is synchronous and
-//! does no I/O, except in [`local`] (the key file), [`store`] (the key store file), [`witness`] (the epoch witness)
-//! and where [`config`] reads `phield.toml`. Key providers are its one asynchronous joint ([`KeyProvider`]).
+//! does no I/O, except in `local` (the key file), `store` (the key store file), `witness` (the epoch witness)
+//! and where `config` reads `phield.toml`. Key providers are its one asynchronous joint ([`KeyProvider`]).
 //!
 //! ```text
 //! rare, async, I/O                                    hot, sync, no I/O
