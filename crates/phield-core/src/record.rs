@@ -158,7 +158,7 @@ impl Wrap {
     }
 
     /// Sorted by provider, then by reference, as unsigned bytes.
-    fn order(&self) -> (&[u8], &[u8]) {
+    pub(crate) fn order(&self) -> (&[u8], &[u8]) {
         (self.provider.as_bytes(), self.kek.0.as_bytes())
     }
 }

@@ -129,9 +129,7 @@ impl RingSettings {
                 wraps.push(Wrap::new(allowed.provider().name().clone(), kek.clone(), bytes));
             }
         }
-        wraps.sort_by(|a, b| {
-            (a.provider.as_str(), a.kek.as_str()).cmp(&(b.provider.as_str(), b.kek.as_str()))
-        });
+        wraps.sort_by(|a, b| a.order().cmp(&b.order()));
         if wraps.is_empty() {
             return Err(ConfigError::NoProvider.into());
         }
