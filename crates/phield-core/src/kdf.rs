@@ -1,7 +1,7 @@
 //! The KDF (format §1): NIST SP 800-108r1 §4.1, counter mode, HMAC-SHA-256. Only `schedule` calls it.
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroize as _;
 
 /// HMAC-SHA-256 (FIPS 198-1) under one 32-byte key, with the two pad blocks already absorbed.
@@ -27,10 +27,8 @@ impl Prf {
     }
 
     /// `KDF(k, label, context…, out.len())` = for i = 1..: `HMAC(k, u32(i) ‖ label ‖ 0x00 ‖ context ‖ u32(bits))`
-    pub(crate) fn derive(&self, label: &str, context: &[&[u8]], out: &mut [u8]) {
-        let bits = u32::try_from(out.len() * 8)
-            .expect("derived keys are a few dozen bytes")
-            .to_be_bytes();
+    pub(crate) fn derive_into(&self, label: &str, context: &[&[u8]], out: &mut [u8]) {
+        let bits = bits(out.len());
         for (counter, chunk) in (1_u32..).zip(out.chunks_mut(32)) {
             let mut mac = Hmac::clone(&self.0);
             mac.update(&counter.to_be_bytes());
@@ -47,4 +45,27 @@ impl Prf {
             block.as_mut_slice().zeroize();
         }
     }
+
+    /// As [`derive_into`](Self::derive_into), for output that is no key.
+    pub(crate) fn derive<const N: usize>(&self, label: &str, context: &[&[u8]]) -> [u8; N] {
+        let mut out = [0; N];
+        self.derive_into(label, context, &mut out);
+        out
+    }
+}
+
+/// The message whose one HMAC is `KDF(k, label, context, 32)`: for a key that never leaves its device.
+pub(crate) fn message(label: &str, context: &[u8]) -> Vec<u8> {
+    [&1_u32.to_be_bytes(), label.as_bytes(), &[0], context, &bits(32)].concat()
+}
+
+fn bits(bytes: usize) -> [u8; 4] {
+    u32::try_from(bytes * 8)
+        .expect("derived keys are a few dozen bytes")
+        .to_be_bytes()
+}
+
+/// SHA-256 (FIPS 180-4)
+pub(crate) fn sha256(message: &[u8]) -> [u8; 32] {
+    Sha256::digest(message).into()
 }

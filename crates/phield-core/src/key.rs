@@ -119,6 +119,12 @@ macro_rules! prf_role {
                 Self(Prf::new(key))
             }
 
+            /// A derived key: its bytes exist in a wiped buffer only until the pads are absorbed.
+            #[allow(dead_code, reason = "some roles are never derived")]
+            pub(crate) fn init_with(fill: impl FnOnce(&mut [u8; 32])) -> Self {
+                Self::new(KeyMaterial::init_with(fill).expose_bytes())
+            }
+
             pub(crate) fn prf(&self) -> &Prf {
                 &self.0
             }
@@ -147,11 +153,19 @@ prf_role! {
     IndexKey
 }
 prf_role! {
+    /// The pepper of UIDs: UID keys are derived from it.
+    UidPepper
+}
+prf_role! {
+    /// The key of the UIDs of one domain, session and tenant.
+    UidKey
+}
+prf_role! {
     /// The ring key: authenticates the manifest.
     RingKey
 }
 prf_role! {
-    /// A key-encryption key of a local key file.
+    /// A key-encryption key: of a local key file, or the key of a subject record.
     Kek
 }
 prf_role! {
@@ -163,8 +177,8 @@ prf_role! {
     CheckedKey
 }
 
-/// Roles whose key goes into an AEAD.
-macro_rules! aead_role {
+/// Roles whose key goes into an AEAD, or is itself encrypted.
+macro_rules! bytes_role {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Zeroize, ZeroizeOnDrop)]
@@ -190,15 +204,19 @@ macro_rules! aead_role {
     };
 }
 
-aead_role! {
+bytes_role! {
     /// The key of one row: encrypts its fields.
     RowKey
 }
-aead_role! {
+bytes_role! {
+    /// `S`, the random secret of one subject: part of the context that the subject's data keys are derived from.
+    SubjectSecret
+}
+bytes_role! {
     /// The key of one derived wrap.
     WrapKey
 }
-aead_role! {
+bytes_role! {
     /// The key that encrypts the contents of a local key file.
     FileContentKey
 }

@@ -6,24 +6,22 @@ use std::future::ready;
 use std::path::Path;
 use std::sync::Arc;
 
-use argon2::{Algorithm, Argon2, Block, Params, Version};
 use data_encoding::BASE64URL_NOPAD;
-use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
-use zeroize::Zeroizing;
 
 use crate::cipher;
 use crate::config::ConfigError;
 use crate::context::KeyContext;
 use crate::durable::{self, DurableFile, Faults};
 use crate::error::RingError;
-use crate::key::{FileKey, Kek, KeyMaterial};
+use crate::key::{Kek, KeyMaterial};
 use crate::lp;
 use crate::name::ProviderName;
 use crate::provider::{KeyProvider, ProviderError, ProviderErrorKind, ProviderFuture};
 use crate::random::{self, RandomError};
 use crate::record::{KekReference, KeyState};
 use crate::schedule;
+use crate::stretch::Stretching;
 use crate::wipe::Wiped;
 use crate::wrap;
 
@@ -31,6 +29,7 @@ use crate::wrap;
 pub(crate) const LOCAL: ProviderName = ProviderName::from_static("local");
 
 const MAGIC: &[u8; 5] = b"PHLK\x01";
+/// The KDF bytes.
 const ARGON2ID: u8 = 0x01;
 const PBKDF2: u8 = 0x02;
 /// Largest key file that is read: thousands of keys.
@@ -80,6 +79,10 @@ impl Passphrase {
         Ok(Self(bytes))
     }
 
+    fn as_bytes(&self) -> &[u8] {
+        &self.0.0
+    }
+
     /// Writes the passphrase and a line feed to a new file that only its owner can read.
     ///
     /// # Errors
@@ -90,7 +93,7 @@ impl Passphrase {
         if file.exists() {
             return Err(RingError::Exists(path.to_owned()));
         }
-        let content = Wiped([self.0.0.as_slice(), b"\n"].concat());
+        let content = Wiped([self.as_bytes(), b"\n"].concat());
         Ok(lock.replace(&content.0, |_| true)?)
     }
 }
@@ -99,111 +102,6 @@ impl fmt::Debug for Passphrase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Passphrase").finish_non_exhaustive()
     }
-}
-
-/// How a passphrase is stretched: costs an attacker the same for every guess.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Stretching {
-    /// Argon2id (RFC 9106): memory in KiB, passes, lanes.
-    Argon2id {
-        /// Memory in KiB, 65 536 to 4 194 304.
-        memory_kib: u32,
-        /// Passes, 1 to 16.
-        passes: u32,
-        /// Lanes, 1 to 16.
-        lanes: u8,
-    },
-    /// PBKDF2-HMAC-SHA-256 (SP 800-132), for FIPS profiles: iterations, 600 000 to 100 000 000.
-    Pbkdf2 {
-        /// Iterations.
-        iterations: u32,
-    },
-}
-
-impl Default for Stretching {
-    /// Argon2id with 256 MiB, three passes, four lanes: about a second.
-    fn default() -> Self {
-        Self::Argon2id {
-            memory_kib: 262_144,
-            passes: 3,
-            lanes: 4,
-        }
-    }
-}
-
-impl Stretching {
-    /// Argon2id with the least parameters that the format allows, for tests.
-    #[must_use]
-    pub const fn minimal() -> Self {
-        Self::Argon2id {
-            memory_kib: 65_536,
-            passes: 1,
-            lanes: 1,
-        }
-    }
-
-    /// Bounds, checked before anything is allocated.
-    fn check(self) -> Result<Self, ConfigError> {
-        let good = match self {
-            Self::Argon2id {
-                memory_kib,
-                passes,
-                lanes,
-            } => {
-                (65_536..=4_194_304).contains(&memory_kib)
-                    && (1..=16).contains(&passes)
-                    && (1..=16).contains(&lanes)
-            }
-            Self::Pbkdf2 { iterations } => (600_000..=100_000_000).contains(&iterations),
-        };
-        if good {
-            Ok(self)
-        } else {
-            Err(ConfigError::Stretching)
-        }
-    }
-
-    fn fields(self) -> (u8, u32, u32, u8) {
-        match self {
-            Self::Argon2id {
-                memory_kib,
-                passes,
-                lanes,
-            } => (ARGON2ID, memory_kib, passes, lanes),
-            Self::Pbkdf2 { iterations } => (PBKDF2, 0, iterations, 0),
-        }
-    }
-
-    /// `M = Argon2id(passphrase, salt, 32)` or `PBKDF2-HMAC-SHA-256(passphrase, salt, t, 32)`
-    fn stretch(self, passphrase: &Passphrase, salt: &[u8; 16]) -> Result<FileKey, ConfigError> {
-        let key = KeyMaterial::try_init_with(|key| match self {
-            Self::Argon2id {
-                memory_kib,
-                passes,
-                lanes,
-            } => argon2id(passphrase, salt, [memory_kib, passes, u32::from(lanes)], key),
-            Self::Pbkdf2 { iterations } => {
-                pbkdf2::pbkdf2_hmac::<Sha256>(&passphrase.0.0, salt, iterations, key);
-                Ok(())
-            }
-        })?;
-        Ok(FileKey::new(key.expose_bytes()))
-    }
-}
-
-/// RFC 9106, version 0x13. The memory is wiped: its last blocks give the key.
-fn argon2id(
-    passphrase: &Passphrase,
-    salt: &[u8],
-    [m, t, p]: [u32; 3],
-    key: &mut [u8; 32],
-) -> Result<(), ConfigError> {
-    let params = Params::new(m, t, p, Some(key.len())).map_err(|_| ConfigError::Stretching)?;
-    let mut memory = Zeroizing::new(vec![Block::new(); params.block_count()]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into_with_memory(&passphrase.0.0, salt, key, memory.as_mut_slice())
-        .map_err(|_| ConfigError::Stretching)
 }
 
 /// A key-encryption key of a key file.
@@ -293,7 +191,7 @@ impl LocalKeyFile {
         salt: &[u8; 16],
         nonce: &[u8; 12],
     ) -> Result<Vec<u8>, RingError> {
-        let (kdf, m, t, p) = stretching.check()?.fields();
+        let (kdf, m, t, p) = fields(stretching.check()?);
         let mut file = [
             MAGIC.as_slice(),
             &[kdf],
@@ -303,7 +201,7 @@ impl LocalKeyFile {
             salt.as_slice(),
         ]
         .concat();
-        let key = stretching.stretch(passphrase, salt)?;
+        let key = stretching.stretch(passphrase.as_bytes(), salt)?;
         let content_key = schedule::local_content_key(&key, &file);
         let commitment = schedule::local_commitment(&key, &file);
         file.extend_from_slice(&commitment);
@@ -339,7 +237,7 @@ impl LocalKeyFile {
     fn parse(file: &[u8], passphrase: &Passphrase) -> Result<Self, RingError> {
         let layout = Layout::parse(file).ok_or(RingError::Malformed("it is not a local key file"))?;
         let stretching = layout.stretching()?;
-        let key = stretching.stretch(passphrase, layout.salt)?;
+        let key = stretching.stretch(passphrase.as_bytes(), layout.salt)?;
         let commitment = schedule::local_commitment(&key, layout.header);
         if !bool::from(commitment.ct_eq(layout.commitment)) {
             return Err(RingError::Authentication);
@@ -383,6 +281,18 @@ fn decode_keks(content: &[u8]) -> Option<LocalKeyFile> {
         );
     }
     Some(LocalKeyFile { keks })
+}
+
+/// KDF byte, m, t and p of a key file.
+fn fields(stretching: Stretching) -> (u8, u32, u32, u8) {
+    match stretching {
+        Stretching::Argon2id {
+            memory_kib,
+            passes,
+            lanes,
+        } => (ARGON2ID, memory_kib, passes, lanes),
+        Stretching::Pbkdf2 { iterations } => (PBKDF2, 0, iterations, 0),
+    }
 }
 
 /// The parts of a key file.
@@ -526,7 +436,7 @@ mod tests {
         file.write_all(b"correct horse\n").unwrap();
         file.rewind().unwrap();
         assert_eq!(
-            Passphrase::from_file(Path::new(&path)).unwrap().0.0,
+            Passphrase::from_file(Path::new(&path)).unwrap().as_bytes(),
             b"correct horse"
         );
         file.write_all(&[b'x'; 5000]).unwrap();

@@ -1,9 +1,8 @@
 //! The ring manifest (format §8.2): every key record of a ring under one MAC and one epoch.
 
-use hmac::digest::Digest as _;
-use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 
+use crate::kdf::sha256;
 use crate::key::{KeyId, RingKey};
 use crate::lp;
 use crate::name::{AppName, RingName};
@@ -163,5 +162,5 @@ impl<'a> RawManifest<'a> {
 
 /// `MAC = KDF(ring key, "phield.v1.manifest", SHA-256(MANIFEST), 32)`
 fn mac(ring_key: &RingKey, manifest: &[u8]) -> [u8; MAC_LEN] {
-    schedule::manifest_mac(ring_key, &Sha256::digest(manifest).into())
+    schedule::manifest_mac(ring_key, &sha256(manifest))
 }

@@ -7,13 +7,14 @@ use crate::config::ConfigError;
 use crate::error::RingError;
 use crate::error::{OpenError, SealError, Unsealable};
 use crate::key::{KeyId, KeyMaterial};
-use crate::local::{LocalKeyFile, LocalProvider, Passphrase, Stretching};
+use crate::local::{LocalKeyFile, LocalProvider, Passphrase};
 use crate::name::{AppName, RingName};
 use crate::provider::{AllowedProvider, ProviderError, ProviderErrorKind};
 use crate::record::KekReference;
 use crate::ring::Ring;
 use crate::settings::RingSettings;
 use crate::store::FileStore;
+use crate::stretch::Stretching;
 use crate::token::Suite;
 
 const PASSPHRASE: &str = "correct horse battery staple";

@@ -19,7 +19,7 @@ use crate::blind_index::Index;
 use crate::context::{Row, RowBinding, RowId, Unbound};
 use crate::frame::Padding;
 use crate::keyring::Keyring;
-use crate::local::{LocalKeyFile, LocalProvider, Passphrase, Stretching};
+use crate::local::{LocalKeyFile, LocalProvider, Passphrase};
 use crate::lp;
 use crate::name::{AppName, ColumnName, RingName, ScopeName, TableName, TenantName};
 use crate::normalize::Normalizer;
@@ -31,6 +31,7 @@ use crate::scope::Scopes;
 use crate::sealed::{Sealed, Storage as _};
 use crate::settings::RingSettings;
 use crate::store::FileStore;
+use crate::stretch::Stretching;
 use crate::token::{self, Suite};
 use crate::value::{Encoded, ValueType};
 

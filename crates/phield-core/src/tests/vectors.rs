@@ -14,7 +14,7 @@ use crate::frame::{self, Padding};
 use crate::kdf::Prf;
 use crate::key::{DataKey, Kek, KeyId, KeyMaterial, Pepper, RingKey};
 use crate::keyring::fixed::{FixedKey, keyring};
-use crate::local::{self, Stretching, fixed::FixedKek};
+use crate::local::{self, fixed::FixedKek};
 use crate::lp;
 use crate::manifest::{Manifest, RawManifest};
 use crate::name::{AppName, ColumnName, ProviderName, RingName, ScopeName, TableName, TenantName};
@@ -25,6 +25,7 @@ use crate::row::{SealingKey, fixed};
 use crate::schedule;
 use crate::scope::Scopes;
 use crate::settings::{RingKeyPin, RingSettings};
+use crate::stretch::Stretching;
 use crate::token::{self, Commitment, Head, Nonce, Parts, RowSalt, Suite};
 use crate::value::ValueType;
 use crate::wrap;
@@ -81,11 +82,11 @@ fn kdf() {
     assert_eq!(vectors.len(), 4);
     for v in vectors {
         let mut out = vec![0; v.length];
-        Prf::new(&v.key.array()).derive(&v.label, &[&v.context.0], &mut out);
+        Prf::new(&v.key.array()).derive_into(&v.label, &[&v.context.0], &mut out);
         assert_eq!(out, v.output.0, "{}", v.name);
         // The context may come in pieces.
         let (a, b) = v.context.0.split_at(3);
-        Prf::new(&v.key.array()).derive(&v.label, &[a, &[], b], &mut out);
+        Prf::new(&v.key.array()).derive_into(&v.label, &[a, &[], b], &mut out);
         assert_eq!(out, v.output.0, "{}", v.name);
     }
 }
@@ -385,7 +386,7 @@ fn fast_indexes() {
         let key = KeyMaterial::init_with(|k| {
             Pepper::new(&v.pepper.array())
                 .prf()
-                .derive("phield.v1.index", &[&context], k);
+                .derive_into("phield.v1.index", &[&context], k);
         });
         assert_eq!(
             key.expose_bytes().as_slice(),
