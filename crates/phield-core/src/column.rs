@@ -48,6 +48,12 @@ impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
     #[must_use]
     pub const fn new(table: &'static str, name: &'static str, padding: Padding) -> Self {
         assert!(padding.is_valid(), "a padding is of 2 bytes to 18 MiB");
+        if let Some(lengths) = T::LENGTHS {
+            assert!(
+                Padding::hides(lengths, padding),
+                "the length of a bool or an enumeration would show: give it a padding that all its values fit"
+            );
+        }
         Self {
             table: TableName::from_static(table),
             name: ColumnName::from_static(name),

@@ -82,9 +82,12 @@ pub enum Unsealable {
     /// The framed value is longer than its `fixed(n)` padding, or than 18 MiB once padded.
     #[error("the value is longer than its padding allows")]
     PaddingTooShort,
-    /// A bool without padding: its length is not public (format §5).
-    #[error("a bool is not sealed without padding")]
-    UnpaddedBool,
+    /// A bool or an enumeration without padding, or with one that leaves values of different lengths (format §5).
+    #[error("the length of a bool or an enumeration would show: give it a padding that all its values fit")]
+    LengthShows,
+    /// A structured value that serde cannot write as JSON, or could not read back.
+    #[error("a structured value is not JSON that can be read back")]
+    Json,
     /// An integer outside the range of `i64`.
     #[error("an integer lies outside the range of i64")]
     IntegerRange,

@@ -2,7 +2,7 @@
 
 use crate::error::Unsealable;
 use crate::token::MAX_BODY;
-use crate::value::ValueType;
+use crate::value_type::ValueType;
 
 /// How much of a value's length shows in its token. Readers accept every padding without being told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,17 @@ impl Padding {
         match self {
             Self::Block16 | Self::None => true,
             Self::Fixed(n) | Self::Padme(n) => n >= 2 && n as usize <= MAX_BODY,
+        }
+    }
+
+    /// Whether values of these two lengths, and all between, have one padded length: what a type of few values needs.
+    pub(crate) const fn hides([shortest, longest]: [usize; 2], padding: Self) -> bool {
+        let (shortest, longest) = (unpadded_len(shortest), unpadded_len(longest));
+        match padding {
+            // Also where they are equal: the next value that is added may be longer.
+            Self::None => false,
+            Self::Block16 => shortest.next_multiple_of(16) == longest.next_multiple_of(16),
+            Self::Fixed(n) | Self::Padme(n) => longest <= n as usize,
         }
     }
 

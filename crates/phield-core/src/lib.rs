@@ -54,6 +54,7 @@ mod store;
 mod stretch;
 mod token;
 mod value;
+mod value_type;
 mod wipe;
 mod witness;
 mod wrap;
@@ -91,7 +92,7 @@ pub use settings::{RingKeyPin, RingSettings};
 pub use store::FileStore;
 pub use stretch::Stretching;
 pub use token::{Suite, TokenInfo};
-pub use value::{Encoded, Opened, Value, ValueType};
+pub use value::{Encoded, Json, Opened, PhiValue, Value, ValueType};
 pub use wipe::Erase;
 pub use witness::FileWitness;
 

@@ -8,7 +8,7 @@ use caseless::Caseless as _;
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
-use crate::value::{ValueType, date_parts};
+use crate::value_type::{ValueType, date_parts};
 use crate::wipe::Wiped;
 
 /// How a value is normalised before it is indexed.

@@ -40,6 +40,8 @@ pub struct Field<'a> {
     extra: Option<&'a [u8]>,
     padding: Padding,
     value: Option<Encoded<'a>>,
+    /// For a type of few values: its shortest and longest value, in bytes.
+    lengths: Option<[usize; 2]>,
 }
 
 impl<'a> Field<'a> {
@@ -55,6 +57,7 @@ impl<'a> Field<'a> {
             extra: None,
             padding: Padding::Block16,
             value,
+            lengths: T::LENGTHS,
         })
     }
 
@@ -67,6 +70,7 @@ impl<'a> Field<'a> {
             extra: None,
             padding: Padding::Block16,
             value: None,
+            lengths: None,
         }
     }
 
@@ -92,12 +96,11 @@ impl<'a> Field<'a> {
 
     /// The length of the padded frame, or why there cannot be one.
     fn padded_len(&self, value_limit: usize) -> Result<usize, Unsealable> {
-        let is_bool = self
-            .value
-            .as_ref()
-            .is_some_and(|value| value.value_type() == ValueType::Bool);
-        if is_bool && self.padding == Padding::None {
-            return Err(Unsealable::UnpaddedBool);
+        if self
+            .lengths
+            .is_some_and(|lengths| !Padding::hides(lengths, self.padding))
+        {
+            return Err(Unsealable::LengthShows);
         }
         let len = self.value.as_ref().map_or(0, |value| value.as_bytes().len());
         if len > value_limit {
@@ -547,6 +550,7 @@ pub(crate) mod fixed {
             extra,
             padding,
             value: Some(Encoded::borrowed(value_type, value)),
+            lengths: None,
         }
     }
 

@@ -9,6 +9,7 @@ mod errors;
 mod interop;
 mod normalizers;
 mod properties;
+mod values;
 mod vectors;
 
 /// Runs a future that is always ready, as those of the local provider are.

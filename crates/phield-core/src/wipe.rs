@@ -1,21 +1,35 @@
 //! Erasing memory: the trait behind [`Phi`](crate::Phi). The work is done by the crate `zeroize`, in whole words.
 
+use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 
 use zeroize::Zeroize;
 
-/// A value that can overwrite itself in memory before it is dropped.
+/// A value that can overwrite itself in memory before it is dropped (R-15).
 ///
-/// Implemented for text, bytes, integers and `bool`, where erasure is guaranteed, and for identifiers and dates of
-/// other crates, where it is best effort: such a type may have been copied by its own crate.
+/// Guaranteed for text, bytes, numbers and `bool`. Best effort for identifiers, dates, decimals and collections of other
+/// crates: such a type may have been copied by its own crate, and a collection that has grown has left its elements'
+/// old places behind (what text and bytes in it point to is erased). `#[derive(Erase)]` erases every field of a type of
+/// your own.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be in a `Phi`",
-    note = "String, Vec<u8>, integers, bool, Uuid, dates (features `chrono`, `time`) and Option of these can; floats, \
-            timestamps, decimals, JSON and enums are not built yet: keep them as `Phi<String>`, not as plain columns"
+    note = "String, Vec<u8>, integers, f64, bool, Uuid, Json<T>, dates and times (features `chrono`, `time`), decimals \
+            (feature `decimal`), types with `#[derive(PhiValue)]`, and Option of these can; types inside Json \
+            need `#[derive(Erase)]`"
 )]
 pub trait Erase {
     /// Overwrites the value. What is left is a valid but meaningless value.
     fn erase(&mut self);
+
+    /// Erases and empties a vector of such values.
+    #[doc(hidden)]
+    fn erase_vec(values: &mut Vec<Self>)
+    where
+        Self: Sized,
+    {
+        values.iter_mut().for_each(Self::erase);
+        values.clear();
+    }
 }
 
 /// A byte vector that is wiped, spare capacity included, when it is dropped.
@@ -50,11 +64,96 @@ macro_rules! erase_by_zeroize {
             fn erase(&mut self) {
                 self.zeroize();
             }
+
+            // A vector of these is wiped with its spare capacity.
+            fn erase_vec(values: &mut Vec<Self>) {
+                values.zeroize();
+            }
         }
     )*};
 }
-// Text and bytes are wiped with their spare capacity.
-erase_by_zeroize!(String, Vec<u8>, i8, i16, i32, i64, u8, u16, u32, u64, bool);
+erase_by_zeroize!(
+    i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize, f32, f64, bool, char
+);
+
+/// With its spare capacity.
+impl Erase for String {
+    fn erase(&mut self) {
+        self.zeroize();
+    }
+}
+
+impl<T: Erase> Erase for Vec<T> {
+    fn erase(&mut self) {
+        T::erase_vec(self);
+    }
+}
+
+impl<T: Erase, const N: usize> Erase for [T; N] {
+    fn erase(&mut self) {
+        self.iter_mut().for_each(T::erase);
+    }
+}
+
+impl<T: Erase + ?Sized> Erase for Box<T> {
+    fn erase(&mut self) {
+        (**self).erase();
+    }
+}
+
+impl Erase for () {
+    fn erase(&mut self) {}
+}
+
+macro_rules! erase_tuples {
+    ($(($($part:ident),+))*) => {$(
+        impl<$($part: Erase),+> Erase for ($($part,)+) {
+            fn erase(&mut self) {
+                #[allow(non_snake_case, reason = "type and part have one name")]
+                let ($($part,)+) = self;
+                $($part.erase();)+
+            }
+        }
+    )*};
+}
+erase_tuples!((A)(A, B)(A, B, C)(A, B, C, D));
+
+impl<K: Erase + Ord, V: Erase> Erase for BTreeMap<K, V> {
+    fn erase(&mut self) {
+        for (mut key, mut value) in std::mem::take(self) {
+            key.erase();
+            value.erase();
+        }
+    }
+}
+
+impl<K: Erase, V: Erase, S: Default> Erase for HashMap<K, V, S> {
+    fn erase(&mut self) {
+        for (mut key, mut value) in std::mem::take(self) {
+            key.erase();
+            value.erase();
+        }
+    }
+}
+
+impl Erase for serde_json::Value {
+    fn erase(&mut self) {
+        match self {
+            Self::Null => {}
+            Self::Bool(value) => value.erase(),
+            Self::Number(_) => *self = Self::from(0),
+            Self::String(text) => text.erase(),
+            Self::Array(values) => values.erase(),
+            Self::Object(members) => {
+                for (mut name, mut value) in std::mem::take(members) {
+                    name.erase();
+                    value.erase();
+                }
+            }
+        }
+        black_box(self);
+    }
+}
 
 /// Overwrites a `Copy` value of a foreign type. The barrier keeps the compiler from dropping the write.
 macro_rules! erase_by_overwrite {
@@ -70,8 +169,14 @@ macro_rules! erase_by_overwrite {
 erase_by_overwrite!(uuid::Uuid, Self::nil());
 #[cfg(feature = "chrono")]
 erase_by_overwrite!(chrono::NaiveDate, Self::default());
+#[cfg(feature = "chrono")]
+erase_by_overwrite!(chrono::DateTime<chrono::Utc>, Self::default());
 #[cfg(feature = "time")]
 erase_by_overwrite!(time::Date, Self::MIN);
+#[cfg(feature = "time")]
+erase_by_overwrite!(time::OffsetDateTime, Self::UNIX_EPOCH);
+#[cfg(feature = "decimal")]
+erase_by_overwrite!(rust_decimal::Decimal, Self::ZERO);
 
 impl<T: Erase> Erase for Option<T> {
     fn erase(&mut self) {

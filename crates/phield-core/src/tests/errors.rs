@@ -893,12 +893,12 @@ fn a_bool_is_never_sealed_without_padding() {
         .with_padding(Padding::None);
     assert_eq!(
         keyring.seal_row(&row, [field]).err(),
-        Some(Unsealable::UnpaddedBool.into())
+        Some(Unsealable::LengthShows.into())
     );
     let field = Field::new(column, &maybe).unwrap().with_padding(Padding::None);
     assert_eq!(
         keyring.seal_row(&row, [field]).err(),
-        Some(Unsealable::UnpaddedBool.into())
+        Some(Unsealable::LengthShows.into())
     );
 }
 
