@@ -9,7 +9,7 @@ use crate::frame::Padding;
 use crate::keyring::Keyring;
 use crate::name::{ColumnName, TableName};
 use crate::phi::Phi;
-use crate::row::Field;
+use crate::row::{Field, Token};
 use crate::sealed::Storage;
 use crate::value::Value;
 
@@ -111,6 +111,52 @@ impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
         value.map(|value| self.seal(keyring, row, value)).transpose()
     }
 
+    /// Seals a list: one token an element, all under one salt, each with its position (from 0, `u32`) as `extra`.
+    ///
+    /// # Security
+    /// An element opens at its own position alone, so elements cannot be exchanged; but nothing binds how many there
+    /// are: whoever writes to the database can cut the list short, or put an older element back into its place. Where
+    /// that matters, seal the list as one value, [`Json`](crate::Json).
+    ///
+    /// # Errors
+    /// See [`SealError`]; at most 65 536 elements.
+    pub fn seal_list<S: Storage<Value = T>>(
+        self,
+        keyring: &Keyring,
+        row: &B,
+        values: &[Phi<T>],
+    ) -> Result<Vec<S>, SealError> {
+        let positions = (0..values.len()).map(position).collect::<Option<Vec<_>>>();
+        let positions = positions.ok_or(SealError::TooManyFields)?;
+        let fields = values.iter().zip(&positions).map(|(value, position)| {
+            let field = Field::new(self.name.clone(), value)?.with_padding(self.padding);
+            Ok(field.with_extra(position))
+        });
+        let fields = fields.collect::<Result<Vec<_>, Unsealable>>()?;
+        let row = Row::new(&self.table, row)?;
+        let tokens = keyring.sealer(1, fields.len())?.seal_fields(&row, &fields)?;
+        tokens.into_iter().map(Token::required).collect()
+    }
+
+    /// Opens a list of [`seal_list`](Self::seal_list).
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_list<S: Storage<Value = T>>(
+        &self,
+        keyring: &Keyring,
+        row: &B,
+        list: impl IntoIterator<Item = S>,
+    ) -> Result<Vec<Phi<T>>, OpenError> {
+        let row = Row::new(&self.table, row).map_err(|_| OpenError::Authentication)?;
+        let mut opener = keyring.opener(&row)?;
+        let open = |(index, sealed)| {
+            let position = position(index).ok_or(OpenError::Authentication)?;
+            opener.open_field(&self.name, Some(&position), sealed)
+        };
+        list.into_iter().enumerate().map(open).collect()
+    }
+
     /// The value of this column as a field of a row that is about to be sealed.
     ///
     /// # Errors
@@ -130,4 +176,9 @@ impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
             None => Ok(Field::absent(self.name)),
         }
     }
+}
+
+/// The position of a list element as its `extra`.
+fn position(index: usize) -> Option<[u8; 4]> {
+    u32::try_from(index).ok().map(u32::to_be_bytes)
 }

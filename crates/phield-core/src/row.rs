@@ -1,5 +1,6 @@
 //! Sealing and opening rows (format §4): one salt, one row key and one commitment for the fields of a row.
 
+use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use subtle::ConstantTimeEq as _;
@@ -28,6 +29,8 @@ const NONCE_RANDOM: usize = 12;
 
 /// Most tokens under one salt (format §6).
 const MAX_FIELDS: usize = 1 << 16;
+/// Up to this many fields, comparing each with each is quicker than hashing.
+const FEW_FIELDS: usize = 32;
 /// Room for the associated data of a field with a short column name.
 const AAD_CAPACITY: usize = 80;
 
@@ -219,6 +222,32 @@ impl<'k> Sealer<'k> {
         row: &Row<'_>,
         fields: [Field<'_>; N],
     ) -> Result<[Token; N], SealError> {
+        let mut tokens = [const { Token(None) }; N];
+        self.seal_into(row, &fields, &mut tokens)?;
+        Ok(tokens)
+    }
+
+    /// As [`seal_row`](Self::seal_row), for a number of fields that is not known in advance.
+    ///
+    /// # Errors
+    /// See [`SealError`].
+    pub(crate) fn seal_fields(
+        &mut self,
+        row: &Row<'_>,
+        fields: &[Field<'_>],
+    ) -> Result<Vec<Token>, SealError> {
+        let mut tokens = Vec::new();
+        tokens.resize_with(fields.len(), || Token(None));
+        self.seal_into(row, fields, &mut tokens)?;
+        Ok(tokens)
+    }
+
+    fn seal_into(
+        &mut self,
+        row: &Row<'_>,
+        fields: &[Field<'_>],
+        tokens: &mut [Token],
+    ) -> Result<(), SealError> {
         if fields
             .iter()
             .any(|field| field.table.as_ref().is_some_and(|table| table != row.table()))
@@ -235,13 +264,11 @@ impl<'k> Sealer<'k> {
         // Nanoseconds since 1970 fit u64 until the year 2554.
         let clock = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let salt = schedule::row_salt(key.key, &self.draw.next()?, clock, &row);
-        let mut tokens = [const { Token(None) }; N];
         let draw = &mut self.draw;
         let limit = self.keyring.value_limit();
-        seal_fields(&key, salt, &row, &fields, &mut tokens, limit, || {
+        seal_fields(&key, salt, &row, fields, tokens, limit, || {
             Ok(Nonce(draw.next()?))
-        })?;
-        Ok(tokens)
+        })
     }
 }
 
@@ -299,14 +326,23 @@ fn seal_fields(
 
 /// Two equal FIELDs in one call are refused: they would be interchangeable.
 fn refuse_duplicates(fields: &[Field<'_>]) -> Result<(), SealError> {
-    let mut rest = fields;
-    while let [first, tail @ ..] = rest {
-        if tail.iter().any(|other| other.identity() == first.identity()) {
-            return Err(SealError::DuplicateField);
+    let duplicate = if fields.len() > FEW_FIELDS {
+        let mut seen = HashSet::with_capacity(fields.len());
+        !fields.iter().all(|field| seen.insert(field.identity()))
+    } else {
+        let mut rest = fields;
+        let mut found = false;
+        while let [first, tail @ ..] = rest {
+            found |= tail.iter().any(|other| other.identity() == first.identity());
+            rest = tail;
         }
-        rest = tail;
+        found
+    };
+    if duplicate {
+        Err(SealError::DuplicateField)
+    } else {
+        Ok(())
     }
-    Ok(())
 }
 
 /// Appends `AAD = HEAD ‖ COM ‖ FIELD`. The nonce is not in it: FIPS modules make their own.

@@ -244,6 +244,34 @@ fn decimals_come_back_as_given() {
     comes_back(&keyring, &Decimal::MAX);
 }
 
+/// The position of an element is its `extra` (vector A15): elements do not change places.
+#[test]
+fn lists() {
+    let keyring = keyring();
+    let phones = || Column::<String, i64>::new("visits", "phones", Padding::Block16);
+    let values: Vec<Phi<String>> = (0..300).map(|n| Phi::new(format!("+1 555 {n}"))).collect();
+    let mut list: Vec<Sealed<String>> = phones().seal_list(&keyring, &1, &values).unwrap();
+    let opened = phones().open_list(&keyring, &1, list.clone()).unwrap();
+    assert!(opened == values);
+    // One salt for all of them.
+    assert!(
+        list.iter()
+            .all(|sealed| sealed.as_bytes()[..33] == list[0].as_bytes()[..33])
+    );
+    assert!(phones().open_list(&keyring, &1, list[..5].to_vec()).unwrap()[..] == values[..5]);
+    list.swap(0, 1);
+    assert_eq!(
+        phones().open_list(&keyring, &1, list.clone()).err(),
+        Some(OpenError::Authentication)
+    );
+    assert_eq!(
+        phones().open(&keyring, &1, &list[1]).err(),
+        Some(OpenError::Authentication)
+    );
+    let none: Vec<Sealed<String>> = phones().seal_list(&keyring, &1, &[]).unwrap();
+    assert!(none.is_empty());
+}
+
 proptest! {
     #[test]
     fn any_float(bits in any::<u64>()) {
