@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::key::{IndexKey, KeyId};
+use crate::index_algorithm::IndexAlgorithm;
+use crate::key::KeyId;
 use crate::lp;
 use crate::name::{AppName, IndexName, TableName, TenantName, is_name};
 use crate::normalize::Normalizer;
@@ -11,9 +12,6 @@ use crate::wipe::Wiped;
 
 /// Longest index value: key id and 256 bits.
 const MAX_LEN: usize = 36;
-
-/// The algorithm id of fast indexes.
-const FAST: &str = "hmac-sha256";
 
 /// An index value as it stands in a column: `u32(pepper key id) ‖ first bits of the MAC`.
 ///
@@ -86,9 +84,26 @@ pub enum IndexError {
         "rows of this table and tenant may be indexed under more than two peppers; a search would miss some"
     )]
     TooManyPeppers,
-    /// A pepper of this table and tenant could not be unwrapped; a search without it would miss rows.
-    #[error("index pepper {0} could not be unwrapped: its provider is out of reach")]
+    /// A pepper of this table and tenant could not be unwrapped, or its device is out of reach; a search without it
+    /// would miss rows.
+    #[error("index pepper {0} cannot be used now: its provider is out of reach")]
     KeyUnavailable(KeyId),
+    /// The device that holds a pepper refused to use it.
+    #[error("the provider refused to use index pepper {0}")]
+    KeyRefused(KeyId),
+    /// The pepper of this table and tenant is of the other kind: a `device-hmac-sha256` index needs a pepper that never
+    /// leaves its device, every other index one that does. Give the table a scope of its own.
+    #[error("index pepper {0} is not of the kind that the index needs: in a device, or in memory")]
+    WrongPepper(KeyId),
+    /// A device answers over a network: call the method whose name ends in `_async`.
+    #[error("an index whose pepper is in a device is computed by an asynchronous call")]
+    NeedsAsync,
+    /// More slow indexes are waiting than the queue holds. Nothing was computed; try again later.
+    #[error("too many slow indexes are waiting to be computed: try again later")]
+    Busy,
+    /// One value of the slow index takes more memory than the workers may use.
+    #[error("the slow index needs more memory than configuration gives its workers")]
+    MemoryLimit,
     /// The value cannot be encoded.
     #[error(transparent)]
     Unsealable(#[from] crate::error::Unsealable),
@@ -108,6 +123,7 @@ pub struct Index {
     name: IndexName,
     columns: &'static [&'static str],
     normalizers: &'static [Normalizer],
+    algorithm: IndexAlgorithm,
     bits: u16,
 }
 
@@ -142,8 +158,16 @@ impl Index {
             name: IndexName::from_static(name),
             columns,
             normalizers,
+            algorithm: IndexAlgorithm::HmacSha256,
             bits,
         }
+    }
+
+    /// The same index by another algorithm: another definition, so under another name.
+    #[must_use]
+    pub const fn with_algorithm(mut self, algorithm: IndexAlgorithm) -> Self {
+        self.algorithm = algorithm;
+        self
     }
 
     /// The table.
@@ -176,15 +200,16 @@ impl Index {
         self.bits
     }
 
-    /// The id of the algorithm.
+    /// How index values are computed.
     #[must_use]
-    pub fn algorithm(&self) -> &'static str {
-        FAST
+    pub fn algorithm(&self) -> IndexAlgorithm {
+        self.algorithm
     }
 
     /// Appends `ICTX = LP("phield.v1.ictx", app, opt(tenant), table, column, index, normalizer id, algorithm id)`.
-    pub(crate) fn encode_context(&self, app: &AppName, tenant: Option<&TenantName>, out: &mut Vec<u8>) {
-        lp::Writer::new(out, 8)
+    pub(crate) fn encode_context(&self, app: &AppName, tenant: Option<&TenantName>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(192);
+        lp::Writer::new(&mut out, 8)
             .element(b"phield.v1.ictx")
             .element(app.as_bytes())
             .optional(tenant.map(TenantName::as_bytes))
@@ -192,7 +217,8 @@ impl Index {
             .joined(self.columns.iter().copied())
             .element(self.name.as_bytes())
             .joined(self.normalizers.iter().map(|n| n.id()))
-            .element(FAST.as_bytes());
+            .element(self.algorithm.id().as_bytes());
+        out
     }
 
     /// `LP(v1, …, vn)` of the normalised values; `None` when a part is absent or an encrypted null.
@@ -220,9 +246,9 @@ impl Index {
         Ok(Some(list))
     }
 
-    /// `t = HMAC(K_index, 0x00 ‖ LP(v1, …, vn))`, cut to the index's bits behind the pepper's key id.
-    pub(crate) fn compute(&self, pepper: KeyId, key: &IndexKey, values: &Wiped) -> BlindIndex {
-        BlindIndex::new(pepper, &key.prf().mac(&[&[0x00], &values.0]), self.bits)
+    /// `u32(pepper key id) ‖ first ⌈b/8⌉ bytes of t, unused low bits of the last byte 0`
+    pub(crate) fn value(&self, pepper: KeyId, t: &[u8; 32]) -> BlindIndex {
+        BlindIndex::new(pepper, t, self.bits)
     }
 
     /// Whether two rows have the same normalised value, so that a candidate of a search is a real hit.

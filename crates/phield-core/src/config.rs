@@ -85,6 +85,9 @@ pub enum ConfigError {
     /// A key-encryption key.
     #[error("no allowed key-encryption key opens key {0}: is its reference in keks, and in the key file?")]
     KekNotAllowed(KeyId),
+    /// A provider without keys that stay in a device.
+    #[error("the provider of key {0} has no keys that stay in a device")]
+    NoDevice(KeyId),
     /// A reference.
     #[error("a key-encryption key reference is 1 to 512 bytes of printable ASCII")]
     KekReference,

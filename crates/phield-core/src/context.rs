@@ -272,10 +272,31 @@ pub struct KeyContext {
     pub key_use: KeyUse,
     /// What the key serves.
     pub scope: Option<ScopeName>,
+    /// Which share of a key under dual control; `None` for a whole key.
+    pub share: Option<Share>,
+}
+
+/// One of the two shares of a key under dual control (format §8.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "a split is in two")]
+pub enum Share {
+    /// The first, random.
+    First,
+    /// The second, the key ⊕ the first.
+    Second,
+}
+
+impl Share {
+    fn byte(self) -> u8 {
+        match self {
+            Self::First => 1,
+            Self::Second => 2,
+        }
+    }
 }
 
 impl KeyContext {
-    /// `KREC`
+    /// `KREC`; for a share `LP("phield.v1.share", KREC, number of the share)`
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(96);
@@ -286,7 +307,33 @@ impl KeyContext {
             .element(&[self.suite.map_or(0, Suite::byte)])
             .element(self.key_use.as_str().as_bytes())
             .optional(self.scope.as_ref().map(ScopeName::as_bytes));
-        out
+        match self.share {
+            Some(share) => lp::encode(&[b"phield.v1.share".as_slice(), &out, &[share.byte()]]),
+            None => out,
+        }
+    }
+
+    /// The same for a provider that takes pairs, the encryption context of AWS KMS. Public by design; no PHI can be in
+    /// them.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(&'static str, String)> {
+        let mut pairs = vec![
+            ("phield:v", "1".to_owned()),
+            ("phield:ring", self.ring.to_string()),
+            ("phield:key", self.key_id.to_string()),
+            (
+                "phield:suite",
+                format!("{:02x}", self.suite.map_or(0, Suite::byte)),
+            ),
+            ("phield:use", self.key_use.to_string()),
+        ];
+        pairs.extend(
+            self.scope
+                .as_ref()
+                .map(|scope| ("phield:scope", scope.to_string())),
+        );
+        pairs.extend(self.share.map(|share| ("phield:share", share.byte().to_string())));
+        pairs
     }
 }
 

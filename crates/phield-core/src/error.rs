@@ -58,6 +58,9 @@ pub enum SealError {
     /// The values do not fit the index: another number of parts, or a type that its normalizer does not take.
     #[error("the values do not fit the definition of the index")]
     WrongIndexParts,
+    /// A slow or device index was not computed.
+    #[error(transparent)]
+    Index(crate::blind_index::IndexError),
     /// A field of another table than the row's.
     #[error("a field belongs to another table than its row")]
     WrongTable,

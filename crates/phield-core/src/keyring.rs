@@ -2,31 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
-use hashbrown::{Equivalent, HashMap};
-
-use crate::blind_index::{BlindIndex, Index, IndexError};
 use crate::error::{OpenError, SealError};
-use crate::key::{DataKey, IndexKey, KeyId, KeyMaterial, Pepper};
+use crate::index_workers::IndexWorkers;
+use crate::indexing::{DevicePepper, IndexKeyCache};
+use crate::key::{DataKey, Kek, KeyId, KeyMaterial, Pepper, UidPepper};
 use crate::name::{AppName, RingName, ScopeName, TableName, TenantName};
 use crate::random::RandomError;
 use crate::record::{KeyRecord, KeyState, KeyUse};
 use crate::row::SealingKey;
-use crate::schedule;
 use crate::scope::Scopes;
 use crate::token::Suite;
-use crate::value::Encoded;
 
 /// A sealer refuses from `not after` plus this many seconds: clocks of one fleet differ.
 const NOT_AFTER_GRACE: u64 = 300;
 /// Default and hard limit of a value, in bytes.
 pub(crate) const DEFAULT_VALUE_LIMIT: usize = 1 << 20;
 pub(crate) const MAX_VALUE_LIMIT: usize = 16 << 20;
-/// Index keys kept per keyring; with many tenants the least work is to start over.
-const MAX_INDEX_KEYS: usize = 4096;
 
 /// The keys of one ring, in memory. Sealing and opening are synchronous and do no I/O.
 ///
@@ -38,24 +31,52 @@ pub struct Keyring {
     scopes: Scopes,
     value_limit: usize,
     keys: BTreeMap<KeyId, LoadedKey>,
-    /// Keys of indexes, derived once.
-    index_keys: RwLock<HashMap<CachedIndex, Arc<IndexKey>>>,
+    index_keys: IndexKeyCache,
+    index_workers: IndexWorkers,
+    /// Slow indexes cost nothing: an ephemeral keyring of a test.
+    cheap_slow_indexes: bool,
     compromised_opens: AtomicU64,
 }
 
-/// A record and its key, in the role of its use.
-struct LoadedKey {
-    key_use: KeyUse,
-    suite: Option<Suite>,
-    scope: Option<ScopeName>,
-    state: KeyState,
-    not_after: u64,
-    role: Role,
+/// Why there is no ephemeral keyring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EphemeralError {
+    /// Cheap slow indexes are for tests; this is a build without debug assertions.
+    #[error("a release build has no cheap slow indexes")]
+    ReleaseBuild,
+    /// The operating system gave no randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
 }
 
-enum Role {
+/// A record and its key, in the role of its use.
+pub(crate) struct LoadedKey {
+    pub(crate) key_use: KeyUse,
+    suite: Option<Suite>,
+    pub(crate) scope: Option<ScopeName>,
+    pub(crate) state: KeyState,
+    not_after: u64,
+    pub(crate) role: Role,
+}
+
+/// What a provider gave for a record.
+pub(crate) enum Unwrapped {
+    Key(KeyMaterial),
+    /// A pepper that never leaves its device.
+    Device(DevicePepper),
+    /// No provider could unwrap it now.
+    Unavailable,
+    /// It is destroyed.
+    Destroyed,
+}
+
+pub(crate) enum Role {
     Data(DataKey),
     Index(Pepper),
+    Device(DevicePepper),
+    Uid(UidPepper),
+    Subject(Kek),
     /// A use that is not served from memory, or a destroyed key.
     None,
     /// No provider could unwrap it.
@@ -75,20 +96,19 @@ pub(crate) struct Contents {
     pub(crate) epoch: u64,
     pub(crate) scopes: Scopes,
     pub(crate) value_limit: usize,
+    pub(crate) index_workers: IndexWorkers,
 }
 
 impl Keyring {
-    /// A keyring of records whose keys were unwrapped and checked; `None` for a key out of reach.
-    pub(crate) fn new(
-        contents: Contents,
-        keys: impl IntoIterator<Item = (KeyRecord, Option<KeyMaterial>)>,
-    ) -> Self {
+    /// A keyring of records whose keys were unwrapped and checked.
+    pub(crate) fn new(contents: Contents, keys: impl IntoIterator<Item = (KeyRecord, Unwrapped)>) -> Self {
         let Contents {
             app,
             ring,
             epoch,
             scopes,
             value_limit,
+            index_workers,
         } = contents;
         let keys = keys
             .into_iter()
@@ -100,12 +120,14 @@ impl Keyring {
             scopes,
             value_limit: value_limit.min(MAX_VALUE_LIMIT),
             keys: keys.collect(),
-            index_keys: RwLock::default(),
+            index_keys: IndexKeyCache::default(),
+            index_workers,
+            cheap_slow_indexes: false,
             compromised_opens: AtomicU64::new(0),
         }
     }
 
-    /// A keyring with fresh random keys that exist in this process alone: for unit tests and trials.
+    /// A keyring with fresh random keys of every use that exist in this process alone: for unit tests and trials.
     ///
     /// # Security
     /// Nothing sealed with it can be opened once it is dropped.
@@ -121,51 +143,65 @@ impl Keyring {
     /// # Errors
     /// When the operating system gives no randomness.
     pub fn ephemeral_with_suite(app: AppName, suite: Suite) -> Result<Self, RandomError> {
-        let ring = RingName::from_static("ephemeral");
         let contents = Contents {
             app,
-            ring,
+            ring: RingName::from_static("ephemeral"),
             epoch: 0,
             scopes: Scopes::default(),
             value_limit: DEFAULT_VALUE_LIMIT,
+            index_workers: IndexWorkers::default(),
         };
-        let keyring = Self::new(contents, []);
-        let data = KeyMaterial::random()?;
-        let pepper = KeyMaterial::random()?;
-        let data_id = KeyId::random()?;
-        let pepper_id = loop {
-            let id = KeyId::random()?;
-            if id != data_id {
-                break id;
-            }
-        };
-        Ok(keyring
-            .with_key(data_id, KeyUse::Data, Some(suite), None, KeyState::Active, &data)
-            .with_key(pepper_id, KeyUse::Index, None, None, KeyState::Active, &pepper))
-    }
-
-    fn with_key(
-        mut self,
-        id: KeyId,
-        key_use: KeyUse,
-        suite: Option<Suite>,
-        scope: Option<ScopeName>,
-        state: KeyState,
-        key: &KeyMaterial,
-    ) -> Self {
-        let role = Role::new(key_use, key);
-        self.keys.insert(
-            id,
-            LoadedKey {
+        let mut keyring = Self::new(contents, []);
+        let uses = [
+            (KeyUse::Data, Some(suite)),
+            (KeyUse::Index, None),
+            (KeyUse::Uid, None),
+            (KeyUse::Subject, None),
+        ];
+        for (key_use, suite) in uses {
+            let id = loop {
+                let id = KeyId::random()?;
+                if keyring.record(id).is_none() {
+                    break id;
+                }
+            };
+            let key = LoadedKey {
                 key_use,
                 suite,
-                scope,
-                state,
+                scope: None,
+                state: KeyState::Active,
                 not_after: 0,
-                role,
-            },
-        );
-        self
+                role: Role::new(key_use, &KeyMaterial::random()?),
+            };
+            keyring.keys.insert(id, key);
+        }
+        Ok(keyring)
+    }
+
+    /// As [`ephemeral`](Self::ephemeral), with slow indexes that cost nothing: for tests of models that have one, where
+    /// Argon2id with 64 MiB would take the time of everything else together.
+    ///
+    /// ```
+    /// use phield_core::{AppName, Keyring};
+    ///
+    /// let keyring = Keyring::ephemeral_with_cheap_slow_indexes(AppName::from_static("emr"))?;
+    /// # Ok::<(), phield_core::EphemeralError>(())
+    /// ```
+    ///
+    /// # Security
+    /// Release builds refuse it: what such an index hides can be guessed. Its values differ from those of the same
+    /// index under another keyring, like all values of an ephemeral keyring.
+    ///
+    /// # Errors
+    /// In a build without debug assertions (`cargo build --release`), and when the operating system gives no
+    /// randomness.
+    pub fn ephemeral_with_cheap_slow_indexes(app: AppName) -> Result<Self, EphemeralError> {
+        if !cfg!(debug_assertions) {
+            return Err(EphemeralError::ReleaseBuild);
+        }
+        let mut keyring = Self::ephemeral(app)?;
+        keyring.cheap_slow_indexes = true;
+        Ok(keyring)
     }
 
     /// The application that the keyring seals for.
@@ -194,6 +230,20 @@ impl Keyring {
 
     pub(crate) fn count_compromised(&self) {
         self.compromised_opens.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The workers that compute slow indexes.
+    #[must_use]
+    pub fn index_workers(&self) -> &IndexWorkers {
+        &self.index_workers
+    }
+
+    pub(crate) fn index_keys(&self) -> &IndexKeyCache {
+        &self.index_keys
+    }
+
+    pub(crate) fn cheap_slow_indexes(&self) -> bool {
+        self.cheap_slow_indexes
     }
 
     pub(crate) fn scopes(&self) -> &Scopes {
@@ -249,57 +299,8 @@ impl Keyring {
         }
     }
 
-    /// The index value to write for a row: under the active pepper. `None` when a part is absent.
-    ///
-    /// # Errors
-    /// See [`IndexError`].
-    pub fn blind_index(
-        &self,
-        index: &Index,
-        tenant: Option<&TenantName>,
-        parts: &[Option<Encoded<'_>>],
-    ) -> Result<Option<BlindIndex>, IndexError> {
-        let Some(values) = index.normalize(parts)? else {
-            return Ok(None);
-        };
-        let (id, loaded) = self
-            .active(KeyUse::Index, index.table(), tenant)
-            .ok_or(IndexError::NoActivePepper)?;
-        let key = self.index_key(id, loaded, index, tenant)?;
-        Ok(Some(index.compute(id, &key, &values)))
-    }
-
-    /// The index values to search for: two slots, for `IN (?, ?)`. Outside a pepper rotation they are equal.
-    ///
-    /// # Errors
-    /// See [`IndexError`]; [`IndexError::Absent`] when a part is absent, for such rows are not indexed.
-    pub fn index_query(
-        &self,
-        index: &Index,
-        tenant: Option<&TenantName>,
-        parts: &[Option<Encoded<'_>>],
-    ) -> Result<[BlindIndex; 2], IndexError> {
-        let values = index.normalize(parts)?.ok_or(IndexError::Absent)?;
-        let scopes = self.scopes.listed(index.table(), tenant);
-        let mut slots = self
-            .keys
-            .iter()
-            .filter(|(_, key)| key.key_use == KeyUse::Index && key.state != KeyState::Destroyed)
-            .filter(|(_, key)| scopes.contains(&key.scope))
-            .map(|(id, key)| {
-                self.index_key(*id, key, index, tenant)
-                    .map(|k| index.compute(*id, &k, &values))
-            });
-        let first = slots.next().ok_or(IndexError::NoActivePepper)??;
-        let second = slots.next().transpose()?.unwrap_or(first);
-        match slots.next() {
-            None => Ok([first, second]),
-            Some(_) => Err(IndexError::TooManyPeppers),
-        }
-    }
-
     /// The active record for a use, table and tenant.
-    fn active(
+    pub(crate) fn active(
         &self,
         key_use: KeyUse,
         table: &TableName,
@@ -315,92 +316,33 @@ impl Keyring {
             .map(|(id, key)| (*id, key))
     }
 
-    /// The key of one index under one pepper, derived once.
-    fn index_key(
-        &self,
-        id: KeyId,
-        loaded: &LoadedKey,
-        index: &Index,
-        tenant: Option<&TenantName>,
-    ) -> Result<Arc<IndexKey>, IndexError> {
-        let Role::Index(pepper) = &loaded.role else {
-            return Err(IndexError::KeyUnavailable(id));
-        };
-        let wanted = IndexOfTenant {
-            pepper: id,
-            index,
-            tenant,
-        };
-        if let Some(key) = self
-            .index_keys
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&wanted)
-        {
-            return Ok(Arc::clone(key));
-        }
-        let mut ictx = Vec::with_capacity(192);
-        index.encode_context(&self.app, tenant, &mut ictx);
-        let key = Arc::new(schedule::index_key(pepper, &ictx));
-        let mut cache = self.index_keys.write().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() >= MAX_INDEX_KEYS {
-            cache.clear();
-        }
-        cache.insert(
-            CachedIndex {
-                pepper: id,
-                index: index.clone(),
-                tenant: tenant.cloned(),
-            },
-            Arc::clone(&key),
-        );
-        Ok(key)
+    /// Every record of a use and of these scopes that is not destroyed.
+    pub(crate) fn live<'k>(
+        &'k self,
+        key_use: KeyUse,
+        scopes: &'k [Option<ScopeName>],
+    ) -> impl Iterator<Item = (KeyId, &'k LoadedKey)> {
+        self.keys
+            .iter()
+            .filter(move |(_, key)| {
+                key.key_use == key_use && key.state != KeyState::Destroyed && scopes.contains(&key.scope)
+            })
+            .map(|(id, key)| (*id, key))
     }
-}
 
-/// What an index key is kept under: everything that went into it but the app, which is the keyring's.
-#[derive(PartialEq, Eq)]
-struct CachedIndex {
-    pepper: KeyId,
-    index: Index,
-    tenant: Option<TenantName>,
-}
-
-/// A [`CachedIndex`] to look for, without a copy.
-struct IndexOfTenant<'a> {
-    pepper: KeyId,
-    index: &'a Index,
-    tenant: Option<&'a TenantName>,
-}
-
-impl Hash for CachedIndex {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        IndexOfTenant {
-            pepper: self.pepper,
-            index: &self.index,
-            tenant: self.tenant.as_ref(),
-        }
-        .hash(state);
+    /// Every record, of whatever state.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (KeyId, &LoadedKey)> {
+        self.keys.iter().map(|(id, key)| (*id, key))
     }
-}
 
-impl Hash for IndexOfTenant<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        // A part is enough to spread; equality compares the whole.
-        self.pepper.hash(state);
-        self.index.name().hash(state);
-        self.tenant.hash(state);
-    }
-}
-
-impl Equivalent<CachedIndex> for IndexOfTenant<'_> {
-    fn equivalent(&self, cached: &CachedIndex) -> bool {
-        self.pepper == cached.pepper && *self.index == cached.index && self.tenant == cached.tenant.as_ref()
+    /// The record with this id.
+    pub(crate) fn record(&self, id: KeyId) -> Option<&LoadedKey> {
+        self.keys.get(&id)
     }
 }
 
 impl LoadedKey {
-    fn new(record: KeyRecord, key: Option<KeyMaterial>) -> Self {
+    fn new(record: KeyRecord, key: Unwrapped) -> Self {
         let KeyRecord {
             context,
             state,
@@ -410,9 +352,10 @@ impl LoadedKey {
             wraps: _,
         } = record;
         let role = match key {
-            _ if state == KeyState::Destroyed => Role::None,
-            Some(key) => Role::new(context.key_use, &key),
-            None => Role::Unavailable,
+            Unwrapped::Key(key) => Role::new(context.key_use, &key),
+            Unwrapped::Device(pepper) => Role::Device(pepper),
+            Unwrapped::Unavailable => Role::Unavailable,
+            Unwrapped::Destroyed => Role::None,
         };
         Self {
             key_use: context.key_use,
@@ -430,7 +373,9 @@ impl Role {
         match key_use {
             KeyUse::Data => Self::Data(DataKey::new(key.expose_bytes())),
             KeyUse::Index => Self::Index(Pepper::new(key.expose_bytes())),
-            KeyUse::Uid | KeyUse::Subject | KeyUse::Ring => Self::None,
+            KeyUse::Uid => Self::Uid(UidPepper::new(key.expose_bytes())),
+            KeyUse::Subject => Self::Subject(Kek::new(key.expose_bytes())),
+            KeyUse::Ring => Self::None,
         }
     }
 }
@@ -498,6 +443,7 @@ pub(crate) mod fixed {
             epoch: 1,
             scopes,
             value_limit: DEFAULT_VALUE_LIMIT,
+            index_workers: IndexWorkers::default(),
         };
         let mut keyring = Keyring::new(contents, []);
         for FixedKey {
@@ -527,5 +473,18 @@ pub(crate) mod fixed {
             keyring.keys.insert(KeyId::new(id).unwrap(), key);
         }
         keyring
+    }
+
+    /// Adds an active index pepper that stays in a device.
+    pub(crate) fn add_device(keyring: &mut Keyring, id: u32, device: DevicePepper) {
+        let key = LoadedKey {
+            key_use: KeyUse::Index,
+            suite: None,
+            scope: None,
+            state: KeyState::Active,
+            not_after: 0,
+            role: Role::Device(device),
+        };
+        keyring.keys.insert(KeyId::new(id).unwrap(), key);
     }
 }

@@ -456,6 +456,7 @@ mod tests {
             suite: None,
             key_use: KeyUse::Index,
             scope: None,
+            share: None,
         };
         let (key, reference) = (KeyMaterial::random().unwrap(), KekReference::new("1").unwrap());
         let wrapped = wrap::seal(&Kek::new(&[1; 32]), &context, &key).unwrap();

@@ -236,11 +236,12 @@ borrowed_index_value!([u8], Vec<u8>);
 impl From<IndexError> for SealError {
     fn from(error: IndexError) -> Self {
         match error {
-            IndexError::NoActivePepper | IndexError::TooManyPeppers => Self::NoActivePepper,
+            IndexError::NoActivePepper => Self::NoActivePepper,
             IndexError::KeyUnavailable(id) => Self::KeyUnavailable(id),
             IndexError::Unsealable(unsealable) => Self::Unsealable(unsealable),
             IndexError::WrongParts => Self::WrongIndexParts,
             IndexError::Absent => Self::NoValue,
+            other => Self::Index(other),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -38,6 +38,19 @@ pub trait KeyProvider: Send + Sync + fmt::Debug {
         context: &'a KeyContext,
         wrapped: &'a [u8],
     ) -> ProviderFuture<'a, KeyMaterial>;
+
+    /// HMAC-SHA-256 of `message` by the key `key`, which never leaves the provider's device: for blind indexes of the
+    /// algorithm `device-hmac-sha256`.
+    ///
+    /// A provider without such keys has nothing to write: unless overridden, the answer is
+    /// [`ProviderErrorKind::Unsupported`].
+    fn mac<'a>(&'a self, key: &'a KekReference, message: &'a [u8]) -> ProviderFuture<'a, [u8; 32]> {
+        let (_, _) = (key, message);
+        Box::pin(ready(Err(ProviderError::new(
+            ProviderErrorKind::Unsupported,
+            "mac",
+        ))))
+    }
 }
 
 /// What a provider's failure means for the ring (format §8.5, R-12).
@@ -54,6 +67,8 @@ pub enum ProviderErrorKind {
     Malformed,
     /// The provider has no such key-encryption key.
     UnknownKek,
+    /// The provider does not do this.
+    Unsupported,
 }
 
 /// A call of a provider failed.
@@ -97,6 +112,7 @@ impl fmt::Display for ProviderError {
             ProviderErrorKind::Authentication => "could not open the wrap",
             ProviderErrorKind::Malformed => "does not know this kind of wrap",
             ProviderErrorKind::UnknownKek => "does not have this key-encryption key",
+            ProviderErrorKind::Unsupported => "does not do this",
         };
         write!(f, "the key provider {what} ({})", self.call)
     }
@@ -129,6 +145,10 @@ impl AllowedProvider {
     #[must_use]
     pub fn provider(&self) -> &dyn KeyProvider {
         self.provider.as_ref()
+    }
+
+    pub(crate) fn shared(&self) -> Arc<dyn KeyProvider> {
+        Arc::clone(&self.provider)
     }
 
     /// The key-encryption keys, in the order of configuration: new keys are wrapped under each.

@@ -6,6 +6,7 @@ use crate::context::KeyContext;
 use crate::key::KeyId;
 use crate::lp;
 use crate::name::{ProviderName, RingName, ScopeName};
+use crate::split;
 use crate::token::Suite;
 
 /// What a key is for.
@@ -225,9 +226,21 @@ impl KeyRecord {
         Ok(record)
     }
 
+    /// The wrap of a pepper that never leaves its device: the only one, with empty bytes (format §7).
+    pub(crate) fn device_wrap(&self) -> Option<&Wrap> {
+        match self.wraps.as_slice() {
+            [wrap] if self.context.key_use == KeyUse::Index && wrap.bytes.is_empty() => Some(wrap),
+            _ => None,
+        }
+    }
+
     pub(crate) fn check_wraps(&self) -> Result<(), &'static str> {
         if (self.state == KeyState::Destroyed) != self.wraps.is_empty() {
             return Err("a destroyed key has wraps, or another key has none");
+        }
+        let is_split = |wrap: &Wrap| wrap.provider == split::SPLIT;
+        if self.wraps.iter().any(is_split) && !self.wraps.iter().all(is_split) {
+            return Err("a key under dual control has another kind of wrap");
         }
         if self.wraps.is_sorted_by(|a, b| a.order() < b.order()) {
             Ok(())
@@ -271,6 +284,7 @@ impl<'a> RawRecord<'a> {
             suite,
             key_use,
             scope: scope.transpose()?,
+            share: None,
         })
     }
 

@@ -5,12 +5,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::RingError;
 use crate::key::{KeyId, KeyMaterial, RingKey};
-use crate::keyring::{Contents, Keyring};
+use crate::keyring::{Contents, Keyring, Unwrapped};
 use crate::manifest::Manifest;
 use crate::name::ScopeName;
 use crate::random::RandomError;
 use crate::record::{KeyRecord, KeyState, KeyUse};
 use crate::settings::{RingKeyPin, RingSettings, checked, provider_error};
+use crate::split;
 use crate::store::FileStore;
 use crate::token::Suite;
 use crate::witness::FileWitness;
@@ -95,15 +96,7 @@ impl VerifiedRing {
         }
         let mut keys = Vec::with_capacity(self.manifest.records.len());
         for record in &self.manifest.records {
-            let key = match record.state {
-                KeyState::Destroyed => None,
-                _ => match settings.unwrap(record).await {
-                    Ok(key) => Some(key),
-                    Err(RingError::KeyUnavailable(..)) => None,
-                    Err(error) => return Err(error),
-                },
-            };
-            keys.push((record.clone(), key));
+            keys.push((record.clone(), settings.load(record).await?));
         }
         let contents = Contents {
             app: settings.app.clone(),
@@ -111,6 +104,7 @@ impl VerifiedRing {
             epoch: self.manifest.epoch,
             scopes: settings.scopes.clone(),
             value_limit: settings.value_limit,
+            index_workers: settings.index_workers.clone(),
         };
         Ok(Keyring::new(contents, keys))
     }
@@ -128,7 +122,25 @@ impl VerifiedRing {
             .iter()
             .filter(|record| record.state != KeyState::Destroyed)
         {
+            if record.device_wrap().is_some() {
+                match settings.load(record).await? {
+                    Unwrapped::Device(_) => opened += 1,
+                    _ => return Err(RingError::Authentication),
+                }
+                continue;
+            }
             for wrap in &record.wraps {
+                if wrap.provider == split::SPLIT {
+                    match split::unwrap(&settings.providers, &record.context, wrap).await {
+                        // A share of somebody else's key file: not this configuration's to check.
+                        Err(RingError::Config(_)) => {}
+                        key => {
+                            checked(record, key?)?;
+                            opened += 1;
+                        }
+                    }
+                    continue;
+                }
                 let Some(allowed) = settings.providers.iter().find(|allowed| allowed.allows(wrap)) else {
                     continue;
                 };

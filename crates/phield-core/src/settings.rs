@@ -9,8 +9,10 @@ use subtle::ConstantTimeEq as _;
 use crate::config::ConfigError;
 use crate::context::KeyContext;
 use crate::error::RingError;
+use crate::index_workers::IndexWorkers;
+use crate::indexing::DevicePepper;
 use crate::key::{KeyId, KeyMaterial, RingKey};
-use crate::keyring::DEFAULT_VALUE_LIMIT;
+use crate::keyring::{DEFAULT_VALUE_LIMIT, Unwrapped};
 use crate::manifest::RawManifest;
 use crate::name::{AppName, RingName};
 use crate::provider::{AllowedProvider, ProviderError, ProviderErrorKind};
@@ -18,6 +20,7 @@ use crate::record::{KeyRecord, KeyState, KeyUse, Wrap};
 use crate::ring::{NewKey, VerifiedRing};
 use crate::schedule;
 use crate::scope::Scopes;
+use crate::split;
 
 /// How long a data key seals: 90 days (format §6).
 const DATA_KEY_SECONDS: u64 = 90 * 24 * 60 * 60;
@@ -89,6 +92,8 @@ pub struct RingSettings {
     pub scopes: Scopes,
     /// Longest value that is sealed, in bytes; at most 16 MiB.
     pub value_limit: usize,
+    /// The workers of slow indexes, shared by all keyrings of these settings.
+    pub index_workers: IndexWorkers,
 }
 
 impl RingSettings {
@@ -103,6 +108,7 @@ impl RingSettings {
             providers,
             scopes: Scopes::default(),
             value_limit: DEFAULT_VALUE_LIMIT,
+            index_workers: IndexWorkers::default(),
         }
     }
 
@@ -120,6 +126,7 @@ impl RingSettings {
             suite: new.suite,
             key_use: new.key_use,
             scope: new.scope,
+            share: None,
         };
         let mut wraps = Vec::new();
         for allowed in &self.providers {
@@ -149,6 +156,40 @@ impl RingSettings {
         })
     }
 
+    /// What a record's providers give for it, checked: its key, or the device that holds it. A key whose provider is
+    /// out of reach is left for later.
+    pub(crate) async fn load(&self, record: &KeyRecord) -> Result<Unwrapped, RingError> {
+        if record.state == KeyState::Destroyed {
+            return Ok(Unwrapped::Destroyed);
+        }
+        let loaded = match record.device_wrap() {
+            Some(wrap) => self.device(record, wrap).await.map(Unwrapped::Device),
+            None => self.unwrap(record).await.map(Unwrapped::Key),
+        };
+        match loaded {
+            Err(RingError::KeyUnavailable(..)) => Ok(Unwrapped::Unavailable),
+            loaded => loaded,
+        }
+    }
+
+    /// A pepper that stays in its device: the device itself computes the check value.
+    async fn device(&self, record: &KeyRecord, wrap: &Wrap) -> Result<DevicePepper, RingError> {
+        let id = record.context.key_id;
+        let allowed = self.providers.iter().find(|allowed| allowed.allows(wrap));
+        let provider = allowed.ok_or(ConfigError::KekNotAllowed(id))?.shared();
+        let check_value = provider
+            .mac(&wrap.kek, &schedule::check_value_message(&record.context))
+            .await
+            .map_err(|error| provider_error(id, error))?;
+        if !bool::from(check_value.ct_eq(&record.check_value)) {
+            return Err(RingError::Authentication);
+        }
+        Ok(DevicePepper {
+            provider,
+            key: wrap.kek.clone(),
+        })
+    }
+
     /// Unwraps a record by the first wrap that a configured provider opens, and checks its check value.
     pub(crate) async fn unwrap(&self, record: &KeyRecord) -> Result<KeyMaterial, RingError> {
         checked(record, self.open_wrap(&record.context, &record.wraps).await?)
@@ -162,14 +203,17 @@ impl RingSettings {
             for wrap in wraps.iter().filter(|wrap| allowed.allows(wrap)) {
                 match allowed.provider().unwrap(&wrap.kek, context, &wrap.bytes).await {
                     Ok(key) => return Ok(key),
-                    Err(error) => failure = failure.or(Some(error)),
+                    Err(error) => failure = failure.or(Some(provider_error(id, error))),
                 }
             }
         }
-        Err(failure.map_or_else(
-            || ConfigError::KekNotAllowed(id).into(),
-            |error| provider_error(id, error),
-        ))
+        for wrap in wraps.iter().filter(|wrap| wrap.provider == split::SPLIT) {
+            match split::unwrap(&self.providers, context, wrap).await {
+                Ok(key) => return Ok(key),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| ConfigError::KekNotAllowed(id).into()))
     }
 
     /// Verifies a stored manifest in the order of format §8.2.
@@ -255,5 +299,6 @@ pub(crate) fn provider_error(id: KeyId, error: ProviderError) -> RingError {
         ProviderErrorKind::Authentication => RingError::Authentication,
         ProviderErrorKind::Malformed => RingError::Malformed("a wrap"),
         ProviderErrorKind::UnknownKek => ConfigError::KekNotAllowed(id).into(),
+        ProviderErrorKind::Unsupported => ConfigError::NoDevice(id).into(),
     }
 }

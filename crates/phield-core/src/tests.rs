@@ -5,6 +5,7 @@
 )]
 
 mod debug;
+mod device;
 mod errors;
 mod interop;
 mod normalizers;

@@ -6,14 +6,16 @@ use data_encoding::HEXLOWER;
 use serde::Deserialize;
 
 use super::block_on;
-use crate::blind_index::{BlindIndex, Index};
+use super::device::SoftwareDevice;
+use crate::blind_index::{BlindIndex, Index, IndexError};
 use crate::cipher::{Body, RowCipher};
-use crate::context::{self, KeyContext, Row, RowBinding, RowId, Unbound};
-use crate::error::OpenError;
+use crate::context::{self, KeyContext, Row, RowBinding, RowId, Share, Unbound};
+use crate::error::{OpenError, RingError};
 use crate::frame::{self, Padding};
+use crate::index_algorithm::IndexAlgorithm;
 use crate::kdf::Prf;
 use crate::key::{DataKey, Kek, KeyId, KeyMaterial, Pepper, RingKey};
-use crate::keyring::fixed::{FixedKey, keyring};
+use crate::keyring::fixed::{self as fixed_keyring, FixedKey, keyring};
 use crate::local::{self, fixed::FixedKek};
 use crate::lp;
 use crate::manifest::{Manifest, RawManifest};
@@ -25,6 +27,7 @@ use crate::row::{SealingKey, fixed};
 use crate::schedule;
 use crate::scope::Scopes;
 use crate::settings::{RingKeyPin, RingSettings};
+use crate::split;
 use crate::stretch::Stretching;
 use crate::token::{self, Commitment, Head, Nonce, Parts, RowSalt, Suite};
 use crate::value::ValueType;
@@ -60,6 +63,8 @@ struct File {
     manifests: Vec<ManifestVector>,
     local_file: Vec<LocalVector>,
     salamander: Salamander,
+    splits: Vec<SplitVector>,
+    kms_contexts: Vec<KmsVector>,
 }
 
 fn file() -> File {
@@ -337,6 +342,9 @@ struct IndexVector {
     values: Vec<Hex>,
     context: Hex,
     index_key: Option<Hex>,
+    slow_salt: Option<Hex>,
+    context_sha256: Option<Hex>,
+    values_sha256: Option<Hex>,
     output: Hex,
 }
 
@@ -357,15 +365,27 @@ fn normalizer(id: &str) -> Normalizer {
         .unwrap_or_else(|| panic!("unknown normalizer {id}"))
 }
 
+fn algorithm(id: &str) -> IndexAlgorithm {
+    let all = [
+        IndexAlgorithm::HmacSha256,
+        #[cfg(not(feature = "fips"))]
+        IndexAlgorithm::argon2id(65_536, 3, 1),
+        IndexAlgorithm::pbkdf2(600_000),
+        IndexAlgorithm::DeviceHmacSha256,
+    ];
+    let found = all.into_iter().find(|algorithm| algorithm.id() == id);
+    found.unwrap_or_else(|| panic!("unknown algorithm {id}"))
+}
+
+/// Fast, slow and device indexes, with their keys and salts.
 #[test]
-fn fast_indexes() {
-    let vectors: Vec<_> = file()
-        .indexes
-        .into_iter()
-        .filter(|v| v.algorithm == "hmac-sha256")
-        .collect();
-    assert_eq!(vectors.len(), 5);
+fn indexes() {
+    let vectors = file().indexes;
+    assert_eq!(vectors.len(), 8);
     for v in vectors {
+        if cfg!(feature = "fips") && v.algorithm.starts_with("argon2id") {
+            continue;
+        }
         let columns: Vec<&'static str> = v.column.split('+').map(|c| leak(c.to_owned())).collect();
         let normalizers: Vec<Normalizer> = v.normalizer.split('+').map(normalizer).collect();
         let index = Index::new(
@@ -374,46 +394,67 @@ fn fast_indexes() {
             Box::leak(columns.into()),
             Box::leak(normalizers.into()),
             v.bits,
-        );
-        let mut context = Vec::new();
+        )
+        .with_algorithm(algorithm(&v.algorithm));
         let tenant = v.tenant.map(|t| TenantName::new(t).unwrap());
-        index.encode_context(
-            &AppName::new(v.app.clone()).unwrap(),
-            tenant.as_ref(),
-            &mut context,
-        );
+        let context = index.encode_context(&AppName::new(v.app.clone()).unwrap(), tenant.as_ref());
         assert_eq!(context, v.context.0, "{}: ICTX", v.name);
-        let key = KeyMaterial::init_with(|k| {
-            Pepper::new(&v.pepper.array())
-                .prf()
-                .derive_into("phield.v1.index", &[&context], k);
-        });
-        assert_eq!(
-            key.expose_bytes().as_slice(),
-            v.index_key.unwrap().0,
-            "{}: index key",
-            v.name
-        );
+        let pepper = Pepper::new(&v.pepper.array());
+        if let Some(index_key) = v.index_key {
+            let key = KeyMaterial::init_with(|k| {
+                pepper.prf().derive_into("phield.v1.index", &[&context], k);
+            });
+            assert_eq!(
+                key.expose_bytes().as_slice(),
+                index_key.0,
+                "{}: index key",
+                v.name
+            );
+        }
+        if let Some(slow_salt) = v.slow_salt {
+            let salt = schedule::index_salt(&pepper, &context);
+            assert_eq!(salt.as_slice(), slow_salt.0, "{}: salt", v.name);
+        }
+        if let Some(sha256) = v.context_sha256 {
+            assert_eq!(crate::kdf::sha256(&context).as_slice(), sha256.0, "{}", v.name);
+        }
 
-        let keyring = keyring(
+        let mut keyring = keyring(
             leak(v.app),
             Scopes::default(),
             [FixedKey::index(v.key_id, v.pepper.array())],
         );
+        if index.algorithm() == IndexAlgorithm::DeviceHmacSha256 {
+            fixed_keyring::add_device(&mut keyring, v.key_id, SoftwareDevice::pepper(v.pepper.array()));
+        }
         // The values of the vectors are normalised already, and normalizers are idempotent.
         let encoded = |value: &Hex| {
             let text = Box::leak(String::from_utf8(value.0.clone()).unwrap().into_boxed_str());
             Some(crate::value::Encoded::borrowed(ValueType::Text, text.as_bytes()))
         };
         let parts: Vec<_> = v.values.iter().map(encoded).collect();
-        let written = keyring
-            .blind_index(&index, tenant.as_ref(), &parts)
-            .unwrap()
-            .unwrap();
+        if let Some(sha256) = v.values_sha256 {
+            let values = index.normalize(&parts).unwrap().unwrap();
+            assert_eq!(crate::kdf::sha256(&values.0).as_slice(), sha256.0, "{}", v.name);
+        }
+        let written = pollster::block_on(keyring.blind_index_async(&index, tenant.as_ref(), &parts));
+        let written = written.unwrap().unwrap();
         assert_eq!(written.as_bytes(), v.output.0, "{}", v.name);
         assert_eq!(
-            keyring.index_query(&index, tenant.as_ref(), &parts).unwrap(),
-            [written; 2],
+            pollster::block_on(keyring.index_query_async(&index, tenant.as_ref(), &parts)),
+            Ok([written; 2]),
+            "{}",
+            v.name
+        );
+        let device = index.algorithm() == IndexAlgorithm::DeviceHmacSha256;
+        let at_once = keyring.blind_index(&index, tenant.as_ref(), &parts);
+        assert_eq!(
+            at_once,
+            if device {
+                Err(IndexError::NeedsAsync)
+            } else {
+                Ok(Some(written))
+            },
             "{}",
             v.name
         );
@@ -448,6 +489,7 @@ impl KeyVector {
             suite: Suite::from_byte(self.suite.array::<1>()[0]),
             key_use: KeyUse::from_bytes(self.key_use.as_bytes()).unwrap(),
             scope: self.scope.clone().map(|s| ScopeName::new(s).unwrap()),
+            share: None,
         }
     }
 
@@ -596,6 +638,7 @@ impl RecordVector {
             suite: Suite::from_byte(self.suite.array::<1>()[0]),
             key_use: KeyUse::from_bytes(self.key_use.as_bytes()).unwrap(),
             scope: self.scope.clone().map(|s| ScopeName::new(s).unwrap()),
+            share: None,
         };
         let key = self.check_value_of.as_ref().map_or_else(
             || keys.iter().find(|k| k.key_id == self.key_id).unwrap().key(),
@@ -834,4 +877,148 @@ fn salamander_is_refused_by_the_commitment_alone() {
         frame::read(&x1.bare_aead_plaintext_2.0).is_some(),
         "the frame alone would not refuse it"
     );
+}
+
+#[derive(Deserialize)]
+struct SplitVector {
+    name: String,
+    reference: String,
+    record: Hex,
+    data_key: Hex,
+    kek_1: Hex,
+    kek_2: Hex,
+    share_1: Hex,
+    share_2: Hex,
+    r_1: Hex,
+    nonce_1: Hex,
+    r_2: Hex,
+    nonce_2: Hex,
+    wrapped: Hex,
+}
+
+/// The local provider with given keys, and a given `r` and nonce for each.
+#[derive(Debug)]
+struct FixedProvider {
+    name: ProviderName,
+    keks: Vec<(KekReference, [u8; 32], [u8; 32], [u8; 12])>,
+}
+
+impl FixedProvider {
+    fn kek(&self, reference: &KekReference) -> &(KekReference, [u8; 32], [u8; 32], [u8; 12]) {
+        self.keks.iter().find(|kek| kek.0 == *reference).unwrap()
+    }
+}
+
+impl KeyProvider for FixedProvider {
+    fn name(&self) -> &ProviderName {
+        &self.name
+    }
+
+    fn wrap<'a>(
+        &'a self,
+        kek: &'a KekReference,
+        context: &'a KeyContext,
+        key: &'a KeyMaterial,
+    ) -> ProviderFuture<'a, Vec<u8>> {
+        let (_, kek, r, nonce) = self.kek(kek);
+        let wrapped = wrap::fixed::seal(&Kek::new(kek), &context.encode(), key, r, nonce);
+        Box::pin(std::future::ready(Ok(wrapped)))
+    }
+
+    fn unwrap<'a>(
+        &'a self,
+        kek: &'a KekReference,
+        context: &'a KeyContext,
+        wrapped: &'a [u8],
+    ) -> ProviderFuture<'a, KeyMaterial> {
+        let (_, kek, _, _) = self.kek(kek);
+        Box::pin(std::future::ready(wrap::open(&Kek::new(kek), context, wrapped)))
+    }
+}
+
+#[test]
+fn split_wraps() {
+    let vectors = file().splits;
+    assert_eq!(vectors.len(), 1);
+    for v in vectors {
+        let context = file().keys[0].context();
+        assert_eq!(context.encode(), v.record.0, "{}", v.name);
+        let reference = |name: &str| KekReference::new(name).unwrap();
+        let provider = FixedProvider {
+            name: ProviderName::from_static("local"),
+            keks: vec![
+                (reference("1"), v.kek_1.array(), v.r_1.array(), v.nonce_1.array()),
+                (reference("2"), v.kek_2.array(), v.r_2.array(), v.nonce_2.array()),
+            ],
+        };
+        let keks = [reference("1"), reference("2")];
+        let allowed = AllowedProvider::new(Arc::new(provider), keks.clone());
+        let key = KeyMaterial::init_with(|k| *k = v.data_key.array());
+        let pairs = keks.map(|kek| (&allowed, kek));
+        let wrap = block_on(split::fixed::wrap(pairs, &context, &key, v.share_1.array())).unwrap();
+        assert_eq!(wrap.kek.as_str(), v.reference, "{}", v.name);
+        #[cfg(not(feature = "fips"))]
+        assert_eq!(wrap.bytes, v.wrapped.0, "{}", v.name);
+        let joined: Vec<u8> = v.share_1.0.iter().zip(&v.share_2.0).map(|(a, b)| a ^ b).collect();
+        assert_eq!(joined, v.data_key.0, "{}", v.name);
+
+        let wrap = Wrap::new(ProviderName::from_static("split"), wrap.kek, v.wrapped.0.clone());
+        let both = std::slice::from_ref(&allowed);
+        let opened = block_on(split::unwrap(both, &context, &wrap)).unwrap();
+        assert_eq!(opened.expose_bytes(), key.expose_bytes(), "{}", v.name);
+        // Each share at its own place, each key-encryption key allowed.
+        let [w1, w2] = lp::decode::<2>(&wrap.bytes).unwrap();
+        let swapped = Wrap::new(wrap.provider.clone(), wrap.kek.clone(), lp::encode(&[w2, w1]));
+        assert!(matches!(
+            block_on(split::unwrap(both, &context, &swapped)),
+            Err(RingError::Authentication)
+        ));
+        let one = [AllowedProvider::new(allowed.shared(), [reference("1")])];
+        assert!(matches!(
+            block_on(split::unwrap(&one, &context, &wrap)),
+            Err(RingError::Config(_))
+        ));
+    }
+}
+
+#[derive(Deserialize)]
+struct KmsVector {
+    name: String,
+    ring: String,
+    key_id: u32,
+    suite: Hex,
+    #[serde(rename = "use")]
+    key_use: String,
+    scope: Option<String>,
+    share: Option<u8>,
+    pairs: std::collections::BTreeMap<String, String>,
+}
+
+#[test]
+fn encryption_contexts_of_kms() {
+    let vectors = file().kms_contexts;
+    assert_eq!(vectors.len(), 3);
+    for v in vectors {
+        let context = KeyContext {
+            ring: RingName::new(v.ring).unwrap(),
+            key_id: KeyId::new(v.key_id).unwrap(),
+            suite: Suite::from_byte(v.suite.array::<1>()[0]),
+            key_use: KeyUse::from_bytes(v.key_use.as_bytes()).unwrap(),
+            scope: v.scope.map(|s| ScopeName::new(s).unwrap()),
+            share: v.share.map(|share| match share {
+                1 => Share::First,
+                _ => Share::Second,
+            }),
+        };
+        let pairs = context
+            .pairs()
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value));
+        assert_eq!(
+            pairs.collect::<std::collections::BTreeMap<_, _>>(),
+            v.pairs,
+            "{}",
+            v.name
+        );
+    }
 }

@@ -1,0 +1,335 @@
+//! Blind indexes by a keyring: which pepper, from memory, by a worker or in a device.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use hashbrown::{Equivalent, HashMap};
+
+use crate::blind_index::{BlindIndex, Index, IndexError};
+use crate::index_algorithm::{self, IndexAlgorithm, IndexKeys};
+use crate::index_workers::Waiting;
+use crate::key::KeyId;
+use crate::keyring::{Keyring, LoadedKey, Role};
+use crate::name::TenantName;
+use crate::provider::{KeyProvider, ProviderError, ProviderErrorKind, ProviderFuture};
+use crate::record::{KekReference, KeyUse};
+use crate::schedule;
+use crate::value::Encoded;
+use crate::wipe::Wiped;
+
+/// Index keys kept per keyring; with many tenants the least work is to start over.
+const MAX_INDEX_KEYS: usize = 4096;
+
+/// An index pepper that never leaves its device.
+pub(crate) struct DevicePepper {
+    pub(crate) provider: Arc<dyn KeyProvider>,
+    pub(crate) key: KekReference,
+}
+
+impl fmt::Debug for DevicePepper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DevicePepper({})", self.key)
+    }
+}
+
+/// The MAC of one value under one pepper, on its way.
+struct Pending<'k> {
+    pepper: KeyId,
+    mac: Mac<'k>,
+}
+
+enum Mac<'k> {
+    Ready([u8; 32]),
+    Worker(Waiting),
+    Device(ProviderFuture<'k, [u8; 32]>),
+}
+
+impl Pending<'_> {
+    /// The index value; blocks this thread while a worker computes it.
+    fn wait(self, index: &Index) -> Result<BlindIndex, IndexError> {
+        let mac = match self.mac {
+            Mac::Ready(mac) => mac,
+            Mac::Worker(waiting) => waiting.wait()?,
+            Mac::Device(_) => return Err(IndexError::NeedsAsync),
+        };
+        Ok(index.value(self.pepper, &mac))
+    }
+
+    /// The index value.
+    async fn value(self, index: &Index) -> Result<BlindIndex, IndexError> {
+        let mac = match self.mac {
+            Mac::Ready(mac) => mac,
+            Mac::Worker(waiting) => waiting.value().await?,
+            Mac::Device(answer) => answer.await.map_err(|error| device_error(self.pepper, &error))?,
+        };
+        Ok(index.value(self.pepper, &mac))
+    }
+}
+
+/// Everything but an outage is a refusal: trying again does not help.
+fn device_error(pepper: KeyId, error: &ProviderError) -> IndexError {
+    match error.kind() {
+        ProviderErrorKind::Unavailable => IndexError::KeyUnavailable(pepper),
+        _ => IndexError::KeyRefused(pepper),
+    }
+}
+
+impl Keyring {
+    /// The index value to write for a row: under the active pepper. `None` when a part is absent.
+    ///
+    /// A slow index is computed by the [workers](crate::IndexWorkers); this blocks the thread meanwhile. In
+    /// asynchronous code call [`blind_index_async`](Self::blind_index_async).
+    ///
+    /// # Errors
+    /// See [`IndexError`].
+    pub fn blind_index(
+        &self,
+        index: &Index,
+        tenant: Option<&TenantName>,
+        parts: &[Option<Encoded<'_>>],
+    ) -> Result<Option<BlindIndex>, IndexError> {
+        let Some(values) = index.normalize(parts)? else {
+            return Ok(None);
+        };
+        self.active_mac(index, tenant, values)?.wait(index).map(Some)
+    }
+
+    /// As [`blind_index`](Self::blind_index), without blocking the thread, and for device indexes too.
+    ///
+    /// # Errors
+    /// See [`IndexError`].
+    pub async fn blind_index_async(
+        &self,
+        index: &Index,
+        tenant: Option<&TenantName>,
+        parts: &[Option<Encoded<'_>>],
+    ) -> Result<Option<BlindIndex>, IndexError> {
+        match index.normalize(parts)? {
+            Some(values) => self
+                .active_mac(index, tenant, values)?
+                .value(index)
+                .await
+                .map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The index values to search for: two slots, for `IN (?, ?)`. Outside a pepper rotation they are equal.
+    ///
+    /// Blocks the thread like [`blind_index`](Self::blind_index).
+    ///
+    /// # Errors
+    /// See [`IndexError`]; [`IndexError::Absent`] when a part is absent, for such rows are not indexed.
+    pub fn index_query(
+        &self,
+        index: &Index,
+        tenant: Option<&TenantName>,
+        parts: &[Option<Encoded<'_>>],
+    ) -> Result<[BlindIndex; 2], IndexError> {
+        let values = index.normalize(parts)?.ok_or(IndexError::Absent)?;
+        let (first, second) = self.live_macs(index, tenant, values)?;
+        let first = first.wait(index)?;
+        let second = second.map(|second| second.wait(index)).transpose()?;
+        Ok([first, second.unwrap_or(first)])
+    }
+
+    /// As [`index_query`](Self::index_query), without blocking the thread, and for device indexes too.
+    ///
+    /// # Errors
+    /// See [`IndexError`]; [`IndexError::Absent`] when a part is absent, for such rows are not indexed.
+    pub async fn index_query_async(
+        &self,
+        index: &Index,
+        tenant: Option<&TenantName>,
+        parts: &[Option<Encoded<'_>>],
+    ) -> Result<[BlindIndex; 2], IndexError> {
+        let values = index.normalize(parts)?.ok_or(IndexError::Absent)?;
+        let (first, second) = self.live_macs(index, tenant, values)?;
+        let first = first.value(index).await?;
+        Ok(match second {
+            Some(second) => [first, second.value(index).await?],
+            None => [first, first],
+        })
+    }
+
+    /// The MAC under the active pepper, begun.
+    fn active_mac(
+        &self,
+        index: &Index,
+        tenant: Option<&TenantName>,
+        values: Wiped,
+    ) -> Result<Pending<'_>, IndexError> {
+        let (id, pepper) = self
+            .active(KeyUse::Index, index.table(), tenant)
+            .ok_or(IndexError::NoActivePepper)?;
+        if !serves(pepper, index.algorithm()) {
+            return Err(IndexError::WrongPepper(id));
+        }
+        self.begin(id, pepper, index, tenant, values)
+    }
+
+    /// The MACs under every pepper that values may be there under, begun. A pepper of the other kind has written none.
+    fn live_macs(
+        &self,
+        index: &Index,
+        tenant: Option<&TenantName>,
+        values: Wiped,
+    ) -> Result<(Pending<'_>, Option<Pending<'_>>), IndexError> {
+        let scopes = self.scopes().listed(index.table(), tenant);
+        let mut live = self
+            .live(KeyUse::Index, scopes)
+            .filter(|(_, pepper)| serves(pepper, index.algorithm()));
+        let (first, second) = (live.next().ok_or(IndexError::NoActivePepper)?, live.next());
+        if live.next().is_some() {
+            return Err(IndexError::TooManyPeppers);
+        }
+        let Some((id, pepper)) = second else {
+            let (id, pepper) = first;
+            return Ok((self.begin(id, pepper, index, tenant, values)?, None));
+        };
+        let copy = Wiped(values.0.clone());
+        let second = self.begin(id, pepper, index, tenant, copy)?;
+        let (id, pepper) = first;
+        Ok((self.begin(id, pepper, index, tenant, values)?, Some(second)))
+    }
+
+    /// Begins the MAC of one value under one pepper.
+    fn begin<'k>(
+        &'k self,
+        id: KeyId,
+        pepper: &'k LoadedKey,
+        index: &Index,
+        tenant: Option<&TenantName>,
+        values: Wiped,
+    ) -> Result<Pending<'k>, IndexError> {
+        let algorithm = index.algorithm();
+        let mac = if let Role::Device(device) = &pepper.role {
+            let message = index_algorithm::device_message(&index.encode_context(self.app(), tenant), &values);
+            Mac::Device(Box::pin(async move {
+                device.provider.mac(&device.key, &message).await
+            }))
+        } else {
+            let keys = self.derived_index_keys(id, pepper, index, tenant)?;
+            match algorithm.slow_memory_kib() {
+                None => Mac::Ready(keys.fast(&values)),
+                Some(_) if self.cheap_slow_indexes() => {
+                    let mac = keys.slow(algorithm.cheapened(), &values);
+                    Mac::Ready(mac.ok_or(IndexError::MemoryLimit)?)
+                }
+                Some(memory_kib) => {
+                    let work = move || keys.slow(algorithm, &values);
+                    Mac::Worker(self.index_workers().submit(memory_kib, Box::new(work))?)
+                }
+            }
+        };
+        Ok(Pending { pepper: id, mac })
+    }
+
+    /// The keys of one index under one pepper, derived once.
+    fn derived_index_keys(
+        &self,
+        id: KeyId,
+        loaded: &LoadedKey,
+        index: &Index,
+        tenant: Option<&TenantName>,
+    ) -> Result<Arc<IndexKeys>, IndexError> {
+        let Role::Index(pepper) = &loaded.role else {
+            return Err(IndexError::KeyUnavailable(id));
+        };
+        let wanted = IndexOfTenant {
+            pepper: id,
+            index,
+            tenant,
+        };
+        let derive = || {
+            let ictx = index.encode_context(self.app(), tenant);
+            IndexKeys {
+                key: schedule::index_key(pepper, &ictx),
+                salt: schedule::index_salt(pepper, &ictx),
+            }
+        };
+        Ok(self.index_keys().get_or_derive(&wanted, derive))
+    }
+}
+
+/// Whether a pepper is of the kind that an algorithm needs. Of one out of reach that is not known: it may be.
+fn serves(pepper: &LoadedKey, algorithm: IndexAlgorithm) -> bool {
+    match &pepper.role {
+        Role::Device(_) => algorithm.is_device(),
+        Role::Index(_) => !algorithm.is_device(),
+        _ => true,
+    }
+}
+
+/// Keys of indexes, derived once.
+#[derive(Default)]
+pub(crate) struct IndexKeyCache(RwLock<HashMap<CachedIndex, Arc<IndexKeys>>>);
+
+impl IndexKeyCache {
+    fn get_or_derive(
+        &self,
+        wanted: &IndexOfTenant<'_>,
+        derive: impl FnOnce() -> IndexKeys,
+    ) -> Arc<IndexKeys> {
+        let cached = |map: &HashMap<CachedIndex, Arc<IndexKeys>>| map.get(wanted).map(Arc::clone);
+        if let Some(keys) = cached(&self.0.read().unwrap_or_else(PoisonError::into_inner)) {
+            return keys;
+        }
+        let keys = Arc::new(derive());
+        let mut cache = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() >= MAX_INDEX_KEYS {
+            cache.clear();
+        }
+        cache.insert(
+            CachedIndex {
+                pepper: wanted.pepper,
+                index: wanted.index.clone(),
+                tenant: wanted.tenant.cloned(),
+            },
+            Arc::clone(&keys),
+        );
+        keys
+    }
+}
+
+/// What the keys of an index are kept under: everything that went into them but the app, which is the keyring's.
+#[derive(PartialEq, Eq)]
+struct CachedIndex {
+    pepper: KeyId,
+    index: Index,
+    tenant: Option<TenantName>,
+}
+
+/// A [`CachedIndex`] to look for, without a copy.
+struct IndexOfTenant<'a> {
+    pepper: KeyId,
+    index: &'a Index,
+    tenant: Option<&'a TenantName>,
+}
+
+impl Hash for CachedIndex {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        IndexOfTenant {
+            pepper: self.pepper,
+            index: &self.index,
+            tenant: self.tenant.as_ref(),
+        }
+        .hash(state);
+    }
+}
+
+impl Hash for IndexOfTenant<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // A part is enough to spread; equality compares the whole.
+        self.pepper.hash(state);
+        self.index.name().hash(state);
+        self.tenant.hash(state);
+    }
+}
+
+impl Equivalent<CachedIndex> for IndexOfTenant<'_> {
+    fn equivalent(&self, cached: &CachedIndex) -> bool {
+        self.pepper == cached.pepper && *self.index == cached.index && self.tenant == cached.tenant.as_ref()
+    }
+}

@@ -1,0 +1,157 @@
+//! Split wraps (format §8.1), dual control: a key in two shares, each wrapped by a provider of its own. Both are needed.
+//!
+//! ```text
+//! reference = provider1|ref1|provider2|ref2         bytes = LP(W1, W2)
+//! s1 = 32 bytes from the OS, s2 = key ⊕ s1          Wi = provider i's wrap of si with LP("phield.v1.share", KREC, i) for KREC
+//! ```
+
+use crate::config::ConfigError;
+use crate::context::{KeyContext, Share};
+use crate::error::RingError;
+use crate::key::KeyMaterial;
+use crate::lp;
+use crate::name::ProviderName;
+use crate::provider::AllowedProvider;
+use crate::record::{KekReference, Wrap};
+use crate::settings::provider_error;
+
+/// The provider name of split wraps.
+pub(crate) const SPLIT: ProviderName = ProviderName::from_static("split");
+
+/// A key-encryption key of a provider that configuration allows.
+type Kek<'p> = (&'p AllowedProvider, KekReference);
+
+/// Wraps a key in two shares under two key-encryption keys.
+pub(crate) async fn wrap(
+    keks: [Kek<'_>; 2],
+    context: &KeyContext,
+    key: &KeyMaterial,
+) -> Result<Wrap, RingError> {
+    wrap_with(keks, context, key, KeyMaterial::random()?).await
+}
+
+async fn wrap_with(
+    [first, second]: [Kek<'_>; 2],
+    context: &KeyContext,
+    key: &KeyMaterial,
+    s1: KeyMaterial,
+) -> Result<Wrap, RingError> {
+    let name = |(allowed, kek): &Kek<'_>| format!("{}|{kek}", allowed.provider().name());
+    let reference = KekReference::new(format!("{}|{}", name(&first), name(&second)))
+        .filter(|reference| parse(reference).is_some())
+        .ok_or(RingError::Malformed("the reference of a split wrap"))?;
+    let s2 = xor(key, &s1);
+    let mut wraps = Vec::with_capacity(2);
+    for ((allowed, kek), share, s) in [(first, Share::First, s1), (second, Share::Second, s2)] {
+        let wrapped = allowed.provider().wrap(&kek, &of(context, share), &s).await;
+        wraps.push(wrapped.map_err(|error| provider_error(context.key_id, error))?);
+    }
+    let bytes = lp::encode(&wraps.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    Ok(Wrap::new(SPLIT, reference, bytes))
+}
+
+/// Unwraps both shares and joins them. Both references are on the allow-list, or no provider is called.
+pub(crate) async fn unwrap(
+    providers: &[AllowedProvider],
+    context: &KeyContext,
+    wrap: &Wrap,
+) -> Result<KeyMaterial, RingError> {
+    let malformed = || RingError::Malformed("a split wrap");
+    let [first, second] = parse(&wrap.kek).ok_or_else(malformed)?;
+    let [w1, w2] = lp::decode::<2>(&wrap.bytes).ok_or_else(malformed)?;
+    let first = allowed(providers, first, context)?;
+    let second = allowed(providers, second, context)?;
+    let mut shares = Vec::with_capacity(2);
+    for ((allowed, kek), share, wrapped) in [(first, Share::First, w1), (second, Share::Second, w2)] {
+        let s = allowed
+            .provider()
+            .unwrap(&kek, &of(context, share), wrapped)
+            .await;
+        shares.push(s.map_err(|error| provider_error(context.key_id, error))?);
+    }
+    match shares.as_slice() {
+        [s1, s2] => Ok(xor(s1, s2)),
+        _ => Err(malformed()),
+    }
+}
+
+fn allowed<'p>(
+    providers: &'p [AllowedProvider],
+    (provider, kek): (ProviderName, KekReference),
+    context: &KeyContext,
+) -> Result<Kek<'p>, RingError> {
+    let found = providers
+        .iter()
+        .find(|allowed| *allowed.provider().name() == provider && allowed.keks().contains(&kek));
+    let allowed = found.ok_or(ConfigError::KekNotAllowed(context.key_id))?;
+    Ok((allowed, kek))
+}
+
+/// Two providers and references. Neither is itself a split; the two differ.
+fn parse(reference: &KekReference) -> Option<[(ProviderName, KekReference); 2]> {
+    let parts: Vec<&str> = reference.as_str().split('|').collect();
+    let &[provider1, ref1, provider2, ref2] = parts.as_slice() else {
+        return None;
+    };
+    let kek = |provider: &str, reference: &str| {
+        let provider = ProviderName::new(provider).ok().filter(|name| *name != SPLIT)?;
+        Some((provider, KekReference::new(reference)?))
+    };
+    let keks = [kek(provider1, ref1)?, kek(provider2, ref2)?];
+    let [first, second] = &keks;
+    (first != second).then_some(keks)
+}
+
+fn of(context: &KeyContext, share: Share) -> KeyContext {
+    let mut context = context.clone();
+    context.share = Some(share);
+    context
+}
+
+fn xor(a: &KeyMaterial, b: &KeyMaterial) -> KeyMaterial {
+    KeyMaterial::init_with(|out| {
+        for ((out, a), b) in out.iter_mut().zip(a.expose_bytes()).zip(b.expose_bytes()) {
+            *out = a ^ b;
+        }
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod fixed {
+    //! Split wraps with a given first share, for vectors.
+
+    use super::*;
+
+    pub(crate) async fn wrap(
+        keks: [Kek<'_>; 2],
+        context: &KeyContext,
+        key: &KeyMaterial,
+        s1: [u8; 32],
+    ) -> Result<Wrap, RingError> {
+        wrap_with(keks, context, key, KeyMaterial::init_with(|k| *k = s1)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references() {
+        let parsed = |text: &str| parse(&KekReference::new(text).unwrap());
+        assert!(parsed("local|1|local|2").is_some());
+        assert!(parsed("local|1|aws-kms|1").is_some());
+        for bad in [
+            "local|1|local|1",
+            "local|1|local",
+            "local|1|local|2|",
+            "split|1|local|2",
+            "local|1|split|x",
+            "|1|local|2",
+            "local||local|2",
+            "lo cal|1|local|2",
+        ] {
+            assert!(parsed(bad).is_none(), "{bad}");
+        }
+    }
+}
