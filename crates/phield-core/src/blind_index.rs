@@ -23,7 +23,8 @@ pub struct BlindIndex {
 }
 
 impl BlindIndex {
-    fn new(pepper: KeyId, mac: &[u8; 32], bits: u16) -> Self {
+    /// `u32(pepper key id) ‖ first ⌈b/8⌉ bytes of t, unused low bits of the last byte 0`
+    pub(crate) fn new(pepper: KeyId, mac: &[u8; 32], bits: u16) -> Self {
         let mac_len = usize::from(bits.div_ceil(8)).min(32);
         let mut bytes = [0; MAX_LEN];
         let (id, truncated) = bytes.split_at_mut(4);
@@ -244,11 +245,6 @@ impl Index {
             lp::push(&mut list.0, value.as_bytes());
         }
         Ok(Some(list))
-    }
-
-    /// `u32(pepper key id) ‖ first ⌈b/8⌉ bytes of t, unused low bits of the last byte 0`
-    pub(crate) fn value(&self, pepper: KeyId, t: &[u8; 32]) -> BlindIndex {
-        BlindIndex::new(pepper, t, self.bits)
     }
 
     /// Whether two rows have the same normalised value, so that a candidate of a search is a real hit.

@@ -6,11 +6,11 @@ use std::marker::PhantomData;
 use crate::context::{Row, RowBinding};
 use crate::error::{OpenError, SealError, Unsealable};
 use crate::frame::Padding;
-use crate::keyring::Keyring;
 use crate::name::{ColumnName, TableName};
 use crate::phi::Phi;
-use crate::row::{Field, Token};
+use crate::row::{Field, RowOpener, Sealer, Token};
 use crate::sealed::Storage;
+use crate::subject_key::Keys;
 use crate::value::Value;
 
 /// A sealed column: opens one value of a row on its own (`Patient::SSN.open(&keyring, &id, &sealed)`).
@@ -78,25 +78,25 @@ impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
     /// See [`OpenError`].
     pub fn open(
         &self,
-        keyring: &Keyring,
+        keys: &(impl Keys + ?Sized),
         row: &B,
         sealed: &impl Storage<Value = T>,
     ) -> Result<Phi<T>, OpenError> {
         let row = Row::new(&self.table, row).map_err(|_| OpenError::Authentication)?;
-        keyring.opener(&row)?.open(self, sealed.clone())
+        RowOpener::new(keys, &row)?.open(self, sealed.clone())
     }
 
     /// Seals one value of the row with this id, under a salt of its own.
     #[doc(hidden)]
     pub fn seal<S: Storage<Value = T>>(
         self,
-        keyring: &Keyring,
+        keys: &(impl Keys + ?Sized),
         row: &B,
         value: &Phi<T>,
     ) -> Result<S, SealError> {
         let table = self.table.clone();
         let row = Row::new(&table, row)?;
-        let [token] = keyring.seal_row(&row, [self.field(value)?])?;
+        let [token] = Sealer::new(keys, 1, 1)?.seal_row(&row, [self.field(value)?])?;
         token.required()
     }
 
@@ -104,11 +104,11 @@ impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
     #[doc(hidden)]
     pub fn seal_optional<S: Storage<Value = T>>(
         self,
-        keyring: &Keyring,
+        keys: &(impl Keys + ?Sized),
         row: &B,
         value: Option<&Phi<T>>,
     ) -> Result<Option<S>, SealError> {
-        value.map(|value| self.seal(keyring, row, value)).transpose()
+        value.map(|value| self.seal(keys, row, value)).transpose()
     }
 
     /// Seals a list: one token an element, all under one salt, each with its position (from 0, `u32`) as `extra`.
@@ -122,7 +122,7 @@ impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
     /// See [`SealError`]; at most 65 536 elements.
     pub fn seal_list<S: Storage<Value = T>>(
         self,
-        keyring: &Keyring,
+        keys: &(impl Keys + ?Sized),
         row: &B,
         values: &[Phi<T>],
     ) -> Result<Vec<S>, SealError> {
@@ -134,7 +134,7 @@ impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
         });
         let fields = fields.collect::<Result<Vec<_>, Unsealable>>()?;
         let row = Row::new(&self.table, row)?;
-        let tokens = keyring.sealer(1, fields.len())?.seal_fields(&row, &fields)?;
+        let tokens = Sealer::new(keys, 1, fields.len())?.seal_fields(&row, &fields)?;
         tokens.into_iter().map(Token::required).collect()
     }
 
@@ -144,12 +144,12 @@ impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
     /// See [`OpenError`].
     pub fn open_list<S: Storage<Value = T>>(
         &self,
-        keyring: &Keyring,
+        keys: &(impl Keys + ?Sized),
         row: &B,
         list: impl IntoIterator<Item = S>,
     ) -> Result<Vec<Phi<T>>, OpenError> {
         let row = Row::new(&self.table, row).map_err(|_| OpenError::Authentication)?;
-        let mut opener = keyring.opener(&row)?;
+        let mut opener = RowOpener::new(keys, &row)?;
         let open = |(index, sealed)| {
             let position = position(index).ok_or(OpenError::Authentication)?;
             opener.open_field(&self.name, Some(&position), sealed)

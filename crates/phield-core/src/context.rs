@@ -9,7 +9,9 @@ use crate::key::KeyId;
 use crate::lp;
 use crate::name::{AppName, ColumnName, RingName, ScopeName, TableName, TenantName};
 use crate::record::KeyUse;
+use crate::subject_key::{SubjectError, SubjectKey, SubjectKeys};
 use crate::token::Suite;
+use crate::uid::Uid;
 
 /// Longest text or bytes row id, and longest `extra`, in bytes.
 const MAX_PART: usize = 1024;
@@ -35,7 +37,7 @@ pub enum RowId<'a> {
 }
 
 impl RowId<'_> {
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), Unsealable> {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), Unsealable> {
         match self {
             Self::Composite(parts) => encode_composite(parts, out),
             single => single.encode_part(out),
@@ -101,6 +103,12 @@ macro_rules! integer_row_id {
 }
 integer_row_id!(i8, i16, i32, i64, u8, u16, u32, u64);
 
+impl AsRowId for Uid {
+    fn as_row_id(&self) -> Result<RowId<'_>, Unsealable> {
+        Ok(RowId::Uuid(*self.as_uuid()))
+    }
+}
+
 impl AsRowId for Uuid {
     fn as_row_id(&self) -> Result<RowId<'_>, Unsealable> {
         Ok(RowId::Uuid(*self))
@@ -156,6 +164,19 @@ pub trait RowBinding {
     /// # Errors
     /// A row id that cannot be encoded.
     fn row_binding(&self) -> Result<Option<RowId<'_>>, Unsealable>;
+
+    /// The person that the row belongs to, where that is bound too.
+    ///
+    /// # Errors
+    /// A subject that cannot be encoded.
+    fn subject_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
+        Ok(None)
+    }
+
+    /// Whether the row is sealed under its subject's key.
+    fn has_subject_key(&self) -> bool {
+        false
+    }
 }
 
 impl<T: AsRowId + ?Sized> RowBinding for T {
@@ -170,6 +191,54 @@ impl RowBinding for Unbound {
     }
 }
 
+/// A row id together with the person that the row belongs to: both are bound.
+///
+/// Give it where a row reaches its person through a plain column: otherwise somebody who writes to the database
+/// re-assigns the row by editing that column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "a list of arguments by name")]
+pub struct OfSubject<R, S> {
+    /// The row id, or [`Unbound`].
+    pub row: R,
+    /// The person.
+    pub subject: S,
+}
+
+impl<R: RowBinding, S: AsRowId> RowBinding for OfSubject<R, S> {
+    fn row_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
+        self.row.row_binding()
+    }
+
+    fn subject_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
+        self.subject.as_row_id().map(Some)
+    }
+}
+
+/// As [`OfSubject`], for a table whose rows are sealed under the keys of their subjects: it takes a
+/// [`SubjectKeyring`](crate::SubjectKeyring) to seal and to open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "a list of arguments by name")]
+pub struct UnderSubjectKey<R, S> {
+    /// The row id, or [`Unbound`].
+    pub row: R,
+    /// The person.
+    pub subject: S,
+}
+
+impl<R: RowBinding, S: AsRowId> RowBinding for UnderSubjectKey<R, S> {
+    fn row_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
+        self.row.row_binding()
+    }
+
+    fn subject_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
+        self.subject.as_row_id().map(Some)
+    }
+
+    fn has_subject_key(&self) -> bool {
+        true
+    }
+}
+
 /// The identity of a row: `ROW = LP(app, opt(tenant), table, opt(row id), opt(subject))` (format §2).
 ///
 /// A token opens only under the identity that it was sealed with.
@@ -179,6 +248,9 @@ pub struct Row<'a> {
     tenant: Option<&'a TenantName>,
     row_id: Option<RowId<'a>>,
     subject: Option<RowId<'a>>,
+    /// Sealed under the subject's key.
+    keyed: bool,
+    key: Option<&'a SubjectKey>,
 }
 
 impl<'a> Row<'a> {
@@ -191,7 +263,9 @@ impl<'a> Row<'a> {
             table,
             tenant: None,
             row_id: binding.row_binding()?,
-            subject: None,
+            subject: binding.subject_binding()?,
+            keyed: binding.has_subject_key(),
+            key: None,
         })
     }
 
@@ -213,6 +287,46 @@ impl<'a> Row<'a> {
     pub fn with_subject(mut self, subject: &'a (impl AsRowId + ?Sized)) -> Result<Self, Unsealable> {
         self.subject = Some(subject.as_row_id()?);
         Ok(self)
+    }
+
+    /// The person that the row belongs to, under whose key it is sealed (format §8.3).
+    ///
+    /// # Errors
+    /// An integer above `i64::MAX`.
+    pub fn with_subject_key(
+        self,
+        subject: &'a (impl AsRowId + ?Sized),
+        key: &'a SubjectKey,
+    ) -> Result<Self, Unsealable> {
+        let mut row = self.with_subject(subject)?;
+        (row.keyed, row.key) = (true, Some(key));
+        Ok(row)
+    }
+
+    /// The key of the row's subject, where rows are sealed under it: the one given with the row, or one of `subjects`.
+    /// `None` for a row without subject keys.
+    pub(crate) fn subject_key<'k>(
+        &self,
+        ring: &RingName,
+        subjects: Option<&'k dyn SubjectKeys>,
+    ) -> Result<Option<&'k SubjectKey>, SubjectError>
+    where
+        'a: 'k,
+    {
+        if !self.keyed {
+            return Ok(None);
+        }
+        let mut subject = Vec::with_capacity(32);
+        let id = self.subject.as_ref().ok_or(SubjectError::NoSecret)?;
+        id.encode(&mut subject)?;
+        let key = match (self.key, subjects) {
+            (Some(key), _) => key,
+            (None, Some(subjects)) => subjects.subject_key(self.tenant, &subject)?,
+            (None, None) => return Err(SubjectError::NoSecret),
+        };
+        // Whatever the source of keys says: never the key of somebody else.
+        let same = key.is_of(ring, self.tenant, &subject);
+        same.then_some(Some(key)).ok_or(SubjectError::Authentication)
     }
 
     pub(crate) fn table(&self) -> &TableName {
@@ -366,6 +480,8 @@ mod tests {
             tenant: None,
             row_id: id.row_binding().unwrap(),
             subject: None,
+            keyed: false,
+            key: None,
         }
     }
 
@@ -437,7 +553,7 @@ mod tests {
             let bytes = |(app, tenant, table, row_id, subject): &(String, Option<String>, String, Option<RowId<'static>>, Option<RowId<'static>>)| {
                 let tenant = tenant.clone().map(|t| TenantName::new(t).unwrap());
                 let table = TableName::new(table.clone()).unwrap();
-                let row = Row { table: &table, tenant: tenant.as_ref(), row_id: row_id.clone(), subject: subject.clone() };
+                let row = Row { table: &table, tenant: tenant.as_ref(), row_id: row_id.clone(), subject: subject.clone(), keyed: false, key: None };
                 row.encode(&AppName::new(app.clone()).unwrap()).unwrap()
             };
             prop_assert_eq!(bytes(&a) == bytes(&b), a == b);

@@ -21,8 +21,12 @@ pub enum OpenError {
     /// The key is in the ring, but no provider could unwrap it. Try again later.
     #[error("key {0} could not be unwrapped: its provider is out of reach")]
     KeyUnavailable(KeyId),
-    /// The key was destroyed.
-    #[error("key {0} is destroyed")]
+    /// The row is sealed under its subject's key, and the subject has no secret, or it was not loaded. Of the class
+    /// `UnknownKey`.
+    #[error("the row's subject has no secret")]
+    NoSubjectSecret,
+    /// The key was destroyed, or the row's subject was shredded: then this is the id of the subject record.
+    #[error("key {0} is destroyed, or the subject of the row was shredded")]
     KeyState(KeyId),
     /// The token was not sealed with this key for this place, or has been changed; or its value is not of the
     /// declared type.
@@ -58,6 +62,9 @@ pub enum SealError {
     /// The values do not fit the index: another number of parts, or a type that its normalizer does not take.
     #[error("the values do not fit the definition of the index")]
     WrongIndexParts,
+    /// The row is sealed under its subject's key, and there is none.
+    #[error(transparent)]
+    Subject(crate::subject_key::SubjectError),
     /// A slow or device index was not computed.
     #[error(transparent)]
     Index(crate::blind_index::IndexError),

@@ -33,10 +33,18 @@ impl fmt::Debug for DevicePepper {
     }
 }
 
-/// The MAC of one value under one pepper, on its way.
-struct Pending<'k> {
+/// One index value on its way.
+#[doc(hidden)]
+pub struct PendingIndex<'k> {
     pepper: KeyId,
+    bits: u16,
     mac: Mac<'k>,
+}
+
+impl fmt::Debug for PendingIndex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingIndex").finish_non_exhaustive()
+    }
 }
 
 enum Mac<'k> {
@@ -45,25 +53,25 @@ enum Mac<'k> {
     Device(ProviderFuture<'k, [u8; 32]>),
 }
 
-impl Pending<'_> {
+impl PendingIndex<'_> {
     /// The index value; blocks this thread while a worker computes it.
-    fn wait(self, index: &Index) -> Result<BlindIndex, IndexError> {
+    pub(crate) fn wait(self) -> Result<BlindIndex, IndexError> {
         let mac = match self.mac {
             Mac::Ready(mac) => mac,
             Mac::Worker(waiting) => waiting.wait()?,
             Mac::Device(_) => return Err(IndexError::NeedsAsync),
         };
-        Ok(index.value(self.pepper, &mac))
+        Ok(BlindIndex::new(self.pepper, &mac, self.bits))
     }
 
     /// The index value.
-    async fn value(self, index: &Index) -> Result<BlindIndex, IndexError> {
+    pub(crate) async fn value(self) -> Result<BlindIndex, IndexError> {
         let mac = match self.mac {
             Mac::Ready(mac) => mac,
             Mac::Worker(waiting) => waiting.value().await?,
             Mac::Device(answer) => answer.await.map_err(|error| device_error(self.pepper, &error))?,
         };
-        Ok(index.value(self.pepper, &mac))
+        Ok(BlindIndex::new(self.pepper, &mac, self.bits))
     }
 }
 
@@ -89,10 +97,8 @@ impl Keyring {
         tenant: Option<&TenantName>,
         parts: &[Option<Encoded<'_>>],
     ) -> Result<Option<BlindIndex>, IndexError> {
-        let Some(values) = index.normalize(parts)? else {
-            return Ok(None);
-        };
-        self.active_mac(index, tenant, values)?.wait(index).map(Some)
+        let pending = self.begin_blind_index(index, tenant, parts)?;
+        pending.map(PendingIndex::wait).transpose()
     }
 
     /// As [`blind_index`](Self::blind_index), without blocking the thread, and for device indexes too.
@@ -105,14 +111,29 @@ impl Keyring {
         tenant: Option<&TenantName>,
         parts: &[Option<Encoded<'_>>],
     ) -> Result<Option<BlindIndex>, IndexError> {
-        match index.normalize(parts)? {
-            Some(values) => self
-                .active_mac(index, tenant, values)?
-                .value(index)
-                .await
-                .map(Some),
+        match self.begin_blind_index(index, tenant, parts)? {
+            Some(pending) => pending.value().await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The index value to write for a row, begun: slow ones stand in the queue of the workers.
+    pub(crate) fn begin_blind_index(
+        &self,
+        index: &Index,
+        tenant: Option<&TenantName>,
+        parts: &[Option<Encoded<'_>>],
+    ) -> Result<Option<PendingIndex<'_>>, IndexError> {
+        let Some(values) = index.normalize(parts)? else {
+            return Ok(None);
+        };
+        let (id, pepper) = self
+            .active(KeyUse::Index, index.table(), tenant)
+            .ok_or(IndexError::NoActivePepper)?;
+        if !serves(pepper, index.algorithm()) {
+            return Err(IndexError::WrongPepper(id));
+        }
+        self.begin(id, pepper, index, tenant, values).map(Some)
     }
 
     /// The index values to search for: two slots, for `IN (?, ?)`. Outside a pepper rotation they are equal.
@@ -129,8 +150,8 @@ impl Keyring {
     ) -> Result<[BlindIndex; 2], IndexError> {
         let values = index.normalize(parts)?.ok_or(IndexError::Absent)?;
         let (first, second) = self.live_macs(index, tenant, values)?;
-        let first = first.wait(index)?;
-        let second = second.map(|second| second.wait(index)).transpose()?;
+        let first = first.wait()?;
+        let second = second.map(PendingIndex::wait).transpose()?;
         Ok([first, second.unwrap_or(first)])
     }
 
@@ -146,27 +167,11 @@ impl Keyring {
     ) -> Result<[BlindIndex; 2], IndexError> {
         let values = index.normalize(parts)?.ok_or(IndexError::Absent)?;
         let (first, second) = self.live_macs(index, tenant, values)?;
-        let first = first.value(index).await?;
+        let first = first.value().await?;
         Ok(match second {
-            Some(second) => [first, second.value(index).await?],
+            Some(second) => [first, second.value().await?],
             None => [first, first],
         })
-    }
-
-    /// The MAC under the active pepper, begun.
-    fn active_mac(
-        &self,
-        index: &Index,
-        tenant: Option<&TenantName>,
-        values: Wiped,
-    ) -> Result<Pending<'_>, IndexError> {
-        let (id, pepper) = self
-            .active(KeyUse::Index, index.table(), tenant)
-            .ok_or(IndexError::NoActivePepper)?;
-        if !serves(pepper, index.algorithm()) {
-            return Err(IndexError::WrongPepper(id));
-        }
-        self.begin(id, pepper, index, tenant, values)
     }
 
     /// The MACs under every pepper that values may be there under, begun. A pepper of the other kind has written none.
@@ -175,7 +180,7 @@ impl Keyring {
         index: &Index,
         tenant: Option<&TenantName>,
         values: Wiped,
-    ) -> Result<(Pending<'_>, Option<Pending<'_>>), IndexError> {
+    ) -> Result<(PendingIndex<'_>, Option<PendingIndex<'_>>), IndexError> {
         let scopes = self.scopes().listed(index.table(), tenant);
         let mut live = self
             .live(KeyUse::Index, scopes)
@@ -202,7 +207,7 @@ impl Keyring {
         index: &Index,
         tenant: Option<&TenantName>,
         values: Wiped,
-    ) -> Result<Pending<'k>, IndexError> {
+    ) -> Result<PendingIndex<'k>, IndexError> {
         let algorithm = index.algorithm();
         let mac = if let Role::Device(device) = &pepper.role {
             let message = index_algorithm::device_message(&index.encode_context(self.app(), tenant), &values);
@@ -223,7 +228,11 @@ impl Keyring {
                 }
             }
         };
-        Ok(Pending { pepper: id, mac })
+        Ok(PendingIndex {
+            pepper: id,
+            bits: index.bits(),
+            mac,
+        })
     }
 
     /// The keys of one index under one pepper, derived once.

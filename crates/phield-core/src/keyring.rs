@@ -84,9 +84,22 @@ pub(crate) enum Role {
 }
 
 /// What a token is opened with.
-pub(crate) struct OpeningKey<'k> {
-    pub(crate) key: &'k DataKey,
-    pub(crate) compromised: bool,
+pub(crate) struct OpeningRecord<'k> {
+    id: KeyId,
+    loaded: &'k LoadedKey,
+}
+
+impl<'k> OpeningRecord<'k> {
+    pub(crate) fn key(&self) -> Result<&'k DataKey, OpenError> {
+        match &self.loaded.role {
+            Role::Data(key) => Ok(key),
+            _ => Err(OpenError::KeyUnavailable(self.id)),
+        }
+    }
+
+    pub(crate) fn is_compromised(&self) -> bool {
+        self.loaded.state == KeyState::Compromised
+    }
 }
 
 /// Everything that a keyring is made of, once its manifest is verified.
@@ -273,13 +286,14 @@ impl Keyring {
         }
     }
 
-    /// The data key of a token, by the order of format §4.
-    pub(crate) fn opening_key(
+    /// The record of a token's key, by the order of format §4: everything that comes before the subject's secret and
+    /// the key itself.
+    pub(crate) fn opening_record(
         &self,
         id: KeyId,
         suite: Suite,
         scopes: &[Option<ScopeName>],
-    ) -> Result<OpeningKey<'_>, OpenError> {
+    ) -> Result<OpeningRecord<'_>, OpenError> {
         let loaded = self.keys.get(&id).ok_or(OpenError::UnknownKey(id))?;
         if loaded.key_use != KeyUse::Data {
             return Err(OpenError::Authentication);
@@ -290,13 +304,7 @@ impl Keyring {
         if loaded.suite != Some(suite) || !scopes.contains(&loaded.scope) {
             return Err(OpenError::Authentication);
         }
-        match &loaded.role {
-            Role::Data(key) => Ok(OpeningKey {
-                key,
-                compromised: loaded.state == KeyState::Compromised,
-            }),
-            _ => Err(OpenError::KeyUnavailable(id)),
-        }
+        Ok(OpeningRecord { id, loaded })
     }
 
     /// The active record for a use, table and tenant.
@@ -472,6 +480,13 @@ pub(crate) mod fixed {
             };
             keyring.keys.insert(KeyId::new(id).unwrap(), key);
         }
+        keyring
+    }
+
+    /// A keyring of a ring of this name.
+    pub(crate) fn of_ring(ring: RingName, keys: impl IntoIterator<Item = FixedKey>) -> Keyring {
+        let mut keyring = keyring("emr", Scopes::default(), keys);
+        keyring.ring = ring;
         keyring
     }
 

@@ -56,7 +56,9 @@ mod settings;
 mod split;
 mod store;
 mod stretch;
+mod subject_key;
 mod token;
+mod uid;
 mod value;
 mod value_type;
 mod wipe;
@@ -68,21 +70,27 @@ mod sqlx;
 
 pub use blind_index::{BlindIndex, Index, IndexError};
 pub use column::Column;
-pub use context::{AsRowId, KeyContext, Row, RowBinding, RowId, Share, Unbound};
+pub use context::{AsRowId, KeyContext, OfSubject, Row, RowBinding, RowId, Share, Unbound, UnderSubjectKey};
 pub use durable::{Faults, FileError, Step};
 pub use error::{OpenError, RingError, SealError, Unsealable};
 pub use frame::Padding;
 pub use index_algorithm::IndexAlgorithm;
 pub use index_workers::{IndexWorkerLimits, IndexWorkers};
+#[doc(hidden)]
+pub use indexing::PendingIndex;
 pub use key::{KeyId, KeyMaterial};
 pub use keyring::{EphemeralError, Keyring};
 pub use local::{LocalKeyFile, LocalProvider, Passphrase};
 pub use manifest::Manifest;
 pub use model::IndexValue;
 #[doc(hidden)]
-pub use model::{IndexColumn, MaybePhi, Model, PhiField, Plain, index_column, row_opener, same_row_id};
+pub use model::{
+    IndexColumn, IndexValues, IndexVisitor, MaybePhi, Model, PendingIndexes, PhiField, Plain, index_column,
+    row_opener, same_row_id,
+};
 pub use name::{
-    AppName, ColumnName, IndexName, InvalidName, ProviderName, RingName, ScopeName, TableName, TenantName,
+    AppName, ColumnName, DomainName, IndexName, InvalidName, ProviderName, RingName, ScopeName, TableName,
+    TenantName,
 };
 pub use normalize::Normalizer;
 pub use phi::{Phi, PlainColumn};
@@ -97,7 +105,12 @@ pub use sealed::{Sealed, SealedText, Storage};
 pub use settings::{RingKeyPin, RingSettings};
 pub use store::FileStore;
 pub use stretch::Stretching;
+pub use subject_key::{
+    Keys, SubjectError, SubjectKey, SubjectKeyMap, SubjectKeyring, SubjectKeys, SubjectStore,
+    SubjectStoreError, SubjectStoreFuture,
+};
 pub use token::{Suite, TokenInfo};
+pub use uid::{IdentifierKind, InvalidUid, SessionId, Surrogate, Uid, UidDomain, UidError};
 pub use value::{Encoded, Json, Opened, PhiValue, Value, ValueType};
 pub use wipe::Erase;
 pub use witness::FileWitness;

@@ -400,7 +400,7 @@ impl KeyProvider for LocalProvider {
     ) -> ProviderFuture<'a, Vec<u8>> {
         let failed = |kind| ProviderError::new(kind, "wrap");
         let wrapped = self.kek(kek, "wrap").and_then(|(state, kek)| match state {
-            KeyState::Active => wrap::seal(kek, context, key)
+            KeyState::Active => wrap::seal(kek, &context.encode(), key)
                 .map_err(|source| failed(ProviderErrorKind::Unavailable).with_source(source)),
             _ => Err(failed(ProviderErrorKind::Refused)),
         });
@@ -415,7 +415,7 @@ impl KeyProvider for LocalProvider {
     ) -> ProviderFuture<'a, KeyMaterial> {
         Box::pin(ready(
             self.kek(kek, "unwrap")
-                .and_then(|(_, kek)| wrap::open(kek, context, wrapped)),
+                .and_then(|(_, kek)| wrap::open(kek, &context.encode(), wrapped)),
         ))
     }
 }
@@ -459,7 +459,7 @@ mod tests {
             share: None,
         };
         let (key, reference) = (KeyMaterial::random().unwrap(), KekReference::new("1").unwrap());
-        let wrapped = wrap::seal(&Kek::new(&[1; 32]), &context, &key).unwrap();
+        let wrapped = wrap::seal(&Kek::new(&[1; 32]), &context.encode(), &key).unwrap();
         for state in [
             KeyState::PreActive,
             KeyState::Active,

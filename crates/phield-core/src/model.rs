@@ -5,11 +5,13 @@ use crate::blind_index::{BlindIndex, Index, IndexError};
 use crate::column::Column;
 use crate::context::{AsRowId, Row, RowBinding};
 use crate::error::{OpenError, SealError, Unsealable};
+use crate::indexing::PendingIndex;
 use crate::keyring::Keyring;
 use crate::name::TableName;
 use crate::phi::{Phi, PlainColumn};
 use crate::row::{Field, Reported, RowOpener, Sealer, Token};
 use crate::sealed::Storage;
+use crate::subject_key::Keys;
 use crate::value::{Encoded, Value};
 
 /// A model with sealed fields, and the struct of its columns.
@@ -17,14 +19,75 @@ use crate::value::{Encoded, Value};
 pub trait Model: Sized {
     /// The columns.
     type Sealed;
+    /// What it is sealed and opened with: a [`Keyring`], or a [`SubjectKeyring`](crate::SubjectKeyring) for a table
+    /// with subject keys.
+    type Keys<'k>: Keys;
     /// How many tokens a row has.
     const TOKENS: usize;
 
-    /// Seals one row.
-    fn seal_with(&self, sealer: &mut Sealer<'_>) -> Result<Self::Sealed, SealError>;
+    /// Shows every blind index of the row and its parts to `visit`, in the order of their columns.
+    fn each_index(&self, visit: &mut IndexVisitor<'_>) -> Result<(), SealError>;
+
+    /// Seals one row; `indexes` are the values of its blind indexes, in the order of their columns.
+    fn seal_with(&self, sealer: &mut Sealer<'_>, indexes: IndexValues) -> Result<Self::Sealed, SealError>;
 
     /// Opens one row.
-    fn open_reported(sealed: Self::Sealed, keyring: &Keyring) -> Result<Reported<Self>, OpenError>;
+    fn open_reported(sealed: Self::Sealed, keys: &Self::Keys<'_>) -> Result<Reported<Self>, OpenError>;
+}
+
+/// What is called with each blind index of a row.
+#[doc(hidden)]
+pub type IndexVisitor<'v> = dyn FnMut(&Index, &[Option<Encoded<'_>>]) -> Result<(), SealError> + 'v;
+
+/// The values of the blind indexes of a row, taken in the order of their columns.
+#[doc(hidden)]
+#[derive(Debug, Default)]
+pub struct IndexValues(std::vec::IntoIter<Option<BlindIndex>>);
+
+impl IndexValues {
+    /// Computes them; blocks this thread while slow ones are computed.
+    pub fn of<M: Model>(row: &M, keyring: &Keyring) -> Result<Self, SealError> {
+        let mut values = Vec::new();
+        row.each_index(&mut |index, parts| {
+            values.push(keyring.blind_index(index, None, parts)?);
+            Ok(())
+        })?;
+        Ok(Self(values.into_iter()))
+    }
+
+    /// Begins to compute them: slow ones stand in the queue of the workers.
+    pub fn begin<'k, M: Model>(row: &M, keyring: &'k Keyring) -> Result<PendingIndexes<'k>, SealError> {
+        let mut pending = Vec::new();
+        row.each_index(&mut |index, parts| {
+            pending.push(keyring.begin_blind_index(index, None, parts)?);
+            Ok(())
+        })?;
+        Ok(PendingIndexes(pending))
+    }
+
+    /// The next one.
+    pub fn column<I: IndexColumn>(&mut self) -> Result<I, SealError> {
+        I::from_value(self.0.next().flatten())
+    }
+}
+
+/// The values of the blind indexes of a row, on their way.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct PendingIndexes<'k>(Vec<Option<PendingIndex<'k>>>);
+
+impl PendingIndexes<'_> {
+    /// Once they are there.
+    pub async fn values(self) -> Result<IndexValues, SealError> {
+        let mut values = Vec::with_capacity(self.0.len());
+        for pending in self.0 {
+            values.push(match pending {
+                Some(pending) => Some(pending.value().await?),
+                None => None,
+            });
+        }
+        Ok(IndexValues(values.into_iter()))
+    }
 }
 
 /// The type of a model's sealed field: `Phi<T>`, or `Option<Phi<T>>` for a column that is SQL NULL when absent.
@@ -170,12 +233,12 @@ pub fn same_row_id<I: AsRowId + ?Sized>(a: &I, b: &I) -> bool {
 /// The opener of the row with this id.
 #[doc(hidden)]
 pub fn row_opener<'k>(
-    keyring: &'k Keyring,
+    keys: &'k (impl Keys + ?Sized),
     table: &TableName,
     binding: &(impl RowBinding + ?Sized),
 ) -> Result<RowOpener<'k>, OpenError> {
     let row = Row::new(table, binding).map_err(|_| OpenError::Authentication)?;
-    keyring.opener(&row)
+    RowOpener::new(keys, &row)
 }
 
 /// What an indexed column of type `T` can be searched by: a `T`, a `Phi<T>`, and `str` and `[u8]` for text and bytes.

@@ -108,6 +108,10 @@ name_type! {
     ScopeName, "scope name"
 }
 name_type! {
+    /// A domain of UIDs: within what they link. The scope of its UID pepper, where it has one of its own.
+    DomainName, "domain name"
+}
+name_type! {
     /// A kind of key provider: `local`, `aws-kms`, `pkcs11`, `split`, or a third party's.
     ProviderName, "provider name"
 }

@@ -18,6 +18,7 @@ use crate::phi::Phi;
 use crate::random::Draw;
 use crate::schedule;
 use crate::sealed::Storage;
+use crate::subject_key::{Keys, SubjectError, SubjectKey, SubjectKeyring, SubjectKeys};
 use crate::token::{self, BODY_AT, Commitment, Head, Nonce, Parts, RowSalt, Suite, TAG_LEN};
 use crate::value::{Encoded, Opened, Value, ValueType};
 use crate::wipe::Wiped;
@@ -147,6 +148,7 @@ impl Token {
 #[doc(hidden)]
 pub struct Sealer<'k> {
     keyring: &'k Keyring,
+    subjects: Option<&'k dyn SubjectKeys>,
     draw: Draw,
 }
 
@@ -173,20 +175,7 @@ impl Keyring {
         row: &Row<'_>,
         fields: [Field<'_>; N],
     ) -> Result<[Token; N], SealError> {
-        self.sealer(1, N)?.seal_row(row, fields)
-    }
-
-    #[doc(hidden)]
-    /// A sealer for a batch of `rows` rows with `fields` fields each; both are estimates that save system calls.
-    ///
-    /// # Errors
-    /// When the operating system gives no randomness.
-    pub fn sealer(&self, rows: usize, fields: usize) -> Result<Sealer<'_>, SealError> {
-        let len = rows.saturating_mul(SALT_RANDOM + fields.saturating_mul(NONCE_RANDOM));
-        Ok(Sealer {
-            keyring: self,
-            draw: Draw::new(len.min(1 << 20))?,
-        })
+        Sealer::new(self, 1, N)?.seal_row(row, fields)
     }
 
     /// An opener for the fields of one row.
@@ -194,19 +183,46 @@ impl Keyring {
     /// # Errors
     /// [`OpenError::Authentication`] for a row id that nothing can have been sealed with.
     pub fn opener(&self, row: &Row<'_>) -> Result<RowOpener<'_>, OpenError> {
-        Ok(RowOpener {
-            keyring: self,
-            scopes: self.scopes().listed(row.table(), row.tenant()),
-            row: row.encode(self.app()).map_err(|_| OpenError::Authentication)?,
-            aad: Vec::with_capacity(AAD_CAPACITY),
-            derived: None,
-            compromised: None,
-            table: row.table().clone(),
-        })
+        RowOpener::new(self, row)
+    }
+}
+
+impl SubjectKeyring<'_> {
+    /// Seals the fields of one row: tokens come back in the order of the fields.
+    ///
+    /// # Errors
+    /// See [`SealError`]. Nothing is returned for a row with one field that cannot be sealed.
+    pub fn seal_row<const N: usize>(
+        &self,
+        row: &Row<'_>,
+        fields: [Field<'_>; N],
+    ) -> Result<[Token; N], SealError> {
+        Sealer::new(self, 1, N)?.seal_row(row, fields)
+    }
+
+    /// An opener for the fields of one row.
+    ///
+    /// # Errors
+    /// [`OpenError::Authentication`] for a row id that nothing can have been sealed with.
+    pub fn opener(&self, row: &Row<'_>) -> Result<RowOpener<'_>, OpenError> {
+        RowOpener::new(self, row)
     }
 }
 
 impl<'k> Sealer<'k> {
+    /// A sealer for a batch of `rows` rows with `fields` fields each; both are estimates that save system calls.
+    ///
+    /// # Errors
+    /// When the operating system gives no randomness.
+    pub fn new(keys: &'k (impl Keys + ?Sized), rows: usize, fields: usize) -> Result<Self, SealError> {
+        let len = rows.saturating_mul(SALT_RANDOM + fields.saturating_mul(NONCE_RANDOM));
+        Ok(Sealer {
+            keyring: keys.ring_keys(),
+            subjects: keys.subject_keys(),
+            draw: Draw::new(len.min(1 << 20))?,
+        })
+    }
+
     /// The keyring.
     #[must_use]
     pub fn keyring(&self) -> &'k Keyring {
@@ -260,6 +276,12 @@ impl<'k> Sealer<'k> {
         let key = self
             .keyring
             .sealing_key(row.table(), row.tenant(), now.as_secs())?;
+        let subject_key = row.subject_key(self.keyring.ring(), self.subjects)?;
+        let subject_data_key = subject_key.map(|subject| subject.data_key(key.key));
+        let key = SealingKey {
+            key: subject_data_key.as_ref().unwrap_or(key.key),
+            ..key
+        };
         let row = row.encode(self.keyring.app())?;
         // Nanoseconds since 1970 fit u64 until the year 2554.
         let clock = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
@@ -369,6 +391,8 @@ pub struct RowOpener<'k> {
     aad: Vec<u8>,
     derived: Option<Derived>,
     compromised: Option<KeyId>,
+    /// The key of the row's subject, or why there is none; `None` for a row without subject keys.
+    subject_key: Option<Result<SubjectKey, SubjectError>>,
 }
 
 /// What was derived for the last (HEAD, ROW).
@@ -382,6 +406,24 @@ struct Derived {
 impl std::fmt::Debug for RowOpener<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RowOpener").finish_non_exhaustive()
+    }
+}
+
+impl<'k> RowOpener<'k> {
+    pub(crate) fn new(keys: &'k (impl Keys + ?Sized), row: &Row<'_>) -> Result<Self, OpenError> {
+        let keyring = keys.ring_keys();
+        let subject_key = row.subject_key(keyring.ring(), keys.subject_keys());
+        Ok(Self {
+            keyring,
+            scopes: keyring.scopes().listed(row.table(), row.tenant()),
+            row: row.encode(keyring.app()).map_err(|_| OpenError::Authentication)?,
+            aad: Vec::with_capacity(AAD_CAPACITY),
+            derived: None,
+            compromised: None,
+            table: row.table().clone(),
+            // Why there is none is said in its turn, after what the token's own key has to say.
+            subject_key: subject_key.map(|key| key.map(SubjectKey::share)).transpose(),
+        })
     }
 }
 
@@ -488,9 +530,21 @@ impl RowOpener<'_> {
             .as_ref()
             .is_none_or(|derived| derived.head != parts.head)
         {
-            let opening = self.keyring.opening_key(parts.key_id, parts.suite, self.scopes)?;
-            let compromised = opening.compromised;
-            let (row_key, commitment) = schedule::row_key(opening.key, &parts.head, &self.row);
+            let record = self
+                .keyring
+                .opening_record(parts.key_id, parts.suite, self.scopes)?;
+            let subject_key = self.subject_key.as_ref().map(Result::as_ref).transpose();
+            let subject_key = subject_key.map_err(|error| OpenError::from(*error))?;
+            let compromised = record.is_compromised();
+            let subject_data_key = match subject_key {
+                Some(subject_key) => Some(subject_key.data_key(record.key()?)),
+                None => None,
+            };
+            let key = match &subject_data_key {
+                Some(key) => key,
+                None => record.key()?,
+            };
+            let (row_key, commitment) = schedule::row_key(key, &parts.head, &self.row);
             let cipher = RowCipher::new(parts.suite, &row_key);
             self.derived = Some(Derived {
                 head: parts.head,

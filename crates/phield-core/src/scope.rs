@@ -50,6 +50,15 @@ impl Scopes {
             .map_or(&self.default, |rule| &rule.scopes)
     }
 
+    /// The scope of what belongs to a tenant and to no table: by the rules that name no table.
+    pub(crate) fn of_tenant(&self, tenant: Option<&TenantName>) -> Option<&ScopeName> {
+        let matches = |rule: &&ScopeRule| {
+            rule.table.is_none() && rule.tenant.as_ref().is_none_or(|t| Some(t) == tenant)
+        };
+        let rule = self.rules.iter().find(matches);
+        rule.and_then(|rule| rule.scopes.first()).and_then(Option::as_ref)
+    }
+
     /// The scope under which rows of this table and tenant are sealed.
     pub(crate) fn current(&self, table: &TableName, tenant: Option<&TenantName>) -> Option<&ScopeName> {
         self.listed(table, tenant).first().and_then(Option::as_ref)

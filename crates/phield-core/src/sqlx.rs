@@ -7,10 +7,12 @@ use sqlx::database::Database;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::{Decode, Encode, Type};
+use uuid::Uuid;
 
 use crate::blind_index::BlindIndex;
 use crate::error::OpenError;
 use crate::sealed::{Sealed, SealedText};
+use crate::uid::{InvalidUid, Uid};
 
 /// An index value in a column that is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -59,3 +61,35 @@ column_type!([T,] SealedText<T>, String, str, as_str, |text| {
     Self::from_text(text.to_owned()).map_err(|error: OpenError| error.into())
 });
 column_type!([] BlindIndex, Vec<u8>, [u8], as_bytes, |bytes| Self::from_bytes(bytes).ok_or(NoIndex.into()));
+
+/// A UID is a `UUID`, or 16 bytes, as the driver has it for [`Uuid`].
+impl<DB: Database> Type<DB> for Uid
+where
+    Uuid: Type<DB>,
+{
+    fn type_info() -> DB::TypeInfo {
+        Uuid::type_info()
+    }
+
+    fn compatible(ty: &DB::TypeInfo) -> bool {
+        Uuid::compatible(ty)
+    }
+}
+
+impl<'q, DB: Database> Encode<'q, DB> for Uid
+where
+    Uuid: Encode<'q, DB>,
+{
+    fn encode_by_ref(&self, buf: &mut DB::ArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        self.as_uuid().encode_by_ref(buf)
+    }
+}
+
+impl<'r, DB: Database> Decode<'r, DB> for Uid
+where
+    Uuid: Decode<'r, DB>,
+{
+    fn decode(value: DB::ValueRef<'r>) -> Result<Self, BoxDynError> {
+        Self::from_uuid(Uuid::decode(value)?).ok_or_else(|| InvalidUid.into())
+    }
+}

@@ -91,7 +91,9 @@ impl ValueType {
             Self::Date => date_parts(value).is_some(),
             Self::Timestamp => timestamp_parts(value).is_some(),
             Self::Decimal => is_decimal(value),
-            Self::Json => serde_json::from_slice::<serde::de::IgnoredAny>(value).is_ok(),
+            // As text: `IgnoredAny` does not look at what is inside strings.
+            Self::Json => std::str::from_utf8(value)
+                .is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()),
             Self::Uuid => value.len() == 16,
         }
     }
@@ -253,5 +255,6 @@ mod tests {
             }
         }
         assert!(!Text.accepts(&[0xff]));
+        assert!(!Json.accepts(b"\"\xff\""));
     }
 }

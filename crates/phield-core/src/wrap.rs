@@ -6,7 +6,6 @@
 //! ```
 
 use crate::cipher;
-use crate::context::KeyContext;
 use crate::key::{Kek, KeyMaterial};
 use crate::lp;
 use crate::provider::{ProviderError, ProviderErrorKind};
@@ -19,15 +18,9 @@ const VERSION: u8 = 0x01;
 /// Length of a derived wrap: version, r, nonce, key and tag.
 pub(crate) const WRAP_LEN: usize = 93;
 
-/// Wraps `key` under a fresh `r` and nonce.
-pub(crate) fn seal(kek: &Kek, context: &KeyContext, key: &KeyMaterial) -> Result<Vec<u8>, RandomError> {
-    Ok(seal_with(
-        kek,
-        &context.encode(),
-        key,
-        &random::array()?,
-        &random::array()?,
-    ))
+/// Wraps `key` under a fresh `r` and nonce; `context` is `KREC`, or `SREC` for the secret of a subject.
+pub(crate) fn seal(kek: &Kek, context: &[u8], key: &KeyMaterial) -> Result<Vec<u8>, RandomError> {
+    Ok(seal_with(kek, context, key, &random::array()?, &random::array()?))
 }
 
 fn seal_with(kek: &Kek, krec: &[u8], key: &KeyMaterial, r: &[u8; 32], nonce: &[u8; 12]) -> Vec<u8> {
@@ -40,7 +33,7 @@ fn seal_with(kek: &Kek, krec: &[u8], key: &KeyMaterial, r: &[u8; 32], nonce: &[u
 }
 
 /// Unwraps a key. Every failure past the form of the wrap is one error.
-pub(crate) fn open(kek: &Kek, context: &KeyContext, wrapped: &[u8]) -> Result<KeyMaterial, ProviderError> {
+pub(crate) fn open(kek: &Kek, context: &[u8], wrapped: &[u8]) -> Result<KeyMaterial, ProviderError> {
     let malformed = || ProviderError::new(ProviderErrorKind::Malformed, "unwrap");
     let refused = || ProviderError::new(ProviderErrorKind::Authentication, "unwrap");
     if wrapped.len() != WRAP_LEN {
@@ -52,10 +45,9 @@ pub(crate) fn open(kek: &Kek, context: &KeyContext, wrapped: &[u8]) -> Result<Ke
     if *version != VERSION {
         return Err(malformed());
     }
-    let krec = context.encode();
-    let wrap_key = schedule::wrap_key(kek, &lp::encode(&[&krec, r]));
+    let wrap_key = schedule::wrap_key(kek, &lp::encode(&[context, r]));
     let mut sealed = Wiped(sealed.to_vec());
-    let key = cipher::open_slice(wrap_key.expose_bytes(), nonce, &aad(&krec, r), &mut sealed.0)
+    let key = cipher::open_slice(wrap_key.expose_bytes(), nonce, &aad(context, r), &mut sealed.0)
         .map_err(|_| refused())?;
     let key: &[u8; 32] = (&*key).try_into().map_err(|_| refused())?;
     Ok(KeyMaterial::init_with(|k| k.copy_from_slice(key)))

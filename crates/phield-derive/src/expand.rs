@@ -61,7 +61,7 @@ fn value_assertions(model: &Model<'_>) -> Vec<TokenStream> {
     let mut assertions = Vec::new();
     for field in model.sealed().filter(|field| field.kind == Kind::Unknown) {
         let value = columns::value_type(field);
-        let is_no_bool = quote!(!::phield::__private::is_bool::<#value>());
+        let is_no_bool = quote!(!::phield::__private::has_few_values::<#value>());
         let unpadded = field.unpadded.map(|span| (span, UNPADDED_BOOL));
         let lone = model.index_of(field.ident).filter(|index| !index.leaks_equality);
         let rules = [unpadded, lone.map(|index| (index.span, LOW_ENTROPY))];
@@ -100,7 +100,10 @@ fn model_impl(model: &Model<'_>) -> TokenStream {
     let values = columns::in_order(
         model,
         |field| columns::stored(field, &fields),
-        |index| columns::index_column(index, &quote!(sealer.keyring()), &quote!(self.)),
+        |index| {
+            let ident = names::index_field(index);
+            quote!(#ident: indexes.column()?)
+        },
         |plain| {
             let ident = plain.ident;
             quote!(#ident: ::core::clone::Clone::clone(&self.#ident))
@@ -113,16 +116,32 @@ fn model_impl(model: &Model<'_>) -> TokenStream {
             quote!(&::phield::__private::Unbound),
         ),
     };
+    let visits = columns::in_order(
+        model,
+        |_| TokenStream::new(),
+        columns::visit_index,
+        |_| TokenStream::new(),
+    );
     let opened = model.fields.iter().map(columns::opened);
     quote! {
         #[automatically_derived]
         impl ::phield::__private::Model for #ident {
             type Sealed = #sealed_struct;
+            type Keys<'k> = ::phield::__private::Keyring;
             const TOKENS: usize = #tokens;
+
+            fn each_index(
+                &self,
+                visit: &mut ::phield::__private::IndexVisitor<'_>,
+            ) -> ::core::result::Result<(), ::phield::__private::SealError> {
+                #(#visits)*
+                ::core::result::Result::Ok(())
+            }
 
             fn seal_with(
                 &self,
                 sealer: &mut ::phield::__private::Sealer<'_>,
+                mut indexes: ::phield::__private::IndexValues,
             ) -> ::core::result::Result<#sealed_struct, ::phield::__private::SealError> {
                 let table = const { ::phield::__private::TableName::from_static(#table) };
                 let row = ::phield::__private::Row::new(&table, #seal_binding)?;

@@ -1,6 +1,6 @@
 //! Reading and finding rows: what the generated finders call.
 
-use phield_core::{BlindIndex, IndexError, Keyring, Model};
+use phield_core::{BlindIndex, IndexError, Model};
 use sqlx::{Database, Executor, FromRow};
 
 use crate::backend::Backend;
@@ -14,7 +14,7 @@ use crate::statement::Statement;
 #[allow(clippy::missing_errors_doc, reason = "called by generated code")]
 pub async fn find<'c, M, E>(
     executor: E,
-    keyring: &Keyring,
+    keys: &M::Keys<'_>,
     index_column: &'static str,
     slots: [BlindIndex; 2],
     same: impl Fn(&M) -> Result<bool, IndexError>,
@@ -36,7 +36,7 @@ where
     let candidates: Vec<M::Sealed> = sqlx::query_as_with(sql, arguments).fetch_all(executor).await?;
     let mut found = Vec::with_capacity(candidates.len());
     for candidate in candidates {
-        let model = M::open_reported(candidate, keyring)?.value;
+        let model = M::open_reported(candidate, keys)?.value;
         if same(&model)? {
             found.push(model);
         }
@@ -48,7 +48,7 @@ where
 #[allow(clippy::missing_errors_doc, reason = "called by generated code")]
 pub async fn fetch<'c, M, E, I>(
     executor: E,
-    keyring: &Keyring,
+    keys: &M::Keys<'_>,
     row_id_column: &'static str,
     row_id: &I,
 ) -> Result<Option<M>, Error>
@@ -66,7 +66,7 @@ where
         .fetch_optional(executor)
         .await?;
     Ok(row
-        .map(|row| M::open_reported(row, keyring))
+        .map(|row| M::open_reported(row, keys))
         .transpose()?
         .map(|reported| reported.value))
 }

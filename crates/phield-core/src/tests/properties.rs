@@ -12,7 +12,7 @@ use crate::kdf::Prf;
 use crate::keyring::Keyring;
 use crate::name::{AppName, ColumnName, TableName};
 use crate::phi::Phi;
-use crate::row::Field;
+use crate::row::{Field, Sealer};
 use crate::sealed::{Sealed, SealedText, Storage};
 use crate::token::{Suite, TokenInfo};
 use crate::value::Value;
@@ -154,7 +154,7 @@ fn salts_of_a_batch() {
     let mut salts = HashSet::new();
     let (name, ssn) = (Phi::from("Ada"), Phi::from("999-12-3456"));
     // Half of the rows are beyond what was announced; unbound rows and rows of one id must differ too.
-    let mut sealer = keyring.sealer(1000, 2).unwrap();
+    let mut sealer = Sealer::new(&keyring, 1000, 2).unwrap();
     for n in 0..2000_i64 {
         let id = n % 3;
         let row = match n % 2 {

@@ -14,13 +14,17 @@ use crate::error::{OpenError, RingError};
 use crate::frame::{self, Padding};
 use crate::index_algorithm::IndexAlgorithm;
 use crate::kdf::Prf;
-use crate::key::{DataKey, Kek, KeyId, KeyMaterial, Pepper, RingKey};
+use crate::key::{DataKey, Kek, KeyId, KeyMaterial, Pepper, RingKey, UidKey, UidPepper};
+use crate::keyring::Keyring;
 use crate::keyring::fixed::{self as fixed_keyring, FixedKey, keyring};
 use crate::local::{self, fixed::FixedKek};
 use crate::lp;
 use crate::manifest::{Manifest, RawManifest};
-use crate::name::{AppName, ColumnName, ProviderName, RingName, ScopeName, TableName, TenantName};
+use crate::name::{
+    AppName, ColumnName, DomainName, ProviderName, RingName, ScopeName, TableName, TenantName,
+};
 use crate::normalize::Normalizer;
+use crate::phi::Phi;
 use crate::provider::{AllowedProvider, KeyProvider, ProviderError, ProviderErrorKind, ProviderFuture};
 use crate::record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 use crate::row::{SealingKey, fixed};
@@ -29,7 +33,9 @@ use crate::scope::Scopes;
 use crate::settings::{RingKeyPin, RingSettings};
 use crate::split;
 use crate::stretch::Stretching;
+use crate::subject_key::{self, SubjectError, SubjectKey};
 use crate::token::{self, Commitment, Head, Nonce, Parts, RowSalt, Suite};
+use crate::uid::{self, IdentifierKind, SessionId, Surrogate, UidDomain};
 use crate::value::ValueType;
 use crate::wrap;
 
@@ -65,6 +71,9 @@ struct File {
     salamander: Salamander,
     splits: Vec<SplitVector>,
     kms_contexts: Vec<KmsVector>,
+    #[serde(rename = "uid")]
+    uids: Vec<UidVector>,
+    subjects: Vec<SubjectVector>,
 }
 
 fn file() -> File {
@@ -108,6 +117,7 @@ pub(super) struct TokenVector {
     pub(super) column: String,
     pub(super) row_id: Option<Hex>,
     subject: Option<Hex>,
+    subject_secret: Option<Hex>,
     subject_data_key: Option<Hex>,
     pub(super) extra: Option<Hex>,
     #[serde(rename = "type")]
@@ -204,6 +214,17 @@ impl TokenVector {
         self.subject_data_key.as_ref().unwrap_or(&self.data_key).array()
     }
 
+    /// The key of the row's subject, of the ring of [`keyring`].
+    fn subject_key(&self) -> Option<SubjectKey> {
+        let (secret, subject) = (self.subject_secret.as_ref()?, self.subject.as_ref()?);
+        Some(subject_key::fixed::key(
+            &RingName::from_static("fixed"),
+            secret.array(),
+            self.tenant().as_ref(),
+            &subject.0,
+        ))
+    }
+
     pub(super) fn value_type(&self) -> ValueType {
         ValueType::from_byte(self.value_type.array::<1>()[0]).unwrap()
     }
@@ -223,6 +244,16 @@ fn tokens() {
         assert_eq!(field, v.field_context.0, "{name}: FIELD");
 
         let data_key = DataKey::new(&v.sealing_key());
+        let subject_key = v.subject_key();
+        if let Some(subject_key) = &subject_key {
+            // The key itself is not to be seen: what is derived from it is.
+            let derived = subject_key.data_key(&DataKey::new(&v.data_key.array()));
+            assert_eq!(
+                derived.prf().mac(&[]),
+                data_key.prf().mac(&[]),
+                "{name}: subject's data key"
+            );
+        }
         let id = KeyId::new(v.key_id).unwrap();
         let head = Head::new(v.suite(), id, RowSalt(v.salt.array()));
         let (row_key, commitment) = schedule::row_key(&data_key, &head, &row);
@@ -261,11 +292,19 @@ fn tokens() {
         let keyring = keyring(
             "emr",
             Scopes::default(),
-            [FixedKey::data(v.key_id, v.suite(), v.sealing_key())],
+            [FixedKey::data(v.key_id, v.suite(), v.data_key.array())],
         );
         v.with_row(|row| {
+            let row = match (&subject_key, &v.subject) {
+                (Some(key), Some(subject)) => {
+                    let subject = row_id(&subject.0);
+                    let row = row.clone().with_subject_key(Box::leak(Box::new(subject)), key);
+                    row.unwrap()
+                }
+                _ => row.clone(),
+            };
             let opened = keyring
-                .opener(row)
+                .opener(&row)
                 .unwrap()
                 .open_token(&v.column(), extra, token.clone())
                 .unwrap();
@@ -525,12 +564,16 @@ fn key_records_check_values_and_wraps() {
         assert_eq!(wrapped, v.wrapped.0, "{}: wrap", v.name);
         assert_eq!(wrapped.len(), wrap::WRAP_LEN);
         assert_eq!(
-            wrap::open(&kek, &context, &wrapped).unwrap().expose_bytes(),
+            wrap::open(&kek, &context.encode(), &wrapped)
+                .unwrap()
+                .expose_bytes(),
             v.key().expose_bytes()
         );
-        let fresh = wrap::seal(&kek, &context, &v.key()).unwrap();
+        let fresh = wrap::seal(&kek, &context.encode(), &v.key()).unwrap();
         assert_eq!(
-            wrap::open(&kek, &context, &fresh).unwrap().expose_bytes(),
+            wrap::open(&kek, &context.encode(), &fresh)
+                .unwrap()
+                .expose_bytes(),
             v.key().expose_bytes()
         );
     }
@@ -541,7 +584,9 @@ fn key_records_check_values_and_wraps() {
 fn a_wrap_opens_only_as_it_was_made() {
     let v = &file().keys[0];
     let (kek, context) = (Kek::new(&v.kek.array()), v.context());
-    let kind = |context: &KeyContext, bytes: &[u8]| wrap::open(&kek, context, bytes).err().map(|e| e.kind());
+    let kind = |context: &KeyContext, bytes: &[u8]| {
+        wrap::open(&kek, &context.encode(), bytes).err().map(|e| e.kind())
+    };
     for bit in 0..v.wrapped.0.len() * 8 {
         let mut bytes = v.wrapped.0.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
@@ -593,7 +638,7 @@ fn a_wrap_opens_only_as_it_was_made() {
         );
     }
     let other_kek = Kek::new(&[9; 32]);
-    assert!(wrap::open(&other_kek, &context, &v.wrapped.0).is_err());
+    assert!(wrap::open(&other_kek, &context.encode(), &v.wrapped.0).is_err());
 }
 
 #[derive(Deserialize)]
@@ -678,7 +723,9 @@ impl KeyProvider for VectorProvider {
         c: &'a KeyContext,
         key: &'a KeyMaterial,
     ) -> ProviderFuture<'a, Vec<u8>> {
-        Box::pin(std::future::ready(Ok(wrap::seal(&self.1, c, key).unwrap())))
+        Box::pin(std::future::ready(Ok(
+            wrap::seal(&self.1, &c.encode(), key).unwrap()
+        )))
     }
 
     fn unwrap<'a>(
@@ -687,7 +734,7 @@ impl KeyProvider for VectorProvider {
         c: &'a KeyContext,
         wrapped: &'a [u8],
     ) -> ProviderFuture<'a, KeyMaterial> {
-        let opened: Result<KeyMaterial, ProviderError> = wrap::open(&self.1, c, wrapped);
+        let opened: Result<KeyMaterial, ProviderError> = wrap::open(&self.1, &c.encode(), wrapped);
         Box::pin(std::future::ready(opened))
     }
 }
@@ -932,7 +979,11 @@ impl KeyProvider for FixedProvider {
         wrapped: &'a [u8],
     ) -> ProviderFuture<'a, KeyMaterial> {
         let (_, kek, _, _) = self.kek(kek);
-        Box::pin(std::future::ready(wrap::open(&Kek::new(kek), context, wrapped)))
+        Box::pin(std::future::ready(wrap::open(
+            &Kek::new(kek),
+            &context.encode(),
+            wrapped,
+        )))
     }
 }
 
@@ -1020,5 +1071,127 @@ fn encryption_contexts_of_kms() {
             "{}",
             v.name
         );
+    }
+}
+
+#[derive(Deserialize)]
+struct UidVector {
+    name: String,
+    pepper: Hex,
+    app: String,
+    tenant: Option<String>,
+    domain_kind: String,
+    domain_name: String,
+    context: Hex,
+    uid_key: Hex,
+    session: Option<Hex>,
+    id_kind: String,
+    id: Hex,
+    uid: String,
+}
+
+#[test]
+fn uids() {
+    let vectors = file().uids;
+    assert_eq!(vectors.len(), 4);
+    for v in vectors {
+        let name = DomainName::new(v.domain_name).unwrap();
+        let domain = match (v.domain_kind.as_str(), &v.session) {
+            ("group", None) => UidDomain::group(name),
+            ("export", None) => UidDomain::export(name),
+            ("session", Some(session)) => UidDomain::session(name, SessionId::from_bytes(session.array())),
+            (kind, _) => panic!("unknown kind {kind}"),
+        };
+        let tenant = v.tenant.map(|t| TenantName::new(t).unwrap());
+        let context = domain.encode(&AppName::new(v.app.clone()).unwrap(), tenant.as_ref());
+        assert_eq!(context, v.context.0, "{}: UCTX", v.name);
+        let pepper = UidPepper::new(&v.pepper.array());
+        let key = schedule::uid_key(&pepper, &context);
+        let expected = UidKey::new(&v.uid_key.array());
+        assert_eq!(key.prf().mac(&[]), expected.prf().mac(&[]), "{}: UID key", v.name);
+        let computed = uid::fixed::compute(&key, v.id_kind.as_bytes(), &v.id.0);
+        assert_eq!(computed.to_string(), v.uid, "{}", v.name);
+
+        let keyring = keyring(
+            leak(v.app),
+            Scopes::default(),
+            [FixedKey {
+                key_use: KeyUse::Uid,
+                ..FixedKey::index(11, v.pepper.array())
+            }],
+        );
+        let uid = if v.id_kind == "surrogate" {
+            keyring.uid(&domain, tenant.as_ref(), &Surrogate::from_bytes(v.id.array()))
+        } else {
+            let kind = IdentifierKind::new("mrn", Normalizer::Exact);
+            assert_eq!(kind.id(), v.id_kind, "{}", v.name);
+            let mrn = Phi::new(String::from_utf8(v.id.0.clone()).unwrap());
+            keyring.pseudonymised_uid(&domain, tenant.as_ref(), kind, &mrn)
+        };
+        assert_eq!(uid.unwrap().to_string(), v.uid, "{}", v.name);
+        assert_eq!(v.uid.parse(), Ok(computed), "{}", v.name);
+    }
+}
+
+#[derive(Deserialize)]
+struct SubjectVector {
+    name: String,
+    ring: String,
+    key_id: u32,
+    tenant: Option<String>,
+    subject: Hex,
+    subject_record_key: Hex,
+    secret: Hex,
+    record: Hex,
+    r: Hex,
+    nonce: Hex,
+    stored: Hex,
+    tombstone: Hex,
+}
+
+#[test]
+fn subject_secrets() {
+    let vectors = file().subjects;
+    assert_eq!(vectors.len(), 1);
+    for v in vectors {
+        let (ring, id) = (RingName::new(v.ring).unwrap(), KeyId::new(v.key_id).unwrap());
+        let tenant = v.tenant.map(|t| TenantName::new(t).unwrap());
+        let record = subject_key::fixed::encode_context(&ring, id, tenant.as_ref(), &v.subject.0);
+        assert_eq!(record, v.record.0, "{}: SREC", v.name);
+        let kek = Kek::new(&v.subject_record_key.array());
+        let secret = KeyMaterial::init_with(|k| *k = v.secret.array());
+        let wrapped = wrap::fixed::seal(&kek, &record, &secret, &v.r.array(), &v.nonce.array());
+        #[cfg(not(feature = "fips"))]
+        assert_eq!(
+            [id.get().to_be_bytes().as_slice(), &wrapped].concat(),
+            v.stored.0,
+            "{}",
+            v.name
+        );
+        assert_eq!(wrapped.len(), 93);
+
+        let subject = row_id(&v.subject.0);
+        let keyring = fixed_keyring::of_ring(
+            ring,
+            [FixedKey {
+                key_use: KeyUse::Subject,
+                ..FixedKey::index(v.key_id, v.subject_record_key.array())
+            }],
+        );
+        let opened = keyring
+            .open_subject_secret(tenant.as_ref(), &subject, &v.stored.0)
+            .unwrap();
+        assert_eq!(
+            subject_key::fixed::secret(&opened).as_slice(),
+            v.secret.0,
+            "{}",
+            v.name
+        );
+        assert_eq!(
+            Keyring::subject_tombstone(&v.stored.0).unwrap().as_slice(),
+            v.tombstone.0
+        );
+        let shredded = keyring.open_subject_secret(tenant.as_ref(), &subject, &v.tombstone.0);
+        assert_eq!(shredded.err(), Some(SubjectError::Shredded(id)));
     }
 }

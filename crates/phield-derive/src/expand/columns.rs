@@ -337,6 +337,13 @@ pub(super) fn index_column(index: &Index<'_>, keyring: &TokenStream, from: &Toke
     quote!(#ident: ::phield::__private::index_column(#keyring, &Self::#constant, &[#(#parts),*])?)
 }
 
+/// Shows an index of `self` and its parts to `visit`.
+pub(super) fn visit_index(index: &Index<'_>) -> TokenStream {
+    let constant = names::index_constant(index);
+    let parts = index.parts.iter().map(|part| part_of(part.field, &quote!(self.)));
+    quote!(visit(&Self::#constant, &[#(#parts),*])?;)
+}
+
 /// The value of a field as a part of an index.
 pub(super) fn part_of(field: &Ident, from: &TokenStream) -> TokenStream {
     let value = if from.is_empty() {
