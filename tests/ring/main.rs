@@ -30,6 +30,9 @@ fn class(error: &RingError) -> &'static str {
         RingError::Exists(_) => "Exists",
         RingError::Conflict => "Conflict",
         RingError::File(_) => "File",
+        RingError::UnknownKey(_) => "UnknownKey",
+        RingError::Transition(..) => "Transition",
+        RingError::RecordChanged(_) => "RecordChanged",
         other => panic!("a class that no test expects: {other:?}"),
     }
 }

@@ -177,6 +177,7 @@ fn the_state_of_the_ring_key() {
         }));
         match state {
             KeyState::Compromised => assert_eq!(class(&changed.unwrap_err()), "KeyState"),
+            KeyState::PreActive => assert_eq!(class(&changed.unwrap_err()), "Transition"),
             _ => assert!(changed.is_ok(), "{state}"),
         }
         block_on(ring.ring().load()).unwrap();
@@ -198,6 +199,141 @@ fn a_change_that_breaks_a_rule_is_not_written() {
     let error = block_on(ring.ring().update(|manifest| manifest.records[0].wraps.clear()));
     assert_eq!(class(&error.unwrap_err()), "Malformed");
     assert_eq!(fs::read(ring.key_store()).unwrap(), before);
+}
+
+/// States go forward, one active key in a place, and what a key is never changes.
+#[test]
+fn states_and_records_of_a_change() {
+    let ring = TestRing::new("clinic");
+    let keys = || block_on(ring.ring().load()).unwrap().manifest().records.clone();
+    let data = |state: KeyState| {
+        let found = keys()
+            .into_iter()
+            .find(|record| record.context.key_use == KeyUse::Data && record.state == state);
+        found.unwrap()
+    };
+    let (old, successor) = (data(KeyState::Active), data(KeyState::PreActive));
+    assert_eq!(successor.not_after, 0);
+    let set = |id, state| block_on(ring.ring().set_state(id, state));
+    let ids = (old.context.key_id, successor.context.key_id);
+    let before = fs::read(ring.key_store()).unwrap();
+    for (id, state) in [
+        (ids.0, KeyState::Active),
+        (ids.0, KeyState::PreActive),
+        (ids.0, KeyState::Destroyed),
+        (ids.1, KeyState::DecryptOnly),
+    ] {
+        assert_eq!(class(&set(id, state).unwrap_err()), "Transition", "{state}");
+    }
+    let unknown = phield_core::KeyId::new(1).unwrap();
+    assert_eq!(class(&set(unknown, KeyState::Active).unwrap_err()), "UnknownKey");
+    let error = block_on(ring.ring().update(|manifest| drop(manifest.records.pop())));
+    assert_eq!(class(&error.unwrap_err()), "RecordChanged");
+    let error = block_on(
+        ring.ring()
+            .update(|manifest| manifest.records[0].check_value = [0; 32]),
+    );
+    assert_eq!(class(&error.unwrap_err()), "RecordChanged");
+    assert_eq!(fs::read(ring.key_store()).unwrap(), before, "nothing was written");
+
+    // I-2, I-3: one update makes the successor active and the old key decrypt-only.
+    set(ids.1, KeyState::Active).unwrap();
+    assert_eq!(data(KeyState::DecryptOnly).context.key_id, ids.0);
+    let active = data(KeyState::Active);
+    assert_eq!(active.context.key_id, ids.1);
+    assert!(
+        active.not_after > old.not_after,
+        "its time starts when it is activated"
+    );
+    set(ids.0, KeyState::Destroyed).unwrap();
+    let destroyed = data(KeyState::Destroyed);
+    assert!(destroyed.wraps.is_empty() && destroyed.check_value == old.check_value);
+    assert_eq!(class(&set(ids.0, KeyState::Active).unwrap_err()), "Transition");
+}
+
+/// I-8: a pre-active key opens and is queried, and never seals.
+#[test]
+fn a_key_before_and_after_its_activation() {
+    use phield_core::{Column, Padding, Phi, Sealed};
+
+    let ring = TestRing::new("clinic");
+    let name = || Column::<String, i64>::new("patients", "name", Padding::Block16);
+    let load = || block_on(ring.ring().keyring()).unwrap();
+    let old_instance = load();
+    let successor = {
+        let verified = block_on(ring.ring().load()).unwrap();
+        let mut records = verified.manifest().records.iter();
+        records
+            .find(|record| record.state == KeyState::PreActive)
+            .unwrap()
+            .context
+            .key_id
+    };
+    let key_of = |sealed: &Sealed<String>| phield_core::TokenInfo::parse(sealed.as_bytes()).unwrap().key_id;
+    let seal = |keyring: &phield_core::Keyring| -> Sealed<String> {
+        name().seal(keyring, &1, &Phi::from("Ada")).unwrap()
+    };
+    assert_ne!(key_of(&seal(&old_instance)), successor);
+    block_on(ring.ring().set_state(successor, KeyState::Active)).unwrap();
+    let sealed = seal(&load());
+    assert_eq!(key_of(&sealed), successor);
+    // An instance that has not heard of the activation opens what another one sealed.
+    assert_eq!(name().open(&old_instance, &1, &sealed).unwrap().expose(), "Ada");
+}
+
+/// Dual control: new keys are wrapped in two shares, and neither key-encryption key alone gives them.
+#[test]
+fn dual_control() {
+    use phield_core::{AllowedProvider, KekReference, LocalKeyFile, LocalProvider, Ring};
+    use phield_core::{Passphrase, RingSettings, Stretching, Suite};
+    use std::sync::Arc;
+
+    let folder = tempfile::TempDir::new().unwrap();
+    let passphrase = Passphrase::generate().unwrap();
+    let kek = KekReference::new("1").unwrap();
+    let provider = |file: &str, name: &'static str| {
+        let keys =
+            LocalKeyFile::create(&folder.path().join(file), &passphrase, Stretching::minimal(), 1).unwrap();
+        let provider = LocalProvider::new(&keys).with_name(phield_core::ProviderName::from_static(name));
+        AllowedProvider::new(Arc::new(provider), [kek.clone()])
+    };
+    let (a, b) = (provider("a", "local"), provider("b", "vault"));
+    let settings = |providers: Vec<AllowedProvider>| {
+        let (app, name) = ("clinic", "clinic-test");
+        RingSettings::new(
+            phield_core::AppName::from_static(app),
+            phield_core::RingName::from_static(name),
+            providers,
+        )
+    };
+    let mut both = settings(vec![a.clone(), b.clone()]);
+    both.dual_control = Some([
+        (a.provider().name().clone(), kek.clone()),
+        (b.provider().name().clone(), kek.clone()),
+    ]);
+    let verified = block_on(Ring::generate(&mut both, &[(None, Suite::Aes256Gcm)])).unwrap();
+    for record in &verified.manifest().records {
+        assert_eq!(record.wraps.len(), 1);
+        assert_eq!(record.wraps[0].kek.as_str(), "local|1|vault|1");
+    }
+    block_on(verified.keyring(&both)).unwrap();
+    assert_eq!(
+        block_on(verified.check_every_wrap(&both)).unwrap(),
+        verified.manifest().records.len()
+    );
+    for one in [a, b] {
+        let mut alone = settings(vec![one]);
+        alone.pins = both.pins.clone();
+        let error = block_on(alone.verify(verified.stored())).unwrap_err();
+        assert_eq!(class(&error), "Config");
+    }
+    both.dual_control = Some([(a_name(), kek.clone()), (a_name(), kek)]);
+    let error = block_on(Ring::generate(&mut both, &[(None, Suite::Aes256Gcm)])).unwrap_err();
+    assert_eq!(class(&error), "Malformed");
+}
+
+fn a_name() -> phield_core::ProviderName {
+    phield_core::ProviderName::from_static("local")
 }
 
 /// A ring that was verified for one application gives its keys to no other.

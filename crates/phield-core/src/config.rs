@@ -18,6 +18,15 @@
 //! passphrase_file = "/run/secrets/phield"       # or the variable PHIELD_PASSPHRASE_FILE
 //! keks = ["1"]                                  # the allow-list
 //!
+//! [data_keys]                                   # optional: how long data keys seal
+//! days = 90
+//! tokens_per_second = 500                       # what all processes together seal at most
+//!
+//! [slow_index]                                  # optional: what the workers of slow indexes may use
+//! memory_mib = 256
+//! threads = 2
+//! queue = 1000
+//!
 //! [[scope]]                                     # optional: which keys serve which tables and tenants
 //! table = "notes"
 //! tenant = "t1"
@@ -29,7 +38,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data_key_policy::DataKeyPolicy;
 use crate::error::RingError;
+use crate::index_workers::{IndexWorkerLimits, IndexWorkers};
 use crate::key::KeyId;
 use crate::keyring::{Keyring, MAX_VALUE_LIMIT};
 use crate::local::{LOCAL, LocalKeyFile, LocalProvider, Passphrase};
@@ -106,6 +117,14 @@ pub enum ConfigError {
     /// The value limit.
     #[error("value_limit is at most 16 MiB")]
     ValueLimit,
+    /// How long data keys seal.
+    #[error(
+        "[data_keys] takes days of 1 to 365 and tokens_per_second above 0, together at most 2^40 tokens a key"
+    )]
+    DataKeyPolicy,
+    /// The workers of slow indexes.
+    #[error("[slow_index] takes memory_mib of 64 or more, and threads and queue of 1 or more")]
+    IndexWorkers,
 }
 
 /// What `phield.toml` says.
@@ -133,6 +152,12 @@ pub struct Config {
     /// The key providers, tried in order.
     #[serde(default, rename = "provider")]
     pub providers: Vec<ProviderConfig>,
+    /// How long data keys seal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_keys: Option<DataKeysConfig>,
+    /// What the workers of slow indexes may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_index: Option<SlowIndexConfig>,
     /// Which keys serve which tables and tenants; the first that matches decides.
     #[serde(default, rename = "scope", skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<ScopeConfig>,
@@ -194,6 +219,60 @@ pub struct ProviderConfig {
     pub keks: Vec<String>,
 }
 
+/// How long data keys seal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct DataKeysConfig {
+    /// Days that a data key seals for; 90 unless configured.
+    #[serde(default = "DataKeysConfig::default_days")]
+    pub days: u32,
+    /// Fields that all processes together seal in a second at most; 500 unless configured.
+    #[serde(default = "DataKeysConfig::default_rate")]
+    pub tokens_per_second: u64,
+}
+
+impl DataKeysConfig {
+    fn default_days() -> u32 {
+        90
+    }
+
+    fn default_rate() -> u64 {
+        500
+    }
+}
+
+/// What the workers of slow indexes may use; see [`IndexWorkerLimits`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct SlowIndexConfig {
+    /// Memory, in MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u32>,
+    /// Threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// Requests that may wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<usize>,
+}
+
+impl SlowIndexConfig {
+    fn limits(&self) -> Result<IndexWorkerLimits, ConfigError> {
+        let mut limits = IndexWorkerLimits::default();
+        limits.memory_mib = self.memory_mib.unwrap_or(limits.memory_mib);
+        limits.threads = self.threads.unwrap_or(limits.threads);
+        limits.queue = self.queue.unwrap_or(limits.queue);
+        // The least value of a slow index takes 64 MiB.
+        if limits.memory_mib >= 64 && limits.threads >= 1 && limits.queue >= 1 {
+            Ok(limits)
+        } else {
+            Err(ConfigError::IndexWorkers)
+        }
+    }
+}
+
 /// A scope rule.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -231,6 +310,8 @@ impl Config {
                 passphrase_file: Some(files.passphrase_file),
                 keks: vec!["1".to_owned()],
             }],
+            data_keys: None,
+            slow_index: None,
             scopes: Vec::new(),
             folder: files.folder,
         }
@@ -305,6 +386,12 @@ impl Config {
         settings.pins = pins;
         settings.min_epoch = self.min_epoch.unwrap_or(0);
         settings.scopes = scopes;
+        if let Some(data_keys) = &self.data_keys {
+            settings.data_keys = DataKeyPolicy::new(data_keys.days, data_keys.tokens_per_second)?;
+        }
+        if let Some(slow_index) = &self.slow_index {
+            settings.index_workers = IndexWorkers::new(slow_index.limits()?);
+        }
         if let Some(limit) = self.value_limit {
             settings.value_limit = limit;
         }

@@ -7,6 +7,7 @@ use crate::durable::FileError;
 use crate::key::KeyId;
 use crate::provider::ProviderError;
 use crate::random::RandomError;
+use crate::record::KeyState;
 
 /// Why a value was not opened (format §4). Causes that an attacker could tell apart are one variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -145,6 +146,12 @@ pub enum RingError {
     /// The pinned ring key is compromised or destroyed.
     #[error("the pinned ring key {0} is compromised or destroyed")]
     KeyState(KeyId),
+    /// A key cannot go from its state to the one that was asked for.
+    #[error("key {0} is {1} and cannot become {2}")]
+    Transition(KeyId, KeyState, KeyState),
+    /// A change would take a record out of the ring, or make another key of it.
+    #[error("the change would remove key {0} or make another key of it: records stay for ever")]
+    RecordChanged(KeyId),
     /// A key is not in the ring.
     #[error("key {0} is not in the key ring")]
     UnknownKey(KeyId),

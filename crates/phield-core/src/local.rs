@@ -380,6 +380,13 @@ impl LocalProvider {
         }
     }
 
+    /// The same keys under another name: for a second key file beside the first, kept by somebody else.
+    #[must_use]
+    pub fn with_name(mut self, name: ProviderName) -> Self {
+        self.name = name;
+        self
+    }
+
     fn kek(&self, reference: &KekReference, call: &'static str) -> Result<&(KeyState, Kek), ProviderError> {
         self.keks
             .get(reference)

@@ -2,6 +2,8 @@
 
 use subtle::ConstantTimeEq as _;
 
+use crate::data_key_policy::DataKeyPolicy;
+use crate::error::RingError;
 use crate::kdf::sha256;
 use crate::key::{KeyId, RingKey};
 use crate::lp;
@@ -54,6 +56,60 @@ impl Manifest {
     #[must_use]
     pub fn record(&self, id: KeyId) -> Option<&KeyRecord> {
         self.records.iter().find(|record| record.context.key_id == id)
+    }
+
+    /// Moves a key to another state at `now` (Unix seconds). The key that was active in its place becomes decrypt-only.
+    pub(crate) fn set_state(
+        &mut self,
+        id: KeyId,
+        next: KeyState,
+        now: u64,
+        policy: DataKeyPolicy,
+    ) -> Result<(), RingError> {
+        let record = self.record(id).ok_or(RingError::UnknownKey(id))?;
+        let (key_use, scope) = (record.context.key_use, record.context.scope.clone());
+        if next == KeyState::Active {
+            let in_its_place = |other: &&mut KeyRecord| {
+                let context = &other.context;
+                context.key_id != id && context.key_use == key_use && context.scope == scope
+            };
+            for other in self.records.iter_mut().filter(in_its_place) {
+                if other.state == KeyState::Active {
+                    other.set_state(KeyState::DecryptOnly, now, policy)?;
+                }
+            }
+        }
+        let record = self.records.iter_mut().find(|record| record.context.key_id == id);
+        record
+            .ok_or(RingError::UnknownKey(id))?
+            .set_state(next, now, policy)
+    }
+
+    /// The rules of a change from `before` to this manifest: records stay what they are, states go forward, and new keys
+    /// are pre-active or active.
+    pub(crate) fn check_change(&self, before: &Self) -> Result<(), RingError> {
+        if self.ring != before.ring || self.app != before.app {
+            return Err(RingError::Malformed("a change of ring or app"));
+        }
+        for old in &before.records {
+            let id = old.context.key_id;
+            let new = self.record(id).ok_or(RingError::RecordChanged(id))?;
+            if new.context != old.context || new.check_value != old.check_value || new.created != old.created
+            {
+                return Err(RingError::RecordChanged(id));
+            }
+            if new.state != old.state && !old.state.may_become(new.state) {
+                return Err(RingError::Transition(id, old.state, new.state));
+            }
+        }
+        for new in &self.records {
+            let id = new.context.key_id;
+            let is_new = before.record(id).is_none();
+            if is_new && !matches!(new.state, KeyState::PreActive | KeyState::Active) {
+                return Err(RingError::Transition(id, KeyState::PreActive, new.state));
+            }
+        }
+        Ok(())
     }
 
     /// The rules that hold between records; those within a record were checked when it was read.

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use crate::context::KeyContext;
+use crate::data_key_policy::DataKeyPolicy;
+use crate::error::RingError;
 use crate::key::KeyId;
 use crate::lp;
 use crate::name::{ProviderName, RingName, ScopeName};
@@ -88,6 +90,40 @@ impl KeyState {
             Self::Compromised => "compromised",
             Self::Destroyed => "destroyed",
         }
+    }
+
+    /// Whether a key may go from this state to `next`. There is no way back: not even from decrypt-only to active, for
+    /// every process was told not to seal with it, and some may have forgotten its limits.
+    ///
+    /// | from | to |
+    /// |---|---|
+    /// | pre-active | active, compromised, destroyed |
+    /// | active | decrypt-only, compromised |
+    /// | decrypt-only | compromised, destroyed |
+    /// | compromised | destroyed |
+    #[must_use]
+    pub const fn may_become(self, next: Self) -> bool {
+        matches!(
+            (self, next),
+            (
+                Self::PreActive,
+                Self::Active | Self::Compromised | Self::Destroyed
+            ) | (Self::Active, Self::DecryptOnly | Self::Compromised)
+                | (Self::DecryptOnly, Self::Compromised | Self::Destroyed)
+                | (Self::Compromised, Self::Destroyed)
+        )
+    }
+
+    /// Whether keys of this state seal, and write index values (I-8: never before they are active).
+    #[must_use]
+    pub const fn seals(self) -> bool {
+        matches!(self, Self::Active)
+    }
+
+    /// Whether keys of this state open, and are asked by index queries.
+    #[must_use]
+    pub const fn opens(self) -> bool {
+        !matches!(self, Self::Destroyed)
     }
 
     pub(crate) const fn byte(self) -> u8 {
@@ -210,6 +246,27 @@ impl KeyRecord {
             &self.check_value,
             &lp::encode(&wraps.iter().map(Vec::as_slice).collect::<Vec<_>>()),
         ])
+    }
+
+    /// Moves the key to another state at `now` (Unix seconds). A data key that becomes active seals for as long as
+    /// `policy` says from now on; a key that is destroyed loses its wraps.
+    ///
+    /// # Errors
+    /// [`RingError::Transition`] for a step that [`KeyState::may_become`] does not allow.
+    #[doc(hidden)]
+    pub fn set_state(&mut self, next: KeyState, now: u64, policy: DataKeyPolicy) -> Result<(), RingError> {
+        if !self.state.may_become(next) {
+            return Err(RingError::Transition(self.context.key_id, self.state, next));
+        }
+        match next {
+            KeyState::Active if self.context.key_use == KeyUse::Data => {
+                self.not_after = policy.not_after(now);
+            }
+            KeyState::Destroyed => self.wraps.clear(),
+            _ => {}
+        }
+        self.state = next;
+        Ok(())
     }
 
     /// The checks that are made once the manifest's MAC has been verified.

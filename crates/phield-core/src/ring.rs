@@ -159,14 +159,18 @@ impl VerifiedRing {
     }
 
     /// The stored bytes of a changed manifest: epoch + 1, a new MAC, the rules checked.
-    fn changed(&self, change: impl FnOnce(&mut Manifest)) -> Result<Vec<u8>, RingError> {
+    fn changed(
+        &self,
+        change: impl FnOnce(&mut Manifest) -> Result<(), RingError>,
+    ) -> Result<Vec<u8>, RingError> {
         let mut manifest = self.manifest.clone();
-        change(&mut manifest);
+        change(&mut manifest)?;
         manifest.epoch = self
             .manifest
             .epoch
             .checked_add(1)
             .ok_or(RingError::Malformed("the last epoch"))?;
+        manifest.check_change(&self.manifest)?;
         manifest.check_rules().map_err(RingError::Malformed)?;
         Ok(manifest.seal(&self.ring_key))
     }
@@ -250,7 +254,7 @@ impl Ring {
     }
 
     /// Makes a new ring in memory: ring key, data keys with their successors and index peppers for `scopes` (and for
-    /// no scope), a UID pepper. Pins its ring key in `settings`. Nothing is stored: publish it once it is backed up.
+    /// no scope), a UID pepper and a subject record. Pins its ring key in `settings`. Nothing is stored: publish it once it is backed up.
     ///
     /// # Errors
     /// See [`RingError`].
@@ -258,7 +262,10 @@ impl Ring {
         settings: &mut RingSettings,
         scopes: &[(Option<ScopeName>, Suite)],
     ) -> Result<VerifiedRing, RingError> {
-        let mut wanted = vec![NewKey::new(KeyUse::Uid, KeyState::Active)];
+        let mut wanted = vec![
+            NewKey::new(KeyUse::Uid, KeyState::Active),
+            NewKey::new(KeyUse::Subject, KeyState::Active),
+        ];
         for (scope, suite) in scopes {
             wanted.extend(NewKey::data(*suite, scope.as_ref()));
             wanted.push(NewKey::pepper(scope.as_ref()));
@@ -296,6 +303,18 @@ impl Ring {
         self.store.replace(None, &ring.stored)
     }
 
+    /// Moves a key to another state (I-2: one atomic update; I-3: a data key or pepper that becomes active makes the one
+    /// before it decrypt-only in the same update).
+    ///
+    /// # Errors
+    /// [`RingError::Transition`] for a step that [`KeyState::may_become`] does not allow; see [`RingError`].
+    #[doc(hidden)]
+    pub async fn set_state(&self, id: KeyId, next: KeyState) -> Result<VerifiedRing, RingError> {
+        let (now, policy) = (now()?, self.settings.data_keys);
+        self.try_update(|manifest| manifest.set_state(id, next, now, policy))
+            .await
+    }
+
     /// Changes the ring: epoch + 1, a new MAC, compare-and-swap on the manifest that was read (I-2). Nothing is stored
     /// when the changed manifest breaks a rule.
     ///
@@ -303,6 +322,17 @@ impl Ring {
     /// [`RingError::Conflict`] when somebody else changed it first; see [`RingError`].
     #[doc(hidden)]
     pub async fn update(&self, change: impl FnOnce(&mut Manifest)) -> Result<VerifiedRing, RingError> {
+        self.try_update(|manifest| {
+            change(manifest);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn try_update(
+        &self,
+        change: impl FnOnce(&mut Manifest) -> Result<(), RingError>,
+    ) -> Result<VerifiedRing, RingError> {
         let verified = self.load().await?;
         let stored = verified.changed(change)?;
         self.settings.verify(&stored).await?;

@@ -8,22 +8,20 @@ use subtle::ConstantTimeEq as _;
 
 use crate::config::ConfigError;
 use crate::context::KeyContext;
+use crate::data_key_policy::DataKeyPolicy;
 use crate::error::RingError;
 use crate::index_workers::IndexWorkers;
 use crate::indexing::DevicePepper;
 use crate::key::{KeyId, KeyMaterial, RingKey};
 use crate::keyring::{DEFAULT_VALUE_LIMIT, Unwrapped};
 use crate::manifest::RawManifest;
-use crate::name::{AppName, RingName};
+use crate::name::{AppName, ProviderName, RingName};
 use crate::provider::{AllowedProvider, ProviderError, ProviderErrorKind};
-use crate::record::{KeyRecord, KeyState, KeyUse, Wrap};
+use crate::record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 use crate::ring::{NewKey, VerifiedRing};
 use crate::schedule;
 use crate::scope::Scopes;
 use crate::split;
-
-/// How long a data key seals: 90 days (format §6).
-const DATA_KEY_SECONDS: u64 = 90 * 24 * 60 * 60;
 
 /// Pins the ring key by id and check value: `00000001:<64 hex digits>`, lower case (format §8.2).
 ///
@@ -88,10 +86,15 @@ pub struct RingSettings {
     pub min_epoch: u64,
     /// The providers, tried in order.
     pub providers: Vec<AllowedProvider>,
+    /// Dual control: new keys are split in two shares, one under each of these key-encryption keys, and wrapped in no
+    /// other way. Both providers are needed to load them.
+    pub dual_control: Option<[(ProviderName, KekReference); 2]>,
     /// Which scopes serve which tables and tenants.
     pub scopes: Scopes,
     /// Longest value that is sealed, in bytes; at most 16 MiB.
     pub value_limit: usize,
+    /// How long data keys seal.
+    pub data_keys: DataKeyPolicy,
     /// The workers of slow indexes, shared by all keyrings of these settings.
     pub index_workers: IndexWorkers,
 }
@@ -106,8 +109,10 @@ impl RingSettings {
             pins: Vec::new(),
             min_epoch: 0,
             providers,
+            dual_control: None,
             scopes: Scopes::default(),
             value_limit: DEFAULT_VALUE_LIMIT,
+            data_keys: DataKeyPolicy::default(),
             index_workers: IndexWorkers::default(),
         }
     }
@@ -128,22 +133,11 @@ impl RingSettings {
             scope: new.scope,
             share: None,
         };
-        let mut wraps = Vec::new();
-        for allowed in &self.providers {
-            for kek in allowed.keks() {
-                let wrapped = allowed.provider().wrap(kek, &context, key).await;
-                let bytes = wrapped.map_err(|error| provider_error(key_id, error))?;
-                wraps.push(Wrap::new(allowed.provider().name().clone(), kek.clone(), bytes));
-            }
-        }
-        wraps.sort_by(|a, b| a.order().cmp(&b.order()));
-        if wraps.is_empty() {
-            return Err(ConfigError::NoProvider.into());
-        }
+        let wraps = self.wraps(&context, key).await?;
         let check_value = schedule::check_value(key, &context);
         // A successor's time starts when it is activated.
         let not_after = match (new.key_use, new.state) {
-            (KeyUse::Data, KeyState::Active) => now.saturating_add(DATA_KEY_SECONDS),
+            (KeyUse::Data, KeyState::Active) => self.data_keys.not_after(now),
             _ => 0,
         };
         Ok(KeyRecord {
@@ -154,6 +148,26 @@ impl RingSettings {
             check_value,
             wraps,
         })
+    }
+
+    /// Wraps a new key: in shares under dual control, else under every configured key-encryption key.
+    async fn wraps(&self, context: &KeyContext, key: &KeyMaterial) -> Result<Vec<Wrap>, RingError> {
+        if let Some(keks) = &self.dual_control {
+            return Ok(vec![split::wrap(&self.providers, keks, context, key).await?]);
+        }
+        let mut wraps = Vec::new();
+        for allowed in &self.providers {
+            for kek in allowed.keks() {
+                let wrapped = allowed.provider().wrap(kek, context, key).await;
+                let bytes = wrapped.map_err(|error| provider_error(context.key_id, error))?;
+                wraps.push(Wrap::new(allowed.provider().name().clone(), kek.clone(), bytes));
+            }
+        }
+        wraps.sort_by(|a, b| a.order().cmp(&b.order()));
+        if wraps.is_empty() {
+            return Err(ConfigError::NoProvider.into());
+        }
+        Ok(wraps)
     }
 
     /// What a record's providers give for it, checked: its key, or the device that holds it. A key whose provider is

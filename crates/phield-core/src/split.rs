@@ -18,32 +18,35 @@ use crate::settings::provider_error;
 /// The provider name of split wraps.
 pub(crate) const SPLIT: ProviderName = ProviderName::from_static("split");
 
-/// A key-encryption key of a provider that configuration allows.
-type Kek<'p> = (&'p AllowedProvider, KekReference);
+/// A key-encryption key and its provider, by name.
+type Kek = (ProviderName, KekReference);
 
-/// Wraps a key in two shares under two key-encryption keys.
+/// Wraps a key in two shares under two key-encryption keys, both on the allow-list.
 pub(crate) async fn wrap(
-    keks: [Kek<'_>; 2],
+    providers: &[AllowedProvider],
+    keks: &[Kek; 2],
     context: &KeyContext,
     key: &KeyMaterial,
 ) -> Result<Wrap, RingError> {
-    wrap_with(keks, context, key, KeyMaterial::random()?).await
+    wrap_with(providers, keks, context, key, KeyMaterial::random()?).await
 }
 
 async fn wrap_with(
-    [first, second]: [Kek<'_>; 2],
+    providers: &[AllowedProvider],
+    [first, second]: &[Kek; 2],
     context: &KeyContext,
     key: &KeyMaterial,
     s1: KeyMaterial,
 ) -> Result<Wrap, RingError> {
-    let name = |(allowed, kek): &Kek<'_>| format!("{}|{kek}", allowed.provider().name());
-    let reference = KekReference::new(format!("{}|{}", name(&first), name(&second)))
+    let name = |(provider, kek): &Kek| format!("{provider}|{kek}");
+    let reference = KekReference::new(format!("{}|{}", name(first), name(second)))
         .filter(|reference| parse(reference).is_some())
         .ok_or(RingError::Malformed("the reference of a split wrap"))?;
     let s2 = xor(key, &s1);
     let mut wraps = Vec::with_capacity(2);
-    for ((allowed, kek), share, s) in [(first, Share::First, s1), (second, Share::Second, s2)] {
-        let wrapped = allowed.provider().wrap(&kek, &of(context, share), &s).await;
+    for (kek, share, s) in [(first, Share::First, s1), (second, Share::Second, s2)] {
+        let allowed = allowed(providers, kek, context)?;
+        let wrapped = allowed.provider().wrap(&kek.1, &of(context, share), &s).await;
         wraps.push(wrapped.map_err(|error| provider_error(context.key_id, error))?);
     }
     let bytes = lp::encode(&wraps.iter().map(Vec::as_slice).collect::<Vec<_>>());
@@ -57,16 +60,15 @@ pub(crate) async fn unwrap(
     wrap: &Wrap,
 ) -> Result<KeyMaterial, RingError> {
     let malformed = || RingError::Malformed("a split wrap");
-    let [first, second] = parse(&wrap.kek).ok_or_else(malformed)?;
-    let [w1, w2] = lp::decode::<2>(&wrap.bytes).ok_or_else(malformed)?;
-    let first = allowed(providers, first, context)?;
-    let second = allowed(providers, second, context)?;
+    let keks = parse(&wrap.kek).ok_or_else(malformed)?;
+    let wrapped = lp::decode::<2>(&wrap.bytes).ok_or_else(malformed)?;
+    for kek in &keks {
+        allowed(providers, kek, context)?;
+    }
     let mut shares = Vec::with_capacity(2);
-    for ((allowed, kek), share, wrapped) in [(first, Share::First, w1), (second, Share::Second, w2)] {
-        let s = allowed
-            .provider()
-            .unwrap(&kek, &of(context, share), wrapped)
-            .await;
+    for ((kek, wrapped), share) in keks.iter().zip(wrapped).zip([Share::First, Share::Second]) {
+        let provider = allowed(providers, kek, context)?.provider();
+        let s = provider.unwrap(&kek.1, &of(context, share), wrapped).await;
         shares.push(s.map_err(|error| provider_error(context.key_id, error))?);
     }
     match shares.as_slice() {
@@ -77,18 +79,17 @@ pub(crate) async fn unwrap(
 
 fn allowed<'p>(
     providers: &'p [AllowedProvider],
-    (provider, kek): (ProviderName, KekReference),
+    (provider, kek): &Kek,
     context: &KeyContext,
-) -> Result<Kek<'p>, RingError> {
+) -> Result<&'p AllowedProvider, RingError> {
     let found = providers
         .iter()
-        .find(|allowed| *allowed.provider().name() == provider && allowed.keks().contains(&kek));
-    let allowed = found.ok_or(ConfigError::KekNotAllowed(context.key_id))?;
-    Ok((allowed, kek))
+        .find(|allowed| allowed.provider().name() == provider && allowed.keks().contains(kek));
+    Ok(found.ok_or(ConfigError::KekNotAllowed(context.key_id))?)
 }
 
 /// Two providers and references. Neither is itself a split; the two differ.
-fn parse(reference: &KekReference) -> Option<[(ProviderName, KekReference); 2]> {
+fn parse(reference: &KekReference) -> Option<[Kek; 2]> {
     let parts: Vec<&str> = reference.as_str().split('|').collect();
     let &[provider1, ref1, provider2, ref2] = parts.as_slice() else {
         return None;
@@ -123,12 +124,13 @@ pub(crate) mod fixed {
     use super::*;
 
     pub(crate) async fn wrap(
-        keks: [Kek<'_>; 2],
+        providers: &[AllowedProvider],
+        keks: &[Kek; 2],
         context: &KeyContext,
         key: &KeyMaterial,
         s1: [u8; 32],
     ) -> Result<Wrap, RingError> {
-        wrap_with(keks, context, key, KeyMaterial::init_with(|k| *k = s1)).await
+        wrap_with(providers, keks, context, key, KeyMaterial::init_with(|k| *k = s1)).await
     }
 }
 

@@ -4,12 +4,15 @@
     reason = "a test that indexes out of bounds fails, as it should"
 )]
 
+mod architecture;
 mod debug;
 mod device;
 mod errors;
 mod interop;
 mod normalizers;
 mod properties;
+mod subjects;
+mod uids;
 mod values;
 mod vectors;
 

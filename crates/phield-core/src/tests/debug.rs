@@ -44,12 +44,12 @@ fn secrets_and_what_holds_them() {
     let ring = block_on(Ring::generate(&mut settings, &[(None, Suite::Aes256Gcm)])).unwrap();
     assert_eq!(
         format!("{ring:?}"),
-        r#"VerifiedRing { ring: "dev", app: "emr", epoch: 1, records: 5, .. }"#
+        r#"VerifiedRing { ring: "dev", app: "emr", epoch: 1, records: 6, .. }"#
     );
     let keyring = block_on(ring.keyring(&settings)).unwrap();
     assert_eq!(
         format!("{keyring:?}"),
-        r#"Keyring { app: "emr", ring: "dev", epoch: 1, keys: 5, .. }"#
+        r#"Keyring { app: "emr", ring: "dev", epoch: 1, keys: 6, .. }"#
     );
     let record = &ring.manifest().records[0];
     assert_eq!(format!("{:?}", record.wraps[0]), "Wrap(local 1, 93 bytes)");

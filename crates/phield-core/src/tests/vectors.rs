@@ -1005,8 +1005,10 @@ fn split_wraps() {
         let keks = [reference("1"), reference("2")];
         let allowed = AllowedProvider::new(Arc::new(provider), keks.clone());
         let key = KeyMaterial::init_with(|k| *k = v.data_key.array());
-        let pairs = keks.map(|kek| (&allowed, kek));
-        let wrap = block_on(split::fixed::wrap(pairs, &context, &key, v.share_1.array())).unwrap();
+        let keks = keks.map(|kek| (ProviderName::from_static("local"), kek));
+        let both = std::slice::from_ref(&allowed);
+        let wrap = split::fixed::wrap(both, &keks, &context, &key, v.share_1.array());
+        let wrap = block_on(wrap).unwrap();
         assert_eq!(wrap.kek.as_str(), v.reference, "{}", v.name);
         #[cfg(not(feature = "fips"))]
         assert_eq!(wrap.bytes, v.wrapped.0, "{}", v.name);
@@ -1014,7 +1016,6 @@ fn split_wraps() {
         assert_eq!(joined, v.data_key.0, "{}", v.name);
 
         let wrap = Wrap::new(ProviderName::from_static("split"), wrap.kek, v.wrapped.0.clone());
-        let both = std::slice::from_ref(&allowed);
         let opened = block_on(split::unwrap(both, &context, &wrap)).unwrap();
         assert_eq!(opened.expose_bytes(), key.expose_bytes(), "{}", v.name);
         // Each share at its own place, each key-encryption key allowed.
