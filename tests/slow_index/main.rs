@@ -86,13 +86,20 @@ fn two_hundred_requests_at_once() {
     assert_eq!(served.len(), REQUESTS);
     assert!(keyring.index_workers().peak_memory_kib() <= u64::from(MEMORY_MIB) * 1024);
     // Stacks, queue and allocator beside the memory of the values themselves.
-    assert!(grown <= u64::from(MEMORY_MIB) + 32, "the process grew by {grown} MiB");
+    assert!(
+        grown <= u64::from(MEMORY_MIB) + 32,
+        "the process grew by {grown} MiB"
+    );
     // Two run at a time; their threads report a little later than they finish.
     for (place, (n, _)) in served.iter().enumerate() {
         assert!(n.abs_diff(place) <= 8, "request {n} was served in place {place}");
     }
     let values: std::collections::HashSet<_> = served.iter().map(|(_, value)| *value).collect();
-    assert_eq!(values.len(), REQUESTS, "every request got the value of its own number");
+    assert_eq!(
+        values.len(),
+        REQUESTS,
+        "every request got the value of its own number"
+    );
 }
 
 /// Waits on this thread, as an executor does.
@@ -118,7 +125,10 @@ fn limits_are_errors_and_no_waits() {
     let ssn = Phi::from("999-12-3456");
     let part = || [Some(ssn.expose().encode().unwrap())];
     let small = keyring(limits(63, 1, 1));
-    assert_eq!(small.blind_index(&index(), None, &part()), Err(IndexError::MemoryLimit));
+    assert_eq!(
+        small.blind_index(&index(), None, &part()),
+        Err(IndexError::MemoryLimit)
+    );
     let short = keyring(limits(64, 1, 1));
     let mut requests = Vec::new();
     let refused = loop {
