@@ -39,6 +39,21 @@ fn each_mistake_has_its_message() {
     let witness = "[epoch_witness]\nfile = \"epoch.witness\"\n";
     let cases: &[(&str, &str, &str)] = &[
         (
+            "[key_store]",
+            "[data_keys]\ndays = 366\n[key_store]",
+            "[data_keys] takes days of 1 to 365 and tokens_per_second above 0, together at most 2^40 tokens a key",
+        ),
+        (
+            "[key_store]",
+            "[data_keys]\ntokens_per_second = 142000\n[key_store]",
+            "[data_keys] takes days of 1 to 365 and tokens_per_second above 0, together at most 2^40 tokens a key",
+        ),
+        (
+            "[key_store]",
+            "[slow_index]\nmemory_mib = 63\n[key_store]",
+            "[slow_index] takes memory_mib of 64 or more, and threads and queue of 1 or more",
+        ),
+        (
             "app = \"clinic\"",
             "app = \"my clinic\"",
             "not a valid app name: it must be 1 to 128 bytes of A-Z a-z 0-9 _ . : -",

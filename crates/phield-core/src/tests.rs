@@ -8,6 +8,7 @@ mod architecture;
 mod debug;
 mod device;
 mod errors;
+mod indexes;
 mod interop;
 mod normalizers;
 mod properties;
