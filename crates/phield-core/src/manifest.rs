@@ -8,7 +8,7 @@ use crate::kdf::sha256;
 use crate::key::{KeyId, RingKey};
 use crate::lp;
 use crate::name::{AppName, RingName};
-use crate::record::{KeyRecord, KeyState, KeyUse, RawRecord};
+use crate::record::{BadRecord, KeyRecord, KeyState, KeyUse, RawRecord};
 use crate::schedule;
 
 /// Length of the MAC at the end of a stored manifest.
@@ -188,17 +188,13 @@ impl<'a> RawManifest<'a> {
         mac(ring_key, self.signed).ct_eq(self.mac).into()
     }
 
-    /// What the manifest says, once it is authenticated. `Err(None)`: it is of another ring or application.
-    pub(crate) fn into_manifest(
-        self,
-        ring: &RingName,
-        app: &AppName,
-    ) -> Result<Manifest, Option<&'static str>> {
+    /// What the manifest says, once it is authenticated.
+    pub(crate) fn into_manifest(self, ring: &RingName, app: &AppName) -> Result<Manifest, BadRecord> {
         if self.ring != ring.as_bytes()
             || self.app != app.as_bytes()
             || self.records.iter().any(|record| record.ring != ring.as_bytes())
         {
-            return Err(None);
+            return Err(BadRecord::Elsewhere);
         }
         let records = self
             .records
@@ -219,4 +215,65 @@ impl<'a> RawManifest<'a> {
 /// `MAC = KDF(ring key, "phield.v1.manifest", SHA-256(MANIFEST), 32)`
 fn mac(ring_key: &RingKey, manifest: &[u8]) -> [u8; MAC_LEN] {
     schedule::manifest_mac(ring_key, &sha256(manifest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::KeyContext;
+    use crate::name::{ProviderName, ScopeName};
+    use crate::record::{KekReference, Wrap};
+
+    /// Names are looked at once the MAC is right, and a bad one is said to be that.
+    #[test]
+    fn a_bad_name_in_an_authenticated_manifest() {
+        let (ring, app) = (RingName::from_static("dev"), AppName::from_static("emr"));
+        let record = KeyRecord {
+            context: KeyContext {
+                ring: ring.clone(),
+                key_id: KeyId::new(1).unwrap(),
+                suite: None,
+                key_use: KeyUse::Uid,
+                scope: Some(ScopeName::from_static("billing")),
+                share: None,
+            },
+            state: KeyState::Active,
+            created: 0,
+            not_after: 0,
+            check_value: [0; 32],
+            wraps: vec![Wrap::new(
+                ProviderName::from_static("local"),
+                KekReference::new("1").unwrap(),
+                vec![0; 93],
+            )],
+        };
+        let manifest = Manifest {
+            ring: ring.clone(),
+            app: app.clone(),
+            epoch: 1,
+            records: vec![record],
+        };
+        let key = RingKey::new(&[1; 32]);
+        let said = |from: &str, to: &str| {
+            let mut stored = manifest.encode();
+            let at = stored
+                .windows(from.len())
+                .rposition(|w| w == from.as_bytes())
+                .unwrap();
+            stored.splice(at..at + from.len(), to.bytes());
+            let mac = mac(&key, &stored);
+            stored.extend_from_slice(&mac);
+            let raw = RawManifest::parse(&stored).unwrap();
+            assert!(raw.authenticates(&key));
+            raw.into_manifest(&ring, &app).err()
+        };
+        let name = |what| Some(BadRecord::Name(crate::name::InvalidName { what }));
+        assert_eq!(said("billing", "billing"), None);
+        assert_eq!(said("billing", "bill+ng"), name("scope name"));
+        assert_eq!(said("local", "lo al"), name("provider name"));
+        assert_eq!(
+            said("uid", "uie"),
+            Some(BadRecord::Malformed("a key record has an unknown use"))
+        );
+    }
 }

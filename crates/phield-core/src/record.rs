@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use crate::config::ConfigError;
 use crate::context::KeyContext;
 use crate::data_key_policy::DataKeyPolicy;
 use crate::error::RingError;
 use crate::key::KeyId;
 use crate::lp;
-use crate::name::{ProviderName, RingName, ScopeName};
+use crate::name::{InvalidName, ProviderName, RingName, ScopeName};
 use crate::split;
 use crate::token::Suite;
 
@@ -270,7 +271,7 @@ impl KeyRecord {
     }
 
     /// The checks that are made once the manifest's MAC has been verified.
-    pub(crate) fn from_raw(raw: &RawRecord<'_>) -> Result<Self, &'static str> {
+    pub(crate) fn from_raw(raw: &RawRecord<'_>) -> Result<Self, BadRecord> {
         let record = Self {
             context: raw.context()?,
             state: KeyState::from_byte(raw.state).ok_or("a key record has an unknown state")?,
@@ -307,6 +308,37 @@ impl KeyRecord {
     }
 }
 
+/// Why an authenticated record, or manifest, is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BadRecord {
+    /// It is of another ring or application than configuration says.
+    Elsewhere,
+    Name(InvalidName),
+    Malformed(&'static str),
+}
+
+impl From<InvalidName> for BadRecord {
+    fn from(name: InvalidName) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl From<&'static str> for BadRecord {
+    fn from(what: &'static str) -> Self {
+        Self::Malformed(what)
+    }
+}
+
+impl From<BadRecord> for RingError {
+    fn from(bad: BadRecord) -> Self {
+        match bad {
+            BadRecord::Elsewhere => Self::Authentication,
+            BadRecord::Name(name) => ConfigError::Name(name).into(),
+            BadRecord::Malformed(what) => Self::Malformed(what),
+        }
+    }
+}
+
 /// A record whose structure and lengths are right; nothing in it is trusted yet.
 #[derive(Debug)]
 pub(crate) struct RawRecord<'a> {
@@ -324,17 +356,17 @@ pub(crate) struct RawRecord<'a> {
 
 impl<'a> RawRecord<'a> {
     /// What the record says the key is.
-    pub(crate) fn context(&self) -> Result<KeyContext, &'static str> {
+    pub(crate) fn context(&self) -> Result<KeyContext, BadRecord> {
         let key_use = KeyUse::from_bytes(self.key_use).ok_or("a key record has an unknown use")?;
         let suite = match (key_use, self.suite) {
             (KeyUse::Data, byte) => Some(Suite::from_byte(byte).ok_or("a data key has an unknown suite")?),
             (_, 0) => None,
-            _ => return Err("only data keys have a suite"),
+            _ => return Err("only data keys have a suite".into()),
         };
         let scope = self
             .scope
-            .map(|scope| ScopeName::new(text(scope)?).map_err(|_| "a scope is no name"));
-        let ring = RingName::new(text(self.ring)?).map_err(|_| "a ring is no name")?;
+            .map(|scope| Ok::<_, BadRecord>(ScopeName::new(text(scope)?)?));
+        let ring = RingName::new(text(self.ring)?)?;
         Ok(KeyContext {
             ring,
             key_id: self.key_id,
@@ -346,9 +378,9 @@ impl<'a> RawRecord<'a> {
     }
 
     /// The wraps, in whatever order they stand.
-    pub(crate) fn wraps(&self) -> Result<Vec<Wrap>, &'static str> {
+    pub(crate) fn wraps(&self) -> Result<Vec<Wrap>, BadRecord> {
         let wraps = self.wraps.iter().map(|[provider, kek, bytes]| {
-            let provider = ProviderName::new(text(provider)?).map_err(|_| "a provider is no name")?;
+            let provider = ProviderName::new(text(provider)?)?;
             let kek = KekReference::new(text(kek)?).ok_or("a KEK reference is not printable ASCII")?;
             Ok(Wrap::new(provider, kek, bytes.to_vec()))
         });

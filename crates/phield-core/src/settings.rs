@@ -280,7 +280,7 @@ impl RingSettings {
         let mac = *raw.mac;
         let manifest = raw
             .into_manifest(&self.ring, &self.app)
-            .map_err(|why| why.map_or(RingError::Authentication, RingError::Malformed))?;
+            .map_err(RingError::from)?;
         let state = manifest.record(pin.key_id).map(|record| record.state);
         if matches!(state, None | Some(KeyState::Compromised | KeyState::Destroyed)) {
             return Err(RingError::KeyState(pin.key_id));
