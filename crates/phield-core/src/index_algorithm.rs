@@ -58,6 +58,7 @@ impl IndexAlgorithm {
     /// # Panics
     /// Outside these bounds, and in builds with the feature `fips`; in a `const` that is a compile error.
     #[must_use]
+    #[allow(clippy::assertions_on_constants, reason = "the constant is a feature")]
     pub const fn argon2id(memory_kib: u32, passes: u32, lanes: u32) -> Self {
         assert!(
             !cfg!(feature = "fips"),

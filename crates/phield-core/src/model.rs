@@ -46,6 +46,9 @@ pub struct IndexValues(std::vec::IntoIter<Option<BlindIndex>>);
 
 impl IndexValues {
     /// Computes them; blocks this thread while slow ones are computed.
+    ///
+    /// # Errors
+    /// See [`IndexError`].
     pub fn of<M: Model>(row: &M, keyring: &Keyring) -> Result<Self, SealError> {
         let mut values = Vec::new();
         row.each_index(&mut |index, parts| {
@@ -56,6 +59,9 @@ impl IndexValues {
     }
 
     /// Begins to compute them: slow ones stand in the queue of the workers.
+    ///
+    /// # Errors
+    /// See [`IndexError`].
     pub fn begin<'k, M: Model>(row: &M, keyring: &'k Keyring) -> Result<PendingIndexes<'k>, SealError> {
         let mut pending = Vec::new();
         row.each_index(&mut |index, parts| {
@@ -66,6 +72,9 @@ impl IndexValues {
     }
 
     /// The next one.
+    ///
+    /// # Errors
+    /// [`SealError::NoValue`] when a column that always has a value has none.
     pub fn column<I: IndexColumn>(&mut self) -> Result<I, SealError> {
         I::from_value(self.0.next().flatten())
     }
@@ -78,6 +87,9 @@ pub struct PendingIndexes<'k>(Vec<Option<PendingIndex<'k>>>);
 
 impl PendingIndexes<'_> {
     /// Once they are there.
+    ///
+    /// # Errors
+    /// See [`IndexError`].
     pub async fn values(self) -> Result<IndexValues, SealError> {
         let mut values = Vec::with_capacity(self.0.len());
         for pending in self.0 {
