@@ -146,8 +146,11 @@ impl SubjectKeys for SubjectKey {
 /// does not authenticate, is kept with its error, so that its rows fail with it.
 #[derive(Debug, Default)]
 pub struct SubjectKeyMap {
-    tenants: HashMap<Option<TenantName>, HashMap<Vec<u8>, Result<SubjectKey, SubjectError>>>,
+    tenants: HashMap<Option<TenantName>, KeysOfTenant>,
 }
+
+/// By subject, encoded as in ROW.
+type KeysOfTenant = HashMap<Vec<u8>, Result<SubjectKey, SubjectError>>;
 
 impl SubjectKeyMap {
     /// An empty map.

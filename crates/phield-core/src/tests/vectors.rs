@@ -947,11 +947,14 @@ struct SplitVector {
 #[derive(Debug)]
 struct FixedProvider {
     name: ProviderName,
-    keks: Vec<(KekReference, [u8; 32], [u8; 32], [u8; 12])>,
+    keks: Vec<FixedWrap>,
 }
 
+/// A key-encryption key, `r` and a nonce.
+type FixedWrap = (KekReference, [u8; 32], [u8; 32], [u8; 12]);
+
 impl FixedProvider {
-    fn kek(&self, reference: &KekReference) -> &(KekReference, [u8; 32], [u8; 32], [u8; 12]) {
+    fn kek(&self, reference: &KekReference) -> &FixedWrap {
         self.keks.iter().find(|kek| kek.0 == *reference).unwrap()
     }
 }
