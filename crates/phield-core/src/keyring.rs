@@ -9,10 +9,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use hashbrown::{Equivalent, HashMap};
 
 use crate::blind_index::{BlindIndex, Index, IndexError};
-use crate::error::{OpenError, SealError};
+use crate::error::{OpenError, RingError, SealError};
+use crate::fips;
 use crate::key::{DataKey, IndexKey, KeyId, KeyMaterial, Pepper};
 use crate::name::{AppName, RingName, ScopeName, TableName, TenantName};
-use crate::random::RandomError;
 use crate::record::{KeyRecord, KeyState, KeyUse};
 use crate::row::SealingKey;
 use crate::schedule;
@@ -112,15 +112,17 @@ impl Keyring {
     ///
     /// # Errors
     /// When the operating system gives no randomness.
-    pub fn ephemeral(app: AppName) -> Result<Self, RandomError> {
+    pub fn ephemeral(app: AppName) -> Result<Self, RingError> {
         Self::ephemeral_with_suite(app, Suite::Aes256Gcm)
     }
 
     /// As [`ephemeral`](Self::ephemeral), with a data key of this suite.
     ///
     /// # Errors
-    /// When the operating system gives no randomness.
-    pub fn ephemeral_with_suite(app: AppName, suite: Suite) -> Result<Self, RandomError> {
+    /// When the operating system gives no randomness, or the FIPS profile does not have the suite.
+    pub fn ephemeral_with_suite(app: AppName, suite: Suite) -> Result<Self, RingError> {
+        fips::check_module()?;
+        fips::check_suite(suite)?;
         let ring = RingName::from_static("ephemeral");
         let contents = Contents {
             app,

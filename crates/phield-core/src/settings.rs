@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq as _;
 use crate::config::ConfigError;
 use crate::context::KeyContext;
 use crate::error::RingError;
+use crate::fips;
 use crate::key::{KeyId, KeyMaterial, RingKey};
 use crate::keyring::DEFAULT_VALUE_LIMIT;
 use crate::manifest::RawManifest;
@@ -177,6 +178,7 @@ impl RingSettings {
     /// # Errors
     /// See [`RingError`].
     pub async fn verify(&self, stored: &[u8]) -> Result<VerifiedRing, RingError> {
+        fips::check_module()?;
         let raw = RawManifest::parse(stored).ok_or(RingError::Malformed("the manifest"))?;
         let mut failure = None;
         for pin in &self.pins {
@@ -211,7 +213,7 @@ impl RingSettings {
         }
     }
 
-    /// Names, states, wrap order, the one-active rule, the ring key's own state, the epoch floor.
+    /// Names, states, wrap order, the one-active rule, the ring key's own state, the epoch floor, the FIPS profile.
     fn verify_rules(
         &self,
         raw: RawManifest<'_>,
@@ -232,6 +234,10 @@ impl RingSettings {
                 epoch: manifest.epoch,
                 known: self.min_epoch,
             });
+        }
+        let live = |record: &&KeyRecord| record.state != KeyState::Destroyed;
+        for record in manifest.records.iter().filter(live) {
+            record.context.suite.map_or(Ok(()), fips::check_suite)?;
         }
         Ok(VerifiedRing::new(manifest, mac, ring_key, stored.to_vec()))
     }

@@ -6,6 +6,8 @@
 
 mod debug;
 mod errors;
+#[cfg(feature = "fips")]
+mod fips;
 mod interop;
 mod normalizers;
 mod properties;
