@@ -20,7 +20,7 @@ impl fmt::Display for Failed {
 pub(crate) struct Task(Command);
 
 /// The cargo that runs this.
-pub(crate) fn cargo<const N: usize>(arguments: [&str; N]) -> Task {
+pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Task {
     task(
         std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
         arguments,

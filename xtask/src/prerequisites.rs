@@ -1,5 +1,5 @@
-//! What the tests need besides Rust: a C compiler (for aws-lc and SQLite), a C++ compiler (for libFuzzer) and a Python with the independent checker's
-//! two libraries.
+//! What the tests need besides Rust: a C compiler (for aws-lc and SQLite), a C++ compiler (for libFuzzer) and a Python
+//! with the independent checker's two libraries; for the FIPS module cmake, Go and Perl.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -32,6 +32,22 @@ pub(crate) fn install() -> Result<PathBuf, Failed> {
         ));
     }
     virtual_environment()
+}
+
+/// Installs what builds the FIPS module and is missing: for that step alone.
+pub(crate) fn install_fips() -> Result<(), Failed> {
+    let missing = [
+        ("cmake", "--version", "cmake"),
+        ("go", "version", "golang-go"),
+        ("perl", "--version", "perl"),
+    ]
+    .into_iter()
+    .filter(|(program, version, _)| !task(program, [version]).succeeds());
+    let packages: Vec<_> = missing.map(|(_, _, package)| package).collect();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    apt_get(&packages)
 }
 
 fn python_works() -> bool {

@@ -114,6 +114,12 @@ pub enum ConfigError {
     /// Parameters of a key file.
     #[error("the parameters of the key file are out of bounds")]
     Stretching,
+    /// What the FIPS profile (feature `fips`) does not have; the message says what to use instead.
+    #[error("refused by the FIPS profile: {0}")]
+    NotFips(&'static str),
+    /// A build with the feature `fips` whose cryptographic module is not in its FIPS mode.
+    #[error("the cryptographic module is not in FIPS mode")]
+    NoFipsMode,
     /// The value limit.
     #[error("value_limit is at most 16 MiB")]
     ValueLimit,

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::error::{OpenError, SealError};
+use crate::error::{OpenError, RingError, SealError};
+use crate::fips;
 use crate::index_workers::IndexWorkers;
 use crate::indexing::{DevicePepper, IndexKeyCache};
 use crate::key::{DataKey, Kek, KeyId, KeyMaterial, Pepper, UidPepper};
 use crate::name::{AppName, RingName, ScopeName, TableName, TenantName};
-use crate::random::RandomError;
 use crate::record::{KeyRecord, KeyState, KeyUse};
 use crate::row::SealingKey;
 use crate::scope::Scopes;
@@ -39,15 +39,15 @@ pub struct Keyring {
 }
 
 /// Why there is no ephemeral keyring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EphemeralError {
     /// Cheap slow indexes are for tests; this is a build without debug assertions.
     #[error("a release build has no cheap slow indexes")]
     ReleaseBuild,
-    /// The operating system gave no randomness.
+    /// See [`Keyring::ephemeral`].
     #[error(transparent)]
-    Random(#[from] RandomError),
+    Ring(#[from] RingError),
 }
 
 /// A record and its key, in the role of its use.
@@ -147,15 +147,17 @@ impl Keyring {
     ///
     /// # Errors
     /// When the operating system gives no randomness.
-    pub fn ephemeral(app: AppName) -> Result<Self, RandomError> {
+    pub fn ephemeral(app: AppName) -> Result<Self, RingError> {
         Self::ephemeral_with_suite(app, Suite::Aes256Gcm)
     }
 
     /// As [`ephemeral`](Self::ephemeral), with a data key of this suite.
     ///
     /// # Errors
-    /// When the operating system gives no randomness.
-    pub fn ephemeral_with_suite(app: AppName, suite: Suite) -> Result<Self, RandomError> {
+    /// When the operating system gives no randomness, or the FIPS profile does not have the suite.
+    pub fn ephemeral_with_suite(app: AppName, suite: Suite) -> Result<Self, RingError> {
+        fips::check_module()?;
+        fips::check_suite(suite)?;
         let contents = Contents {
             app,
             ring: RingName::from_static("ephemeral"),

@@ -19,6 +19,27 @@
 //! One file per noun of the format: `schedule` holds every label and every key derivation, `context` the identities,
 //! `token` the bytes of a token, `cipher` the AEADs, `frame` and `value` what is encrypted, `row` puts them together;
 //! `record`, `manifest`, `wrap` and `ring` are the keys at rest. Reference vectors stand in `vectors`.
+//!
+//! # FIPS
+//!
+//! The feature `fips` is a profile for a whole build (`default-features = false`), meant to be approvable under
+//! FIPS 140-3. It writes the same format, and what it writes opens everywhere. In it,
+//!
+//! * HMAC-SHA-256, SHA-256, PBKDF2 and AES-256-GCM come from the FIPS module of `aws-lc-rs` (AWS-LC-FIPS, linked
+//!   statically), and the module makes the nonces of everything that is sealed: fields, wraps, key files;
+//! * refused are data keys for XChaCha20-Poly1305, key files stretched with Argon2id and passphrases of less than
+//!   14 bytes ([`ConfigError::NotFips`](config::ConfigError::NotFips)), and a module that is not in its FIPS mode
+//!   ([`ConfigError::NoFipsMode`](config::ConfigError::NoFipsMode)). [`Stretching::default`] is PBKDF2.
+//!
+//! Not from the module: the randomness of keys, key ids, salts and passphrases is the operating system's, as in every
+//! build. Run on an operating system whose generator is validated, or take keys from a KMS or HSM. The counter mode of
+//! SP 800-108 is a loop of this crate around the module's HMAC; a test compares it with the module's own. What a
+//! [`KeyProvider`] of somebody else computes is not known here.
+//!
+//! The feature makes nothing validated. A deployment is, where the linked module has a certificate that covers the
+//! version and the platform, and runs in its approved mode. Commitments (`COM`) and check values (`KCV`) publish KDF
+//! output: whether that is acceptable is a question for the laboratory. Why it is a profile and not an option among
+//! others: `docs/decisions/0003-fips-profile.md`.
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
 
@@ -30,6 +51,7 @@ mod context;
 mod data_key_policy;
 mod durable;
 mod error;
+mod fips;
 mod frame;
 mod index_algorithm;
 mod index_workers;

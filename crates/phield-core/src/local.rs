@@ -158,7 +158,8 @@ impl LocalKeyFile {
         if file.exists() {
             return Err(RingError::Exists(path.to_owned()));
         }
-        let content = created.seal(passphrase, stretching, &random::array()?, &random::array()?)?;
+        let nonce = cipher::nonce(random::array)?;
+        let content = created.seal(passphrase, stretching, &random::array()?, nonce)?;
         lock.replace(&content, |written| Self::parse(written, passphrase).is_ok())?;
         Ok(created)
     }
@@ -189,7 +190,7 @@ impl LocalKeyFile {
         passphrase: &Passphrase,
         stretching: Stretching,
         salt: &[u8; 16],
-        nonce: &[u8; 12],
+        mut nonce: [u8; 12],
     ) -> Result<Vec<u8>, RingError> {
         let (kdf, m, t, p) = fields(stretching.check()?);
         let mut file = [
@@ -206,11 +207,11 @@ impl LocalKeyFile {
         let commitment = schedule::local_commitment(&key, &file);
         file.extend_from_slice(&commitment);
         let mut content = self.encode_keks();
-        cipher::seal_vec(content_key.expose_bytes(), nonce, &file, &mut content.0)
+        cipher::seal_vec(content_key.expose_bytes(), &mut nonce, &file, &mut content.0)
             .map_err(|_| RingError::Malformed("the key file is too large"))?;
         let len =
             u32::try_from(content.0.len()).map_err(|_| RingError::Malformed("the key file is too large"))?;
-        file.extend_from_slice(nonce);
+        file.extend_from_slice(&nonce);
         file.extend_from_slice(&len.to_be_bytes());
         file.extend_from_slice(&content.0);
         Ok(file)
@@ -531,7 +532,7 @@ pub(crate) mod fixed {
             )
         });
         let file = LocalKeyFile { keks: keks.collect() };
-        file.seal(&Passphrase::new(passphrase.to_owned()), stretching, salt, nonce)
+        file.seal(&Passphrase::new(passphrase.to_owned()), stretching, salt, *nonce)
             .unwrap()
     }
 

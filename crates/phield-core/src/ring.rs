@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::RingError;
+use crate::fips;
 use crate::key::{KeyId, KeyMaterial, RingKey};
 use crate::keyring::{Contents, Keyring, Unwrapped};
 use crate::manifest::Manifest;
@@ -262,11 +263,13 @@ impl Ring {
         settings: &mut RingSettings,
         scopes: &[(Option<ScopeName>, Suite)],
     ) -> Result<VerifiedRing, RingError> {
+        fips::check_module()?;
         let mut wanted = vec![
             NewKey::new(KeyUse::Uid, KeyState::Active),
             NewKey::new(KeyUse::Subject, KeyState::Active),
         ];
         for (scope, suite) in scopes {
+            fips::check_suite(*suite)?;
             wanted.extend(NewKey::data(*suite, scope.as_ref()));
             wanted.push(NewKey::pepper(scope.as_ref()));
         }

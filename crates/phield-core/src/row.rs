@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroize as _;
 
-use crate::cipher::{Body, RowCipher};
+use crate::cipher::{self, Body, RowCipher, SealedBody};
 use crate::column::Column;
 use crate::context::{self, Row, RowBinding};
 use crate::error::{OpenError, SealError, Unsealable};
@@ -25,8 +25,6 @@ use crate::wipe::Wiped;
 
 /// Random bytes of one row before its nonces: `r12`, the random input of the salt.
 const SALT_RANDOM: usize = 12;
-/// Random bytes of one field: its nonce.
-const NONCE_RANDOM: usize = 12;
 
 /// Most tokens under one salt (format §6).
 const MAX_FIELDS: usize = 1 << 16;
@@ -215,7 +213,7 @@ impl<'k> Sealer<'k> {
     /// # Errors
     /// When the operating system gives no randomness.
     pub fn new(keys: &'k (impl Keys + ?Sized), rows: usize, fields: usize) -> Result<Self, SealError> {
-        let len = rows.saturating_mul(SALT_RANDOM + fields.saturating_mul(NONCE_RANDOM));
+        let len = rows.saturating_mul(SALT_RANDOM + fields.saturating_mul(cipher::NONCE_RANDOM));
         Ok(Sealer {
             keyring: keys.ring_keys(),
             subjects: keys.subject_keys(),
@@ -289,7 +287,7 @@ impl<'k> Sealer<'k> {
         let draw = &mut self.draw;
         let limit = self.keyring.value_limit();
         seal_fields(&key, salt, &row, fields, tokens, limit, || {
-            Ok(Nonce(draw.next()?))
+            Ok(Nonce(cipher::nonce(|| draw.next())?))
         })
     }
 }
@@ -310,7 +308,7 @@ fn seal_fields(
     refuse_duplicates(fields)?;
     let head = Head::new(key.suite, key.id, salt);
     let (row_key, commitment) = schedule::row_key(key.key, &head, row);
-    let cipher = RowCipher::new(key.suite, &row_key);
+    let cipher = RowCipher::new(key.suite, &row_key).map_err(|_| SealError::NoActiveKey)?;
     // Everything that can fail comes before the first byte of plaintext is copied.
     let mut aads = Vec::with_capacity(fields.len() * AAD_CAPACITY);
     let mut planned = Vec::with_capacity(fields.len());
@@ -323,19 +321,16 @@ fn seal_fields(
         let buffer = token
             .0
             .insert(token::start(&head, &commitment, &nonce, padded_len));
-        planned.push((nonce, start..aads.len(), buffer, value, padded_len));
+        planned.push((start..aads.len(), buffer, value, padded_len));
     }
     let mut bodies: Vec<_> = planned
         .into_iter()
-        .map(|(nonce, aad, buffer, value, padded_len)| {
+        .map(|(aad, buffer, value, padded_len)| {
             frame::write(buffer, value.value_type(), value.as_bytes(), padded_len);
             buffer.resize(buffer.len() + TAG_LEN, 0);
             let aad = aads.get(aad).unwrap_or_default();
-            Body {
-                nonce,
-                aad,
-                buffer: token::body_mut(buffer),
-            }
+            let (nonce, buffer) = token::nonce_and_body_mut(buffer);
+            Body { nonce, aad, buffer }
         })
         .collect();
     let sealed = cipher.seal_fields(salt, &mut bodies);
@@ -505,7 +500,7 @@ impl RowOpener<'_> {
         }
         aad.clear();
         write_aad(&mut aad, head, commitment, column, extra).map_err(|_| OpenError::Authentication)?;
-        let body = Body {
+        let body = SealedBody {
             nonce: parts.nonce,
             aad: &aad,
             buffer: token::body_mut(&mut token.0),
@@ -545,7 +540,7 @@ impl RowOpener<'_> {
                 None => record.key()?,
             };
             let (row_key, commitment) = schedule::row_key(key, &parts.head, &self.row);
-            let cipher = RowCipher::new(parts.suite, &row_key);
+            let cipher = RowCipher::new(parts.suite, &row_key).map_err(|_| OpenError::Authentication)?;
             self.derived = Some(Derived {
                 head: parts.head,
                 commitment,
@@ -654,13 +649,11 @@ pub(crate) mod fixed {
         token.resize(token.len() + TAG_LEN, 0);
         let mut aad = Vec::new();
         write_aad(&mut aad, &head, &commitment, column, None).unwrap();
-        let body = Body {
-            nonce,
-            aad: &aad,
-            buffer: token::body_mut(&mut token),
-        };
+        let (nonce, buffer) = token::nonce_and_body_mut(&mut token);
+        let aad = &aad;
         RowCipher::new(key.suite, &row_key)
-            .seal_fields(salt, &mut [body])
+            .unwrap()
+            .seal_fields(salt, &mut [Body { nonce, aad, buffer }])
             .unwrap();
         token
     }

@@ -10,6 +10,7 @@ use crate::config::ConfigError;
 use crate::context::KeyContext;
 use crate::data_key_policy::DataKeyPolicy;
 use crate::error::RingError;
+use crate::fips;
 use crate::index_workers::IndexWorkers;
 use crate::indexing::DevicePepper;
 use crate::key::{KeyId, KeyMaterial, RingKey};
@@ -235,6 +236,7 @@ impl RingSettings {
     /// # Errors
     /// See [`RingError`].
     pub async fn verify(&self, stored: &[u8]) -> Result<VerifiedRing, RingError> {
+        fips::check_module()?;
         let raw = RawManifest::parse(stored).ok_or(RingError::Malformed("the manifest"))?;
         let mut failure = None;
         for pin in &self.pins {
@@ -269,7 +271,7 @@ impl RingSettings {
         }
     }
 
-    /// Names, states, wrap order, the one-active rule, the ring key's own state, the epoch floor.
+    /// Names, states, wrap order, the one-active rule, the ring key's own state, the epoch floor, the FIPS profile.
     fn verify_rules(
         &self,
         raw: RawManifest<'_>,
@@ -290,6 +292,10 @@ impl RingSettings {
                 epoch: manifest.epoch,
                 known: self.min_epoch,
             });
+        }
+        let live = |record: &&KeyRecord| record.state != KeyState::Destroyed;
+        for record in manifest.records.iter().filter(live) {
+            record.context.suite.map_or(Ok(()), fips::check_suite)?;
         }
         Ok(VerifiedRing::new(manifest, mac, ring_key, stored.to_vec()))
     }

@@ -8,6 +8,8 @@ mod architecture;
 mod debug;
 mod device;
 mod errors;
+#[cfg(feature = "fips")]
+mod fips;
 mod indexes;
 mod interop;
 mod normalizers;

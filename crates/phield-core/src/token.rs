@@ -156,6 +156,13 @@ pub(crate) fn start(head: &Head, commitment: &Commitment, nonce: &Nonce, frame_l
     token
 }
 
+/// The nonce of a token that is being sealed, and the part from the ciphertext on.
+pub(crate) fn nonce_and_body_mut(token: &mut [u8]) -> (&mut [u8; 12], &mut [u8]) {
+    token[NONCE_AT..]
+        .split_first_chunk_mut()
+        .expect("a token is started with its nonce")
+}
+
 /// The part of a token from the ciphertext on.
 pub(crate) fn body_mut(token: &mut [u8]) -> &mut [u8] {
     &mut token[BODY_AT..]

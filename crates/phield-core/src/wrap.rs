@@ -20,16 +20,17 @@ pub(crate) const WRAP_LEN: usize = 93;
 
 /// Wraps `key` under a fresh `r` and nonce; `context` is `KREC`, or `SREC` for the secret of a subject.
 pub(crate) fn seal(kek: &Kek, context: &[u8], key: &KeyMaterial) -> Result<Vec<u8>, RandomError> {
-    Ok(seal_with(kek, context, key, &random::array()?, &random::array()?))
+    let nonce = cipher::nonce(random::array)?;
+    Ok(seal_with(kek, context, key, &random::array()?, nonce))
 }
 
-fn seal_with(kek: &Kek, krec: &[u8], key: &KeyMaterial, r: &[u8; 32], nonce: &[u8; 12]) -> Vec<u8> {
+fn seal_with(kek: &Kek, krec: &[u8], key: &KeyMaterial, r: &[u8; 32], mut nonce: [u8; 12]) -> Vec<u8> {
     let wrap_key = schedule::wrap_key(kek, &lp::encode(&[krec, r]));
     let mut sealed = Wiped(Vec::with_capacity(48));
     sealed.0.extend_from_slice(key.expose_bytes());
-    cipher::seal_vec(wrap_key.expose_bytes(), nonce, &aad(krec, r), &mut sealed.0)
+    cipher::seal_vec(wrap_key.expose_bytes(), &mut nonce, &aad(krec, r), &mut sealed.0)
         .expect("AES-256-GCM seals 32 bytes");
-    [&[VERSION], r.as_slice(), nonce, &sealed.0].concat()
+    [&[VERSION], r.as_slice(), &nonce, &sealed.0].concat()
 }
 
 /// Unwraps a key. Every failure past the form of the wrap is one error.
@@ -64,6 +65,6 @@ pub(crate) mod fixed {
     use super::*;
 
     pub(crate) fn seal(kek: &Kek, krec: &[u8], key: &KeyMaterial, r: &[u8; 32], nonce: &[u8; 12]) -> Vec<u8> {
-        seal_with(kek, krec, key, r, nonce)
+        seal_with(kek, krec, key, r, *nonce)
     }
 }

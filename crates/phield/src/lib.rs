@@ -66,6 +66,7 @@
 //! |---|---|---|
 //! | `derive` | yes | [`EncryptedPhi`](macro@EncryptedPhi) |
 //! | `aws-lc` | yes | AES-256-GCM by `aws-lc-rs` instead of the `aes-gcm` crate: the same bytes, computed faster |
+//! | `fips` | | a profile for a whole build, with `default-features = false`: cryptography by the FIPS module of `aws-lc-rs`, the rest refused; see the section FIPS of [`phield_core`] |
 //! | `chrono`, `time` | | `chrono::NaiveDate`, `time::Date` as values |
 //! | `serde` | | `Deserialize` of [`Phi`], so that JSON comes in straight; never `Serialize` |
 //! | `sqlx-sqlite` | | sealed columns in SQLite, through sqlx 0.9: `phield::sqlx` |

@@ -79,6 +79,8 @@ fn errors() {
         RingError::Clock,
         ConfigError::Pin.into(),
         ConfigError::KekNotAllowed(id).into(),
+        ConfigError::NotFips("this: use that").into(),
+        ConfigError::NoFipsMode.into(),
     ]
     .iter()
     .map(ToString::to_string)
@@ -97,6 +99,8 @@ fn errors() {
             "the system clock stands before 1970",
             "ring_key is written as 8 hex digits, a colon and 64 hex digits, all lower-case",
             "no allowed key-encryption key opens key 00000007: is its reference in keks, and in the key file?",
+            "refused by the FIPS profile: this: use that",
+            "the cryptographic module is not in FIPS mode",
         ]
     );
     assert_eq!(

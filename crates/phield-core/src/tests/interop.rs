@@ -69,7 +69,8 @@ struct IndexCase {
     output: String,
 }
 
-/// A ring with a data key of each suite: AES-256-GCM without a scope, XChaCha20-Poly1305 under the scope `x`.
+/// A ring with a data key of each suite: AES-256-GCM without a scope, XChaCha20-Poly1305 under the scope `x`. In the
+/// FIPS profile AES-256-GCM for both.
 struct InteropRing {
     folder: tempfile::TempDir,
     pin: String,
@@ -91,7 +92,11 @@ impl InteropRing {
         let names = (AppName::from_static("emr"), RingName::from_static("interop"));
         let mut settings = RingSettings::new(names.0, names.1, vec![provider]);
         let x = Some(ScopeName::from_static("x"));
-        let scopes = [(None, Suite::Aes256Gcm), (x.clone(), Suite::XChaCha20Poly1305)];
+        let other = match cfg!(feature = "fips") {
+            true => Suite::Aes256Gcm,
+            false => Suite::XChaCha20Poly1305,
+        };
+        let scopes = [(None, Suite::Aes256Gcm), (x.clone(), other)];
         let verified = block_on(Ring::generate(&mut settings, &scopes)).unwrap();
         let pin = settings.pins[0].to_string();
         let keyrings = [
