@@ -58,6 +58,9 @@ mod wipe;
 mod witness;
 mod wrap;
 
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "sqlx")]
 mod sqlx;
 

@@ -4,6 +4,7 @@
     reason = "a test that indexes out of bounds fails, as it should"
 )]
 
+mod corpora;
 mod debug;
 mod errors;
 mod interop;
