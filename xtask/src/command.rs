@@ -52,6 +52,15 @@ impl Task {
         }
     }
 
+    /// What it prints, if it succeeds.
+    pub(crate) fn output(mut self) -> Option<String> {
+        let output = self.0.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Whether it succeeds; its output is not shown.
     pub(crate) fn succeeds(mut self) -> bool {
         let quiet = self

@@ -6,6 +6,7 @@
 
 mod clinic;
 mod command;
+mod fuzz;
 mod prerequisites;
 mod sources;
 
@@ -19,6 +20,7 @@ const HELP: &str = "\
 cargo xtask test           everything that CI runs: prerequisites, format, clippy, tests, docs, example, benches, fuzz, FIPS
 cargo xtask test --quick   the same without example, benches, fuzz and FIPS
 cargo xtask clinic         run the example twice; then the independent checker opens its database
+cargo xtask fuzz           run every fuzz harness for ten seconds
 cargo xtask fmt            format every crate
 ";
 
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         ["test"] => test(false),
         ["test", "--quick"] => test(true),
         ["clinic"] => prerequisites::install().and_then(|python| clinic::run(&python)),
+        ["fuzz"] => prerequisites::install().and_then(|_| fuzz::smoke()),
         ["fmt"] => cargo(["fmt", "--all"]).run(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -92,7 +95,7 @@ fn test(quick: bool) -> Result<(), Failed> {
         step("benches run", || {
             cargo(["bench", "--package", "phield-benches", "--", "--test"]).run()
         })?;
-        step("fuzz harnesses compile", fuzz)?;
+        step("fuzz smoke", fuzz::smoke)?;
         step("FIPS profile", || fips(&python))?;
     }
     println!("\nEverything passed in {} s.", start.elapsed().as_secs());
@@ -122,11 +125,6 @@ fn clippy() -> Result<(), Failed> {
         "warnings",
     ];
     cargo(core).run()
-}
-
-/// The fuzz crate is a workspace of its own; its runtime is C++.
-fn fuzz() -> Result<(), Failed> {
-    cargo(["check", "--manifest-path", "fuzz/Cargo.toml"]).run()
 }
 
 /// The core in its FIPS profile, against the checker too; the module is built with cmake, Go and Perl.

@@ -88,6 +88,9 @@ mod wipe;
 mod witness;
 mod wrap;
 
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "sqlx")]
 mod sqlx;
 

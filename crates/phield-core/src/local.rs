@@ -14,7 +14,7 @@ use crate::config::ConfigError;
 use crate::context::KeyContext;
 use crate::durable::{self, DurableFile, Faults};
 use crate::error::RingError;
-use crate::key::{Kek, KeyMaterial};
+use crate::key::{FileKey, Kek, KeyMaterial};
 use crate::lp;
 use crate::name::ProviderName;
 use crate::provider::{KeyProvider, ProviderError, ProviderErrorKind, ProviderFuture};
@@ -218,7 +218,7 @@ impl LocalKeyFile {
     }
 
     /// `LP(LP(u32(KEK id), u64(created), state(1), key(32))…)`, in one buffer that does not grow.
-    fn encode_keks(&self) -> Wiped {
+    pub(crate) fn encode_keks(&self) -> Wiped {
         const ENTRY: usize = 4 + 4 * 4 + 4 + 8 + 1 + 32;
         let mut out = Wiped(Vec::with_capacity(4 + self.keks.len() * (4 + ENTRY) + 16));
         let mut entry = Wiped(Vec::with_capacity(ENTRY));
@@ -235,28 +235,15 @@ impl LocalKeyFile {
         out
     }
 
-    fn parse(file: &[u8], passphrase: &Passphrase) -> Result<Self, RingError> {
-        let layout = Layout::parse(file).ok_or(RingError::Malformed("it is not a local key file"))?;
-        let stretching = layout.stretching()?;
+    pub(crate) fn parse(file: &[u8], passphrase: &Passphrase) -> Result<Self, RingError> {
+        let (layout, stretching) = Layout::checked(file)?;
         let key = stretching.stretch(passphrase.as_bytes(), layout.salt)?;
-        let commitment = schedule::local_commitment(&key, layout.header);
-        if !bool::from(commitment.ct_eq(layout.commitment)) {
-            return Err(RingError::Authentication);
-        }
-        let content_key = schedule::local_content_key(&key, layout.header);
-        let mut content = Wiped(layout.content.to_vec());
-        let content = cipher::open_slice(
-            content_key.expose_bytes(),
-            layout.nonce,
-            layout.aad,
-            &mut content.0,
-        )
-        .map_err(|_| RingError::Authentication)?;
-        decode_keks(content).ok_or(RingError::Malformed("the keys in the key file"))
+        layout.open(&key)
     }
 }
 
-fn decode_keks(content: &[u8]) -> Option<LocalKeyFile> {
+/// The keys of a key file from its decrypted content.
+pub(crate) fn decode_keks(content: &[u8]) -> Option<LocalKeyFile> {
     let mut keks = BTreeMap::new();
     for entry in lp::decode_list(content)? {
         let [id, created, state, key] = lp::decode::<4>(entry)?;
@@ -297,7 +284,7 @@ fn fields(stretching: Stretching) -> (u8, u32, u32, u8) {
 }
 
 /// The parts of a key file.
-struct Layout<'a> {
+pub(crate) struct Layout<'a> {
     kdf: u8,
     m: u32,
     t: u32,
@@ -313,6 +300,26 @@ struct Layout<'a> {
 }
 
 impl<'a> Layout<'a> {
+    /// Layout and bounds: everything that is checked before a passphrase is stretched or memory is allocated for it.
+    pub(crate) fn checked(file: &'a [u8]) -> Result<(Self, Stretching), RingError> {
+        let layout = Self::parse(file).ok_or(RingError::Malformed("it is not a local key file"))?;
+        let stretching = layout.stretching()?;
+        Ok((layout, stretching))
+    }
+
+    /// The keys, under the stretched passphrase: commitment, content, encoding.
+    pub(crate) fn open(&self, key: &FileKey) -> Result<LocalKeyFile, RingError> {
+        let commitment = schedule::local_commitment(key, self.header);
+        if !bool::from(commitment.ct_eq(self.commitment)) {
+            return Err(RingError::Authentication);
+        }
+        let content_key = schedule::local_content_key(key, self.header);
+        let mut content = Wiped(self.content.to_vec());
+        let content = cipher::open_slice(content_key.expose_bytes(), self.nonce, self.aad, &mut content.0)
+            .map_err(|_| RingError::Authentication)?;
+        decode_keks(content).ok_or(RingError::Malformed("the keys in the key file"))
+    }
+
     fn parse(file: &'a [u8]) -> Option<Self> {
         let (header, _) = file.split_at_checked(31)?;
         let (aad, _) = file.split_at_checked(47)?;

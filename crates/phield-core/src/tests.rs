@@ -5,6 +5,7 @@
 )]
 
 mod architecture;
+mod corpora;
 mod debug;
 mod device;
 mod errors;
