@@ -290,13 +290,9 @@ impl Keyring {
         let serving = of_scope(named)
             .filter(|(_, key)| !matches!(key.state, KeyState::PreActive | KeyState::Destroyed))
             .min_by_key(|(_, key)| key.state);
-        let (id, key) = match serving {
-            Some(serving) => serving,
-            None => {
-                return Err(of_scope(named)
-                    .next()
-                    .map_or(UidError::NoPepper, |(id, _)| UidError::KeyState(id)));
-            }
+        let Some((id, key)) = serving else {
+            let other = of_scope(named).next();
+            return Err(other.map_or(UidError::NoPepper, |(id, _)| UidError::KeyState(id)));
         };
         match &key.role {
             Role::Uid(pepper) => Ok(schedule::uid_key(pepper, &domain.encode(self.app(), tenant))),
