@@ -79,10 +79,10 @@ fn encode_composite(parts: &[RowId<'_>], out: &mut Vec<u8>) -> Result<(), Unseal
     Ok(())
 }
 
-/// A Rust type that can be a row id.
+/// A Rust type that can be a row id, or name the person that a row belongs to.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a row id",
-    note = "row ids are integers that fit i64, `Uuid`, text or bytes"
+    message = "`{Self}` cannot be a row id or a subject",
+    note = "row ids and subjects are integers that fit i64, `Uuid`, `Uid`, text or bytes"
 )]
 pub trait AsRowId {
     /// The row id.

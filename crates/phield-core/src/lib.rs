@@ -112,8 +112,8 @@ pub use manifest::Manifest;
 pub use model::IndexValue;
 #[doc(hidden)]
 pub use model::{
-    IndexColumn, IndexValues, IndexVisitor, MaybePhi, Model, PendingIndexes, PhiField, Plain, index_column,
-    row_opener, same_row_id,
+    IndexColumn, IndexValues, IndexVisitor, MaybePhi, Model, PendingIndexes, PhiField, Plain, has_one_length,
+    index_column, row_opener, same_row_id,
 };
 pub use name::{
     AppName, ColumnName, DomainName, IndexName, InvalidName, ProviderName, RingName, ScopeName, TableName,

@@ -5,6 +5,7 @@ use crate::blind_index::{BlindIndex, Index, IndexError};
 use crate::column::Column;
 use crate::context::{AsRowId, Row, RowBinding};
 use crate::error::{OpenError, SealError, Unsealable};
+use crate::frame::Padding;
 use crate::indexing::PendingIndex;
 use crate::keyring::Keyring;
 use crate::name::TableName;
@@ -44,6 +45,7 @@ pub type IndexVisitor<'v> = dyn FnMut(&Index, &[Option<Encoded<'_>>]) -> Result<
 #[derive(Debug, Default)]
 pub struct IndexValues(std::vec::IntoIter<Option<BlindIndex>>);
 
+#[allow(clippy::missing_errors_doc, reason = "called by generated code")]
 impl IndexValues {
     /// Computes them; blocks this thread while slow ones are computed.
     ///
@@ -85,6 +87,7 @@ impl IndexValues {
 #[derive(Debug)]
 pub struct PendingIndexes<'k>(Vec<Option<PendingIndex<'k>>>);
 
+#[allow(clippy::missing_errors_doc, reason = "called by generated code")]
 impl PendingIndexes<'_> {
     /// Once they are there.
     ///
@@ -234,6 +237,16 @@ pub fn index_column<I: IndexColumn>(
     parts: &[Option<Encoded<'_>>],
 ) -> Result<I, SealError> {
     I::from_value(keyring.blind_index(index, None, parts)?)
+}
+
+/// Whether all values have one padded length, for a type of few values; other types need not.
+#[doc(hidden)]
+#[must_use]
+pub const fn has_one_length<T: Value>(padding: Padding) -> bool {
+    match T::LENGTHS {
+        Some(lengths) => Padding::hides(lengths, padding),
+        None => true,
+    }
 }
 
 /// Whether two row ids name the same row, by what a token is bound to.

@@ -2,6 +2,7 @@
 
 use crate::blind_index::Index;
 use crate::frame::Padding;
+use crate::index_algorithm::IndexAlgorithm;
 use crate::value::ValueType;
 
 /// A model's table, columns and indexes. Logical names are what the format binds; SQL names are the fields of the
@@ -13,6 +14,10 @@ pub struct Schema {
     pub table: &'static str,
     /// What binds a row.
     pub binding: Binding,
+    /// The column of the person that a row belongs to, where that is bound too.
+    pub subject: Option<&'static str>,
+    /// Whether rows are sealed under the keys of their subjects.
+    pub subject_keys: bool,
     /// Every column in the order of the sealed struct.
     pub columns: &'static [ColumnSchema],
     /// The blind indexes, in the order of their columns.
@@ -32,9 +37,28 @@ impl Schema {
         Self {
             table,
             binding,
+            subject: None,
+            subject_keys: false,
             columns,
             indexes,
         }
+    }
+
+    /// The same table, whose rows are bound to the person in this column.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn of_subject(mut self, column: &'static str) -> Self {
+        self.subject = Some(column);
+        self
+    }
+
+    /// The same table, whose rows are sealed under the key of the person in this column.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn under_subject_key(self, column: &'static str) -> Self {
+        let mut schema = self.of_subject(column);
+        schema.subject_keys = true;
+        schema
     }
 }
 
@@ -151,6 +175,8 @@ pub struct IndexSchema {
     pub normalizers: &'static [crate::normalize::Normalizer],
     /// How many bits an index value keeps.
     pub bits: u16,
+    /// How index values are computed.
+    pub algorithm: IndexAlgorithm,
 }
 
 impl IndexSchema {
@@ -170,12 +196,21 @@ impl IndexSchema {
             columns,
             normalizers,
             bits,
+            algorithm: IndexAlgorithm::HmacSha256,
         }
+    }
+
+    /// The same index by another algorithm; written by the derive.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn with_algorithm(mut self, algorithm: IndexAlgorithm) -> Self {
+        self.algorithm = algorithm;
+        self
     }
 
     /// The definition that index values are computed from.
     #[must_use]
     pub const fn definition(self, table: &'static str) -> Index {
-        Index::new(table, self.name, self.columns, self.normalizers, self.bits)
+        Index::new(table, self.name, self.columns, self.normalizers, self.bits).with_algorithm(self.algorithm)
     }
 }

@@ -125,8 +125,8 @@ impl fmt::Debug for SubjectKey {
 }
 
 /// Where the keys of subjects come from while rows are sealed and opened: a [`SubjectKey`] for rows of one person, a
-/// [`SubjectKeyMap`] for rows of many.
-pub trait SubjectKeys {
+/// [`SubjectKeyMap`] for rows of many. Shared by threads, so that a query can be awaited in a spawned task.
+pub trait SubjectKeys: Send + Sync {
     /// The key of this subject (encoded as in `ROW`) and tenant.
     ///
     /// # Errors
@@ -146,11 +146,12 @@ impl SubjectKeys for SubjectKey {
 /// does not authenticate, is kept with its error, so that its rows fail with it.
 #[derive(Debug, Default)]
 pub struct SubjectKeyMap {
-    tenants: HashMap<Option<TenantName>, KeysOfTenant>,
+    tenants: HashMap<Option<TenantName>, OfTenant>,
 }
 
-/// By subject, encoded as in ROW.
-type KeysOfTenant = HashMap<Vec<u8>, Result<SubjectKey, SubjectError>>;
+/// By subject, encoded.
+#[derive(Debug, Default)]
+struct OfTenant(HashMap<Vec<u8>, Result<SubjectKey, SubjectError>>);
 
 impl SubjectKeyMap {
     /// An empty map.
@@ -175,7 +176,7 @@ impl SubjectKeyMap {
             .ok_or(SubjectError::NoSecret)
             .and_then(|stored| keyring.open_subject_secret(tenant, subject, stored));
         let tenant = self.tenants.entry(tenant.cloned()).or_default();
-        tenant.insert(encoded, key);
+        tenant.0.insert(encoded, key);
         Ok(())
     }
 }
@@ -183,7 +184,7 @@ impl SubjectKeyMap {
 impl SubjectKeys for SubjectKeyMap {
     fn subject_key(&self, tenant: Option<&TenantName>, subject: &[u8]) -> Result<&SubjectKey, SubjectError> {
         let keys = self.tenants.iter().find(|(of, _)| of.as_ref() == tenant);
-        match keys.and_then(|(_, keys)| keys.get(subject)) {
+        match keys.and_then(|(_, keys)| keys.0.get(subject)) {
             Some(Ok(key)) => Ok(key),
             Some(Err(error)) => Err(*error),
             None => Err(SubjectError::NoSecret),

@@ -1,11 +1,12 @@
-//! The syntax of `#[phi(…)]`: a list of `name`, `name = "text"` and `name(…)`. What the names mean is for `valid`.
+//! The syntax of `#[phi(…)]`: a list of `name`, `name = "text"`, `name = 5` and `name(…)`. What the names mean is for
+//! `valid`.
 
 use proc_macro2::{Ident, Span};
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned as _;
-use syn::{Attribute, LitStr, Meta, Token, parenthesized, token};
+use syn::{Attribute, LitInt, LitStr, Meta, Token, parenthesized, token};
 
 use crate::errors::Errors;
 
@@ -23,6 +24,8 @@ pub(crate) enum AttrValue {
     Flag,
     /// `= "text"`
     Text(LitStr),
+    /// `= 5`
+    Number(LitInt),
     /// `(…)`
     List(Vec<Attr>),
 }
@@ -33,13 +36,17 @@ impl Parse for Attr {
         let start = name.span();
         if input.peek(Token![=]) {
             input.parse::<Token![=]>()?;
-            let text: LitStr = input.parse()?;
-            let span = start.join(text.span()).unwrap_or(start);
-            return Ok(Self {
-                name,
-                value: AttrValue::Text(text),
-                span,
-            });
+            let (value, end) = if input.peek(LitInt) {
+                let number: LitInt = input.parse()?;
+                let end = number.span();
+                (AttrValue::Number(number), end)
+            } else {
+                let text: LitStr = input.parse()?;
+                let end = text.span();
+                (AttrValue::Text(text), end)
+            };
+            let span = start.join(end).unwrap_or(start);
+            return Ok(Self { name, value, span });
         }
         if input.peek(token::Paren) {
             let content;

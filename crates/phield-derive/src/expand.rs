@@ -1,16 +1,21 @@
 //! The code of a model. Short, for it is compiled once for each model: all work is done by functions of the core.
 
+mod binding;
 mod columns;
+mod constants;
 mod database;
+mod form;
 mod methods;
 pub(crate) mod names;
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Type;
 use syn::spanned::Spanned as _;
 
-use crate::valid::{Binding, Field, Kind, LOW_ENTROPY, Model, UNPADDED_BOOL};
+use crate::valid::{Binding, Field, Index, Kind, LOW_ENTROPY, Model};
+use binding::Keys;
+pub(crate) use form::Form;
 
 /// Everything that the derive emits.
 pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
@@ -18,7 +23,7 @@ pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
         assertions(model),
         columns::sealed_struct(model),
         columns::group_structs(model),
-        columns::constants(model),
+        constants::expand(model),
         model_impl(model),
         methods::of_model(model),
         methods::of_sealed(model),
@@ -27,21 +32,29 @@ pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
     parts.into_iter().collect()
 }
 
-/// What names do not tell, the compiler checks: plain columns hold no `Phi`, a row id is one, and aliases keep the
-/// rules that are about their type.
+/// What names do not tell, the compiler checks: plain columns hold no `Phi`, a row id and a subject are one, and aliases
+/// and types of the application's own keep the rules that are about their type.
 fn assertions(model: &Model<'_>) -> TokenStream {
     let plain = model.fields.iter().filter_map(|field| match field {
         Field::Plain(plain) => Some(plain_assertion(plain.ty)),
         Field::Sealed(_) => None,
     });
     let row_id = match model.binding {
-        Binding::RowId { ty, .. } => quote_spanned! {ty.span()=>
-            const _: fn() = || ::phield::__private::assert_row_id::<#ty>();
-        },
-        Binding::Unbound => TokenStream::new(),
+        Binding::RowId { ty, .. } => Some(ty),
+        Binding::Unbound => None,
     };
-    let values = value_assertions(model);
-    quote!(#(#plain)* #row_id #(#values)*)
+    let subject = model.subject.map(|subject| subject.ty);
+    let ids = row_id.into_iter().chain(subject).map(|ty| {
+        quote_spanned! {ty.span()=>
+            const _: fn() = || ::phield::__private::assert_row_id::<#ty>();
+        }
+    });
+    let domains = model
+        .indexes
+        .iter()
+        .filter_map(|index| domain_assertion(model, index));
+    let normalizers = normalizer_assertions(model);
+    quote!(#(#plain)* #(#ids)* #(#domains)* #(#normalizers)*)
 }
 
 fn plain_assertion(ty: &Type) -> TokenStream {
@@ -56,38 +69,38 @@ fn plain_assertion(ty: &Type) -> TokenStream {
     }
 }
 
-/// The rules about bools and normalizers, for values whose type the derive does not know.
-fn value_assertions(model: &Model<'_>) -> Vec<TokenStream> {
-    let mut assertions = Vec::new();
-    for field in model.sealed().filter(|field| field.kind == Kind::Unknown) {
-        let value = columns::value_type(field);
-        let is_no_bool = quote!(!::phield::__private::has_few_values::<#value>());
-        let unpadded = field.unpadded.map(|span| (span, UNPADDED_BOOL));
-        let lone = model.index_of(field.ident).filter(|index| !index.leaks_equality);
-        let rules = [unpadded, lone.map(|index| (index.span, LOW_ENTROPY))];
-        assertions.extend(rules.into_iter().flatten().map(
-            |(span, message)| quote_spanned!(span=> const _: () = ::core::assert!(#is_no_bool, #message);),
-        ));
+/// an index over types of few values alone says so. Of the name `bool` the derive knows that it is one.
+fn domain_assertion(model: &Model<'_>, index: &Index<'_>) -> Option<TokenStream> {
+    let may_be_few = |kind| matches!(kind, Kind::Bool | Kind::Unknown);
+    let known = index.parts.iter().all(|part| part.kind == Kind::Bool);
+    if index.options.leaks_equality || known || !index.parts.iter().all(|part| may_be_few(part.kind)) {
+        return None;
     }
-    for part in model
-        .indexes
-        .iter()
-        .flat_map(|index| &index.parts)
-        .filter(|part| part.unknown)
-    {
-        let Some(field) = model.sealed().find(|field| field.ident == part.field) else {
-            continue;
-        };
-        let (value, normalizer) = (columns::value_type(field), part.normalizer.variant());
+    let values = index.parts.iter().filter_map(|part| value_of(model, part.field));
+    let few = quote!(#(::phield::__private::has_few_values::<#values>())&&*);
+    Some(quote_spanned!(index.span=> const _: () = ::core::assert!(!(#few), #LOW_ENTROPY);))
+}
+
+/// A normalizer takes the values of its field.
+fn normalizer_assertions(model: &Model<'_>) -> Vec<TokenStream> {
+    let parts = model.indexes.iter().flat_map(|index| &index.parts);
+    let unknown = parts.filter(|part| part.kind == Kind::Unknown);
+    let assertions = unknown.filter_map(|part| {
+        let (value, normalizer) = (value_of(model, part.field)?, part.normalizer.variant());
         let accepts =
             quote!(::phield::__private::accepts::<#value>(::phield::__private::Normalizer::#normalizer));
         let message = format!(
             "the normalizer `{}` does not take values of this type",
             part.normalizer.as_str()
         );
-        assertions.push(quote_spanned!(part.span=> const _: () = ::core::assert!(#accepts, #message);));
-    }
-    assertions
+        Some(quote_spanned!(part.span=> const _: () = ::core::assert!(#accepts, #message);))
+    });
+    assertions.collect()
+}
+
+fn value_of(model: &Model<'_>, field: &Ident) -> Option<TokenStream> {
+    let field = model.sealed().find(|sealed| sealed.ident == field);
+    field.map(columns::value_type)
 }
 
 /// `impl Model`: how a row is sealed and opened.
@@ -96,7 +109,7 @@ fn model_impl(model: &Model<'_>) -> TokenStream {
     let fields: Vec<_> = model.sealed().collect();
     let tokens = fields.len();
     let token = columns::token_names(&fields);
-    let sealed_fields = fields.iter().map(|field| columns::field(field, &quote!(self.)));
+    let sealed_fields = fields.iter().map(|field| columns::field(field, columns::of_self));
     let values = columns::in_order(
         model,
         |field| columns::stored(field, &fields),
@@ -109,13 +122,16 @@ fn model_impl(model: &Model<'_>) -> TokenStream {
             quote!(#ident: ::core::clone::Clone::clone(&self.#ident))
         },
     );
-    let (seal_binding, open_binding) = match model.binding {
-        Binding::RowId { ident, .. } => (quote!(&self.#ident), quote!(&sealed.#ident)),
-        Binding::Unbound => (
-            quote!(&::phield::__private::Unbound),
-            quote!(&::phield::__private::Unbound),
-        ),
-    };
+    let (seal_binding, open_binding) = (
+        binding::of_row(model, &quote!(self)),
+        binding::of_row(model, &quote!(sealed)),
+    );
+    let Keys {
+        name: keys,
+        ty: keys_type,
+        of_model: keys_of_model,
+        ..
+    } = Keys::of(model);
     let visits = columns::in_order(
         model,
         |_| TokenStream::new(),
@@ -127,7 +143,7 @@ fn model_impl(model: &Model<'_>) -> TokenStream {
         #[automatically_derived]
         impl ::phield::__private::Model for #ident {
             type Sealed = #sealed_struct;
-            type Keys<'k> = ::phield::__private::Keyring;
+            type Keys<'k> = #keys_of_model;
             const TOKENS: usize = #tokens;
 
             fn each_index(
@@ -144,17 +160,18 @@ fn model_impl(model: &Model<'_>) -> TokenStream {
                 mut indexes: ::phield::__private::IndexValues,
             ) -> ::core::result::Result<#sealed_struct, ::phield::__private::SealError> {
                 let table = const { ::phield::__private::TableName::from_static(#table) };
-                let row = ::phield::__private::Row::new(&table, #seal_binding)?;
+                let binding = #seal_binding;
+                let row = ::phield::__private::Row::new(&table, binding)?;
                 let [#(#token),*] = sealer.seal_row(&row, [#(#sealed_fields),*])?;
                 ::core::result::Result::Ok(#sealed_struct { #(#values,)* })
             }
 
             fn open_reported(
                 sealed: #sealed_struct,
-                keyring: &::phield::__private::Keyring,
+                #keys: &#keys_type,
             ) -> ::core::result::Result<::phield::__private::Reported<Self>, ::phield::__private::OpenError> {
                 let table = const { ::phield::__private::TableName::from_static(#table) };
-                let mut opener = ::phield::__private::row_opener(keyring, &table, #open_binding)?;
+                let mut opener = ::phield::__private::row_opener(#keys, &table, #open_binding)?;
                 let value = Self { #(#opened,)* };
                 ::core::result::Result::Ok(::phield::__private::Reported::new(value, opener.compromised()))
             }

@@ -26,14 +26,14 @@ fn stub(input: &DeriveInput) -> TokenStream {
         impl #ident {
             #vis fn seal(
                 &self,
-                keyring: &::phield::__private::Keyring,
+                keys: &(impl ::phield::__private::Keys + ?::core::marker::Sized),
             ) -> ::core::result::Result<#sealed_struct, ::phield::__private::SealError> {
                 loop {}
             }
 
             #vis fn seal_batch(
                 rows: &[Self],
-                keyring: &::phield::__private::Keyring,
+                keys: &(impl ::phield::__private::Keys + ?::core::marker::Sized),
             ) -> ::core::result::Result<::std::vec::Vec<#sealed_struct>, ::phield::__private::SealError> {
                 loop {}
             }
@@ -43,14 +43,14 @@ fn stub(input: &DeriveInput) -> TokenStream {
         impl #sealed_struct {
             #vis fn open(
                 self,
-                keyring: &::phield::__private::Keyring,
+                keys: &(impl ::phield::__private::Keys + ?::core::marker::Sized),
             ) -> ::core::result::Result<#ident, ::phield::__private::OpenError> {
                 loop {}
             }
 
             #vis fn open_batch(
                 rows: ::std::vec::Vec<Self>,
-                keyring: &::phield::__private::Keyring,
+                keys: &(impl ::phield::__private::Keys + ?::core::marker::Sized),
             ) -> ::core::result::Result<::std::vec::Vec<#ident>, ::phield::__private::OpenError> {
                 loop {}
             }

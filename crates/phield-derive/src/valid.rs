@@ -1,20 +1,25 @@
 //! Every rule of the derive. [`check`] makes a [`Model`], about which the code after it need not doubt anything.
 //!
-//! `entry` reads the entries of an attribute, `field` judges one field, `index` the indexes, `names` that no two
-//! things have one name.
+//! `entry` reads the entries of an attribute, `field` judges one field, `index` and `algorithm` the indexes, `binding`
+//! what rows are bound to, `names` that no two things have one name.
 
+mod algorithm;
+mod binding;
 mod entry;
 mod field;
 mod index;
 mod names;
 
 use proc_macro2::{Ident, Span};
-use syn::{Type, Visibility};
+use syn::Visibility;
 
 use crate::ast::Input;
 use crate::errors::Errors;
-use entry::{Entries, logical_name};
-pub(crate) use field::{Kind, Padding, Plain, Sealed, UNPADDED_BOOL};
+pub(crate) use algorithm::Algorithm;
+pub(crate) use binding::{Binding, Subject};
+pub(crate) use entry::Entries;
+use entry::logical_name;
+pub(crate) use field::{Kind, Padding, Plain, Sealed, UNEVEN, UNPADDED};
 pub(crate) use index::{Index, LOW_ENTROPY};
 
 /// A struct that keeps every rule.
@@ -24,17 +29,12 @@ pub(crate) struct Model<'a> {
     /// Logical name of the table.
     pub(crate) table: String,
     pub(crate) binding: Binding<'a>,
+    /// The person that a row belongs to.
+    pub(crate) subject: Option<Subject<'a>>,
     /// The fields in the order of the struct.
     pub(crate) fields: Vec<Field<'a>>,
     /// The indexes in the order of their columns: after its field, compound ones at the end.
     pub(crate) indexes: Vec<Index<'a>>,
-}
-
-/// What binds a row.
-#[derive(Clone, Copy)]
-pub(crate) enum Binding<'a> {
-    RowId { ident: &'a Ident, ty: &'a Type },
-    Unbound,
 }
 
 /// A field that keeps every rule.
@@ -78,7 +78,7 @@ impl<'a> Model<'a> {
 pub(crate) fn check<'a>(input: &'a Input<'a>, errors: &Errors) -> Model<'a> {
     let entries = Entries::read(
         &input.attrs,
-        &["table", "unbound", "index"],
+        &["table", "unbound", "subject_keys", "index"],
         &["index"],
         "a struct",
         errors,
@@ -89,7 +89,8 @@ pub(crate) fn check<'a>(input: &'a Input<'a>, errors: &Errors) -> Model<'a> {
         .iter()
         .map(|field| field::check(field, errors))
         .collect();
-    let binding = binding(&entries, &checked, input.ident.span(), errors);
+    let binding = binding::check(&entries, &checked, input.ident.span(), errors);
+    let subject = binding::check_subject(&entries, &checked, errors);
     let (mut fields, mut indexes) = (Vec::new(), Vec::new());
     for checked in checked {
         fields.extend(checked.field);
@@ -110,6 +111,7 @@ pub(crate) fn check<'a>(input: &'a Input<'a>, errors: &Errors) -> Model<'a> {
         vis: input.vis,
         table,
         binding,
+        subject,
         fields,
         indexes,
     };
@@ -130,34 +132,4 @@ fn table(entries: &Entries<'_, '_>, span: Span, errors: &Errors) -> String {
         .text(attr)
         .and_then(|text| logical_name(text, "a table", errors))
         .unwrap_or_default()
-}
-
-/// A model has one row id, or says `unbound`.
-fn binding<'a>(
-    entries: &Entries<'_, '_>,
-    fields: &[field::Checked<'a>],
-    span: Span,
-    errors: &Errors,
-) -> Binding<'a> {
-    let unbound = entries.one("unbound").inspect(|attr| entries.flag(attr));
-    let mut row_ids = fields
-        .iter()
-        .filter_map(|field| field.row_id.map(|span| (span, field)));
-    let first = row_ids.next();
-    for (second, _) in row_ids {
-        errors.at(second, "a second `row_id`: a row has one");
-    }
-    match (first, unbound) {
-        (Some((_, field)), None) => return Binding::RowId { ident: field.ident, ty: field.ty },
-        (Some(_), Some(unbound)) => {
-            errors.at(unbound.span, "`unbound` and a `row_id`: a row is bound to its id, or not");
-        }
-        (None, None) => errors.at(
-            span,
-            "no field is `#[phi(row_id)]`: without a row id, tokens can be moved between rows by whoever writes to \
-             the database; say `#[phi(unbound)]` if that is meant",
-        ),
-        (None, Some(_)) => {}
-    }
-    Binding::Unbound
 }

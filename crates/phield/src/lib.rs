@@ -49,6 +49,36 @@
 //! # }
 //! ```
 //!
+//! # Testing
+//!
+//! [`Keyring::ephemeral`] makes a keyring of fresh random keys that exist in the process alone: no ring, no files, no
+//! configuration. Models seal, open and search with it as in production; nothing sealed with it opens afterwards.
+//!
+//! Models with a slow index are tested with [`Keyring::ephemeral_with_cheap_slow_indexes`], where Argon2id with 64 MiB
+//! would take the time of everything else together. Release builds refuse it.
+//!
+#![cfg_attr(feature = "derive", doc = "```")]
+#![cfg_attr(not(feature = "derive"), doc = "```ignore")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # if !cfg!(debug_assertions) { return Ok(()); }
+//! use phield::{AppName, EncryptedPhi, Keyring, Phi};
+//!
+//! #[derive(EncryptedPhi)]
+//! #[phi(table = "people")]
+//! struct Person {
+//!     #[phi(row_id)]
+//!     id: i64,
+//!     #[phi(index(normalize = "ssn", algorithm = "argon2id-m65536-t3-p1"))]
+//!     ssn: Phi<String>,
+//! }
+//!
+//! let keyring = Keyring::ephemeral_with_cheap_slow_indexes(AppName::from_static("emr"))?;
+//! let sealed = Person { id: 1, ssn: "999-12-3456".into() }.seal(&keyring)?;
+//! assert!(Person::ssn_index(&keyring, "999123456")?.contains(&sealed.ssn_index));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What it does not do
 //!
 //! * It does not protect against whoever runs code in the application, or reads its memory: keys and opened values
@@ -64,10 +94,12 @@
 //!
 //! | feature | default | |
 //! |---|---|---|
-//! | `derive` | yes | [`EncryptedPhi`](macro@EncryptedPhi) |
+//! | `derive` | yes | [`EncryptedPhi`](macro@EncryptedPhi), [`PhiValue`](macro@PhiValue), [`Erase`](macro@Erase) |
 //! | `aws-lc` | yes | AES-256-GCM by `aws-lc-rs` instead of the `aes-gcm` crate: the same bytes, computed faster |
+//! | `chrono` | | `chrono::NaiveDate` and `chrono::DateTime<Utc>` as values |
+//! | `time` | | `time::Date` and `time::OffsetDateTime` as values |
+//! | `decimal` | | `rust_decimal::Decimal` as a value |
 //! | `fips` | | a profile for a whole build, with `default-features = false`: cryptography by the FIPS module of `aws-lc-rs`, the rest refused; see the section FIPS of [`phield_core`] |
-//! | `chrono`, `time` | | `chrono::NaiveDate`, `time::Date` as values |
 //! | `serde` | | `Deserialize` of [`Phi`], so that JSON comes in straight; never `Serialize` |
 //! | `sqlx-sqlite` | | sealed columns in SQLite, through sqlx 0.9: `phield::sqlx` |
 #![forbid(unsafe_code)]
@@ -75,13 +107,17 @@
 pub use phield_core::config;
 pub use phield_core::{
     AllowedProvider, AppName, AsRowId, Binding, BlindIndex, Column, ColumnKind, ColumnName, ColumnSchema,
-    Encoded, Erase, Field, FileError, FileStore, FileWitness, Index, IndexError, IndexName, IndexSchema,
-    IndexValue, InvalidName, KekReference, KeyContext, KeyId, KeyMaterial, KeyProvider, KeyRecord, KeyState,
-    KeyUse, Keyring, LocalKeyFile, LocalProvider, Manifest, Normalizer, OpenError, Opened, Padding,
-    Passphrase, Phi, ProviderError, ProviderErrorKind, ProviderFuture, ProviderName, RandomError, Reported,
-    Ring, RingError, RingKeyPin, RingName, RingSettings, Row, RowBinding, RowId, RowOpener, Schema,
-    ScopeName, Scopes, SealError, Sealed, SealedText, Sealer, StorageKind, Stretching, Suite, TableName,
-    TenantName, Token, TokenInfo, Unbound, Unsealable, Value, ValueType, VerifiedRing, Wrap,
+    DomainName, Encoded, EphemeralError, Erase, Field, FileError, FileStore, FileWitness, IdentifierKind,
+    Index, IndexAlgorithm, IndexError, IndexName, IndexSchema, IndexValue, IndexWorkerLimits, IndexWorkers,
+    InvalidName, InvalidUid, Json, KekReference, KeyContext, KeyId, KeyMaterial, KeyProvider, KeyRecord,
+    KeyState, KeyUse, Keyring, Keys, LocalKeyFile, LocalProvider, Manifest, Normalizer, OfSubject, OpenError,
+    Opened, Padding, Passphrase, Phi, PhiValue, ProviderError, ProviderErrorKind, ProviderFuture,
+    ProviderName, RandomError, Reported, Ring, RingError, RingKeyPin, RingName, RingSettings, Row,
+    RowBinding, RowId, RowOpener, Schema, ScopeName, Scopes, SealError, Sealed, SealedText, Sealer,
+    SessionId, Share, StorageKind, Stretching, SubjectError, SubjectKey, SubjectKeyMap, SubjectKeyring,
+    SubjectKeys, SubjectStore, SubjectStoreError, SubjectStoreFuture, Suite, Surrogate, TableName,
+    TenantName, Token, TokenInfo, Uid, UidDomain, UidError, Unbound, UnderSubjectKey, Unsealable, Value,
+    ValueType, VerifiedRing, Wrap,
 };
 
 /// Seals the `Phi` fields of a struct.
@@ -97,7 +133,8 @@ pub use phield_core::{
 /// | `Patient::SSN_INDEX`, `Patient::ssn_index(&keyring, value)` | the [`Index`], and its two values for `IN (?, ?)` |
 /// | `Patient::seal_ssn(&keyring, &row_id, &ssn)` | one field with its index, for an `UPDATE` |
 /// | `Patient::SCHEMA`, `SealedPatient::COLUMNS`, `SealedPatient::COLUMN_LIST` | the table |
-/// | `Patient::find_by_ssn(executor, &keyring, value)`, `Patient::fetch(executor, &keyring, &id)` | with a database feature |
+/// | `Patient::find_by_ssn(executor, &keyring, value).await`, `Patient::fetch(executor, &keyring, &id).await` | with a database feature |
+/// | `patient.seal_async(&keyring).await`, `Patient::seal_batch_async(…)`, `Patient::ssn_index_async(…)`, `Patient::seal_ssn_async(…)` | with a slow or device index |
 ///
 /// What a field becomes, and its column in SQLite:
 ///
@@ -111,8 +148,12 @@ pub use phield_core::{
 /// | an index with a part that can be absent | `Option<BlindIndex>` | `BLOB`, `NULL` when a part is absent |
 /// | anything else | the same type | your own |
 ///
-/// `T` is `String`, `Vec<u8>`, an integer, `bool`, `Uuid`, or a date of `chrono` or `time`. An index over
-/// `Phi<Option<T>>` shows by its `NULL` which values are absent.
+/// `T` is one of these, or `Option` of it; an index over `Phi<Option<T>>` shows by its `NULL` which values are absent:
+///
+/// * `String`, `Vec<u8>`, an integer that fits `i64`, `f64`, `bool`, `Uuid`, [`Surrogate`];
+/// * a date or a point in time of `chrono` or `time`, a `Decimal` of `rust_decimal`, each behind its feature;
+/// * [`Json<U>`](Json) of any serde value `U` with [`#[derive(Erase)]`](macro@Erase);
+/// * your own newtypes and enumerations, by [`#[derive(PhiValue)]`](macro@PhiValue).
 ///
 /// Fields of a compound index are sealed together, by one method named after the index, which gives a struct of all
 /// their columns. An index column can be `NULL` when a part of it can be absent.
@@ -121,25 +162,150 @@ pub use phield_core::{
 ///
 /// * `#[phi(table = "patients")]`: logical name of the table, bound into every token, and its name in SQL.
 /// * `#[phi(unbound)]` instead of a row id: tokens can be moved between rows by whoever writes to the database.
-/// * `#[phi(index(name = "family_birth_date", on(family = "name", birth_date = "date")))]`: a compound index.
+/// * `#[phi(subject_keys)]`: rows are sealed under the key of their subject, so that one person's data can be shredded;
+///   see below.
+/// * `#[phi(index(name = "family_birth_date", on(family = "name", birth_date = "date")))]`: a compound index. It takes
+///   `bits`, `algorithm` and `leaks_equality` like an index over one field.
 ///
 /// # Attributes of a field
 ///
 /// * `row_id`: what the tokens of the row are bound to. An integer, a UUID, text or bytes; made before the row is
 ///   sealed.
-/// * `index(normalize = "exact | digits | ssn | name | date", name = "…", leaks_equality)`: a blind index over the
-///   field. `leaks_equality` accepts what an index over a bool shows.
+/// * `subject`: the person that the row belongs to, bound into every token beside the row id. An integer, a UUID, a
+///   [`Uid`], text or bytes. Give it wherever a row reaches its person through a plain column: otherwise somebody who
+///   writes to the database re-assigns the row by editing that column. The row id may be the subject, too.
+/// * `index(normalize = "exact | digits | ssn | name | date", name = "…", bits = 256, algorithm = "…",
+///   leaks_equality)`: a blind index over the field. `leaks_equality` accepts what an index over bools and enumerations
+///   alone shows.
+///   * `bits`: how many bits of a value are kept, 1 to 256, which is the default. Fewer make different values look
+///     alike: candidates are opened and compared, by the finder or by you.
+///   * `algorithm`: `hmac-sha256` (fast, the default), `argon2id-m65536-t3-p1` and `pbkdf2-sha256-i600000` (slow, with
+///     these or larger numbers), `device-hmac-sha256` (in the KMS or HSM). See [`IndexAlgorithm`].
 /// * `pad = "block(16) | fixed(N) | padme(N) | none"`: see [`Padding`].
 /// * `store = "binary | text"`: a column of [`Sealed`] or of [`SealedText`].
 /// * `column = "…"`: logical name of the column, if it is not the field's name: the field can then be renamed.
 /// * `sealed`: the type is an alias of `Phi<T>` or `Option<Phi<T>>`; the derive knows these two by name only. An
 ///   index over an alias can be `NULL`.
 ///
-/// A field that is neither is a plain column. A `Phi` in it, behind an alias, a pointer, in a collection or a struct,
-/// does not compile (but for one inside a lock: see `docs/decisions/0002`). A field of your own SQL that is opened by
-/// `sealed.open` is opened under the id in its row: check that it is the row that you asked for, as `fetch` does.
+/// A field that is none of these is a plain column. A `Phi` in it, behind an alias, a pointer, in a collection or a struct,
+/// does not compile (but for one inside a lock: see `docs/decisions/0002`). A row of your own SQL that is opened by
+/// `sealed.open` is opened under the id and the subject in it: check that they are the ones that you asked for, as
+/// `fetch` does with the id.
+///
+/// Normalizer, algorithm and bits of an index never change under its name: a changed definition is a new index.
+///
+/// # Slow and device indexes
+///
+/// A slow index takes memory and a tenth of a second for each value, by the [workers](IndexWorkers) of the keyring. A
+/// model with one has every method that computes values of it twice: the plain one blocks its thread, the one whose
+/// name ends in `_async` does not. `seal_batch_async` has the values of 64 rows under way at a time. A device is asked
+/// over a network: with a device index the plain ones are not there. Finders wait for both kinds.
+///
+/// # Subjects
+///
+/// With `subject`, what a row is bound to is a pair: column handles and `Patient::seal_ssn` take
+/// `&OfSubject { row: id, subject: person }` in the place of the row id ([`Unbound`] as `row` in an `unbound` table).
+/// With `subject_keys` it is [`UnderSubjectKey`] and whatever seals or opens takes a [`SubjectKeyring`] in the place
+/// of the [`Keyring`], so that forgetting the keys of subjects does not compile. Index values do not depend on them.
+///
+#[cfg_attr(feature = "derive", doc = "```")]
+#[cfg_attr(not(feature = "derive"), doc = "```ignore")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use phield::{AppName, EncryptedPhi, Keyring, Phi, SubjectKeyMap, UnderSubjectKey};
+/// #[derive(EncryptedPhi)]
+/// #[phi(table = "visits", subject_keys)]
+/// struct Visit {
+///     #[phi(row_id)]
+///     id: i64,
+///     #[phi(subject)]
+///     patient_id: i64,
+///     note: Phi<String>,
+/// }
+///
+/// # let keyring = Keyring::ephemeral(AppName::from_static("emr"))?;
+/// // From a table of wrapped secrets: see `SubjectStore` and `Keyring::subject_key_or_new`.
+/// let stored = keyring.new_subject_secret(None, &7_i64)?;
+/// let mut subjects = SubjectKeyMap::new();
+/// subjects.insert(&keyring, None, &7_i64, Some(&stored))?;
+/// let keys = keyring.with_subjects(&subjects);
+///
+/// let sealed = Visit { id: 1, patient_id: 7, note: "cough".into() }.seal(&keys)?;
+/// let row = UnderSubjectKey { row: 1, subject: 7 };
+/// assert_eq!(Visit::NOTE.open(&keys, &row, &sealed.note)?.expose(), "cough");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A finder opens every candidate. When the key of one row's subject was not loaded, or the subject was shredded, it
+/// returns the error of that row and no other row: ask for the subjects of the candidates first, by
+/// `SELECT patient_id … WHERE ssn_index IN (?, ?)`, load those keys, and delete the index values of whom you shred.
 #[cfg(feature = "derive")]
 pub use phield_derive::EncryptedPhi;
+
+/// Makes a type of your own a value that can be sealed: implements [`PhiValue`](trait@PhiValue) and
+/// [`Erase`](trait@Erase).
+///
+/// * A newtype, a struct with one field, is sealed as that field. `#[phi(parse = "path::to::function")]` names an
+///   `fn(Field) -> Option<Self>` that opened values go through; what it gives back `None` for can no longer be opened,
+///   and what it does not keep it should erase.
+/// * An enumeration, an enum whose variants have no fields, is sealed as text: the name of the variant as written, or
+///   the one in `#[phi(name = "…")]`.
+///
+/// Columns of enumerations are held to the rules for `bool`: all names have one padded length, and an index over them
+/// alone says `leaks_equality`. Values of other shapes are sealed as [`Json`].
+///
+/// ```
+/// use phield::{Phi, PhiValue};
+///
+/// #[derive(Debug, Clone, PartialEq, PhiValue)]
+/// #[phi(parse = "Self::parse")]
+/// struct Mrn(String);
+///
+/// impl Mrn {
+///     fn parse(text: String) -> Option<Self> {
+///         text.starts_with("MRN-").then_some(Self(text))
+///     }
+/// }
+///
+/// #[derive(Debug, Clone, Copy, PartialEq, PhiValue)]
+/// enum HivStatus {
+///     #[phi(name = "positive")]
+///     Positive,
+///     #[phi(name = "negative")]
+///     Negative,
+///     #[phi(name = "not tested")]
+///     NotTested,
+/// }
+///
+/// let (mrn, status) = (Phi::new(Mrn("MRN-0001".to_owned())), Phi::new(HivStatus::Negative));
+/// ```
+///
+/// # Security
+/// Stored values carry the names. Renaming a variant without `#[phi(name = "…")]`, or changing that name, makes the
+/// values that were sealed under the old one unreadable.
+#[cfg(feature = "derive")]
+pub use phield_derive::PhiValue;
+
+/// Erases every field: implements [`Erase`](trait@Erase), for types inside [`Json`].
+///
+/// Of an enum it erases the fields of the variant that is there; an enum without any fields is overwritten by its first
+/// variant. A type parameter has to erase itself, too.
+///
+/// ```
+/// use phield::{Erase, Json, Phi};
+///
+/// #[derive(Debug, Erase)]
+/// struct Address {
+///     street: String,
+///     lines: Vec<String>,
+///     zip: Option<u32>,
+/// }
+///
+/// let address = Address { street: "Elm St 1".to_owned(), lines: Vec::new(), zip: Some(12345) };
+/// let sealed_as_one_value = Phi::new(Json(address));
+/// ```
+#[cfg(feature = "derive")]
+pub use phield_derive::Erase;
 
 #[cfg(feature = "sqlx-sqlite")]
 pub use phield_sqlx as sqlx;

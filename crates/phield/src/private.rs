@@ -1,12 +1,17 @@
-//! What the expansion of the derive names, by absolute paths. Not for use by hand.
+//! What the expansion of the derives names, by absolute paths. Not for use by hand.
 
-use phield_core::{AsRowId, Value};
+use phield_core::{AsRowId, Encoded, IndexColumn, Value};
 pub use phield_core::{
-    Binding, BlindIndex, Column, ColumnKind, ColumnSchema, Index, IndexError, IndexSchema, IndexValue,
-    IndexValues, IndexVisitor, Keyring, Keys, MaybePhi, Model, Normalizer, OpenError, Padding, PhiField,
-    Plain, Reported, Row, Schema, SealError, Sealed, SealedText, Sealer, StorageKind, TableName, Unbound,
+    Binding, BlindIndex, Column, ColumnKind, ColumnSchema, Erase, Index, IndexAlgorithm, IndexError,
+    IndexSchema, IndexValue, IndexValues, IndexVisitor, Keyring, Keys, MaybePhi, Model, Normalizer,
+    OfSubject, OpenError, Padding, PhiField, PhiValue, Plain, Reported, Row, Schema, SealError, Sealed,
+    SealedText, Sealer, StorageKind, SubjectKeyring, TableName, Unbound, UnderSubjectKey, has_one_length,
     index_column, row_opener, same_row_id,
 };
+
+/// How many rows have index values on their way at once: enough to keep every worker busy, few enough to leave the
+/// queue to others.
+const ROWS_AWAITED: usize = 64;
 
 /// Everything of a database that the expansion names.
 #[cfg(feature = "sqlx-sqlite")]
@@ -26,6 +31,49 @@ pub fn seal_batch<M: Model>(rows: &[M], keys: &M::Keys<'_>) -> Result<Vec<M::Sea
         .collect()
 }
 
+/// As [`seal`], without blocking the thread while index values are computed.
+pub async fn seal_async<M: Model>(row: &M, keys: &M::Keys<'_>) -> Result<M::Sealed, SealError> {
+    let indexes = IndexValues::begin(row, keys.ring_keys())?.values().await?;
+    row.seal_with(&mut Sealer::new(keys, 1, M::TOKENS)?, indexes)
+}
+
+/// As [`seal_batch`], without blocking the thread while index values are computed.
+pub async fn seal_batch_async<M: Model>(rows: &[M], keys: &M::Keys<'_>) -> Result<Vec<M::Sealed>, SealError> {
+    let mut sealed = Vec::with_capacity(rows.len());
+    let mut rest = rows;
+    while !rest.is_empty() {
+        let mut pending = Vec::new();
+        for row in rest.iter().take(ROWS_AWAITED) {
+            match IndexValues::begin(row, keys.ring_keys()) {
+                Ok(begun) => pending.push(begun),
+                // The queue is full: first comes what stands in it.
+                Err(SealError::Index(IndexError::Busy)) if !pending.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        let (begun, later) = rest.split_at(pending.len());
+        rest = later;
+        let mut indexes = Vec::with_capacity(begun.len());
+        for pending in pending {
+            indexes.push(pending.values().await?);
+        }
+        let mut sealer = Sealer::new(keys, begun.len(), M::TOKENS)?;
+        for (row, indexes) in begun.iter().zip(indexes) {
+            sealed.push(row.seal_with(&mut sealer, indexes)?);
+        }
+    }
+    Ok(sealed)
+}
+
+/// As [`index_column`], without blocking the thread, and for device indexes too.
+pub async fn index_column_async<I: IndexColumn>(
+    keyring: &Keyring,
+    index: &Index,
+    parts: &[Option<Encoded<'_>>],
+) -> Result<I, SealError> {
+    I::from_value(keyring.blind_index_async(index, None, parts).await?)
+}
+
 /// Opens one row.
 pub fn open<M: Model>(row: M::Sealed, keys: &M::Keys<'_>) -> Result<M, OpenError> {
     M::open_reported(row, keys).map(|reported| reported.value)
@@ -36,7 +84,7 @@ pub fn open_batch<M: Model>(rows: Vec<M::Sealed>, keys: &M::Keys<'_>) -> Result<
     rows.into_iter().map(|row| open(row, keys)).collect()
 }
 
-/// A row id is one.
+/// A row id is one, and a subject.
 pub const fn assert_row_id<T: AsRowId + ?Sized>() {}
 
 /// Whether values are of few kinds, for a type whose name the derive does not know: a bool, an enumeration.

@@ -387,3 +387,65 @@ async fn a_wrong_schema_is_named() {
         "the database refused: Other, table notes has no column named text, code 1"
     );
 }
+
+// Release builds have no cheap slow indexes.
+#[cfg(debug_assertions)]
+#[derive(Debug, Clone, PartialEq, EncryptedPhi)]
+#[phi(table = "codes")]
+struct Code {
+    #[phi(row_id)]
+    id: i64,
+    #[phi(index(bits = 8))]
+    code: Phi<String>,
+    #[phi(index(algorithm = "argon2id-m65536-t3-p1"))]
+    slow: Phi<String>,
+}
+
+/// Eight bits for hundreds of values: an index value of one is that of others, too.
+#[cfg(debug_assertions)]
+#[tokio::test]
+async fn false_hits_of_a_truncated_index_are_filtered() {
+    let (mut db, keyring) = (
+        database().await,
+        Keyring::ephemeral_with_cheap_slow_indexes(AppName::from_static("emr")),
+    );
+    let keyring = keyring.unwrap();
+    let table = "CREATE TABLE codes (id INTEGER PRIMARY KEY, code BLOB NOT NULL, code_index BLOB NOT NULL, \
+                 slow BLOB NOT NULL, slow_index BLOB NOT NULL)";
+    sqlx::query(table).execute(&mut db).await.unwrap();
+    let row = |id: i64| Code {
+        id,
+        code: Phi::new(format!("J{id}")),
+        slow: Phi::new(format!("{}", id % 100)),
+    };
+    let rows: Vec<_> = (0..600).map(row).collect();
+    let sealed = Code::seal_batch_async(&rows, &keyring).await.unwrap();
+    assert_eq!(insert_batch(&mut db, sealed).await.unwrap(), 600);
+
+    let mut candidates = 0;
+    for id in [0, 7, 300, 599] {
+        let [slot, _] = Code::code_index(&keyring, &format!("J{id}")).unwrap();
+        assert_eq!(slot.as_bytes().len(), 5);
+        candidates += sqlx::query_scalar::<_, i64>("SELECT count(*) FROM codes WHERE code_index = ?")
+            .bind(slot)
+            .fetch_one(&mut db)
+            .await
+            .unwrap();
+        let found = Code::find_by_code(&mut db, &keyring, &format!("J{id}"))
+            .await
+            .unwrap();
+        assert_eq!(found, [row(id)]);
+    }
+    assert!(candidates > 4, "the index had false hits to filter");
+    assert!(
+        Code::find_by_code(&mut db, &keyring, "J600")
+            .await
+            .unwrap()
+            .is_empty()
+    );
+
+    // A finder waits for a slow index.
+    let found = Code::find_by_slow(&mut db, &keyring, "42").await.unwrap();
+    let ids: Vec<_> = found.iter().map(|code| code.id).collect();
+    assert_eq!(ids, [42, 142, 242, 342, 442, 542]);
+}

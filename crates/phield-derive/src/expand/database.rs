@@ -1,9 +1,11 @@
 //! What a database needs: reading rows, binding them, finding them. Dropped by the facade without a database feature.
 
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{quote, quote_spanned};
 use syn::ext::IdentExt as _;
 
+use super::binding::Keys;
+use super::form::Form;
 use super::{columns, methods, names};
 use crate::valid::{Binding, Index, Model};
 
@@ -91,6 +93,11 @@ fn fetch(model: &Model<'_>) -> TokenStream {
         return TokenStream::new();
     };
     let (vis, name, bounds) = (model.vis, ident.unraw().to_string(), bounds(model));
+    let Keys {
+        name: keys,
+        ty: keys_type,
+        ..
+    } = Keys::of(model);
     quote! {
         /// Reads and opens the row with this id, if it is there. A row that the database takes for it, but whose id is
         /// another one (a collation that ignores case, a view), is not returned.
@@ -99,7 +106,7 @@ fn fetch(model: &Model<'_>) -> TokenStream {
         /// When the database fails, or the row does not open.
         #vis async fn fetch<'c, E>(
             executor: E,
-            keyring: &::phield::__private::Keyring,
+            #keys: &#keys_type,
             row_id: &#ty,
         ) -> ::core::result::Result<::core::option::Option<Self>, ::phield::__private::sqlx::Error>
         where
@@ -107,7 +114,7 @@ fn fetch(model: &Model<'_>) -> TokenStream {
             #ty: ::phield::__private::sqlx::BindColumn<E::Database>,
         {
             let found: ::core::option::Option<Self> =
-                ::phield::__private::sqlx::fetch(executor, keyring, #name, row_id).await?;
+                ::phield::__private::sqlx::fetch(executor, #keys, #name, row_id).await?;
             ::core::result::Result::Ok(found.filter(|row| ::phield::__private::same_row_id(&row.#ident, row_id)))
         }
     }
@@ -115,39 +122,66 @@ fn fetch(model: &Model<'_>) -> TokenStream {
 
 fn finder(model: &Model<'_>, index: &Index<'_>) -> TokenStream {
     let (vis, method, constant) = (index.vis, names::finder(index), names::index_constant(index));
-    let (query, sql_name, bounds) = (names::query_method(index), index.sql_name(), bounds(model));
+    let (sql_name, bounds) = (index.sql_name(), bounds(model));
+    let form = if index.is_awaited() {
+        Form::Async
+    } else {
+        Form::Blocking
+    };
+    let (query, wait) = (names::query_method(index, form), form.wait());
+    let Keys {
+        name: keys,
+        ty: keys_type,
+        ring,
+        ..
+    } = Keys::of(model);
     let idents: Vec<_> = index.parts.iter().map(|part| part.field).collect();
     let types = methods::values(model, index);
-    let parts = idents.iter().map(|field| columns::part_of(field, &quote!(row.)));
+    let row = Ident::new("row", Span::mixed_site());
+    let parts = columns::parts(index, |field| quote!(&#row.#field));
     let listed = idents
         .iter()
         .map(|field| format!("`{field}`"))
         .collect::<Vec<_>>()
         .join(" and ");
     let doc = format!(
-        "Finds rows by {listed}: candidates by the index `{}`, opened and compared.",
-        index.name
+        "Finds rows by {listed}: candidates by the index `{}`, opened and compared.{}",
+        index.name,
+        of_many_subjects(model)
     );
-    quote! {
+    quote_spanned! {Span::mixed_site()=>
         #[doc = #doc]
         ///
         /// # Errors
         /// When the database fails, a value is absent, a pepper is missing, or a row does not open.
         #vis async fn #method<'c, E>(
             executor: E,
-            keyring: &::phield::__private::Keyring,
+            #keys: &#keys_type,
             #(#idents: &(impl ::phield::__private::IndexValue<#types> + ::core::marker::Sync + ?::core::marker::Sized),)*
         ) -> ::core::result::Result<::std::vec::Vec<Self>, ::phield::__private::sqlx::Error>
         where
             #bounds
         {
-            let slots = Self::#query(keyring, #(#idents),*)?;
-            let same = |row: &Self| {
+            let slots = Self::#query(#ring, #(#idents),*) #wait?;
+            let same = |#row: &Self| {
                 Self::#constant.same_value(&[#(#parts),*], &[
                     #(::core::option::Option::Some(::phield::__private::IndexValue::<#types>::encode_part(#idents)?)),*
                 ])
             };
-            ::phield::__private::sqlx::find(executor, keyring, #sql_name, slots, same).await
+            ::phield::__private::sqlx::find(executor, #keys, #sql_name, slots, same).await
         }
+    }
+}
+
+/// What a finder has to say about rows of several subjects, each under a key of its own.
+fn of_many_subjects(model: &Model<'_>) -> String {
+    match model.subject {
+        Some(subject) if subject.has_key => format!(
+            "\n\nEvery candidate is opened. If the key of one row's subject was not loaded, or the subject was shredded, \
+             the error of that row is returned, and no other row: ask for the column `{}` of the candidates first, load \
+             those keys, and delete the index values of whom you shred.",
+            subject.ident.unraw()
+        ),
+        _ => String::new(),
     }
 }

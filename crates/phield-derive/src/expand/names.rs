@@ -4,6 +4,7 @@ use proc_macro2::{Ident, Span};
 use quote::format_ident;
 use syn::ext::IdentExt as _;
 
+use super::form::Form;
 use crate::valid::{Index, Model, Sealed};
 
 /// A generated name: found at `at` in diagnostics, but not the user's own code for lints.
@@ -41,8 +42,8 @@ pub(crate) fn index_field(index: &Index<'_>) -> Ident {
 }
 
 /// The method that computes the values to search an index for.
-pub(crate) fn query_method(index: &Index<'_>) -> Ident {
-    index_field(index)
+pub(crate) fn query_method(index: &Index<'_>, form: Form) -> Ident {
+    generated(&format!("{}{}", index.sql_name(), form.suffix()), index.span)
 }
 
 /// The method that finds rows by an index.
@@ -59,8 +60,8 @@ pub(crate) struct Group<'m, 'a> {
 
 impl Group<'_, '_> {
     /// The method that seals the group on its own.
-    pub(crate) fn method(&self) -> Ident {
-        generated(&format!("seal_{}", self.base), Span::call_site())
+    pub(crate) fn method(&self, form: Form) -> Ident {
+        generated(&format!("seal_{}{}", self.base, form.suffix()), Span::call_site())
     }
 
     /// The struct of its columns, if it has several fields.

@@ -1,6 +1,6 @@
 //! The entries of one `#[phi(…)]`: only names that are known, each once, each in its form.
 
-use syn::LitStr;
+use syn::{LitInt, LitStr};
 
 use crate::attr::{Attr, AttrValue};
 use crate::errors::Errors;
@@ -9,14 +9,14 @@ use crate::errors::Errors;
 const MAX_NAME: usize = 128;
 
 /// The entries of one place.
-pub(super) struct Entries<'a, 'e> {
+pub(crate) struct Entries<'a, 'e> {
     entries: &'a [Attr],
     errors: &'e Errors,
 }
 
 impl<'a, 'e> Entries<'a, 'e> {
     /// Reports unknown names, and names that stand twice and are not `repeatable`.
-    pub(super) fn read(
+    pub(crate) fn read(
         entries: &'a [Attr],
         known: &[&str],
         repeatable: &[&str],
@@ -41,22 +41,22 @@ impl<'a, 'e> Entries<'a, 'e> {
     }
 
     /// Every entry of this name.
-    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &'a Attr> {
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &'a Attr> {
         self.entries.iter().filter(move |entry| entry.name == name)
     }
 
     /// The entry of this name.
-    pub(super) fn one(&self, name: &str) -> Option<&'a Attr> {
+    pub(crate) fn one(&self, name: &str) -> Option<&'a Attr> {
         self.all(name).next()
     }
 
     /// Whether a flag is there.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.one(name).inspect(|attr| self.flag(attr)).is_some()
     }
 
     /// Reports a flag with a value.
-    pub(super) fn flag(&self, attr: &Attr) {
+    pub(crate) fn flag(&self, attr: &Attr) {
         if !matches!(attr.value, AttrValue::Flag) {
             self.errors
                 .at(attr.span, format_args!("`{}` takes no value", attr.name));
@@ -64,10 +64,10 @@ impl<'a, 'e> Entries<'a, 'e> {
     }
 
     /// The text of an entry.
-    pub(super) fn text(&self, attr: &'a Attr) -> Option<&'a LitStr> {
+    pub(crate) fn text(&self, attr: &'a Attr) -> Option<&'a LitStr> {
         match &attr.value {
             AttrValue::Text(text) => Some(text),
-            AttrValue::Flag | AttrValue::List(_) => {
+            AttrValue::Flag | AttrValue::Number(_) | AttrValue::List(_) => {
                 self.errors
                     .at(attr.span, format_args!("write `{} = \"…\"`", attr.name));
                 None
@@ -76,8 +76,21 @@ impl<'a, 'e> Entries<'a, 'e> {
     }
 
     /// The text of the entry of this name, if there is one.
-    pub(super) fn text_of(&self, name: &str) -> Option<&'a LitStr> {
+    pub(crate) fn text_of(&self, name: &str) -> Option<&'a LitStr> {
         self.one(name).and_then(|attr| self.text(attr))
+    }
+
+    /// The number of the entry of this name, if there is one.
+    pub(crate) fn number_of(&self, name: &str) -> Option<&'a LitInt> {
+        let attr = self.one(name)?;
+        let AttrValue::Number(number) = &attr.value else {
+            self.errors.at(
+                attr.span,
+                format_args!("write `{name} = …`, a number without quotes"),
+            );
+            return None;
+        };
+        Some(number)
     }
 }
 

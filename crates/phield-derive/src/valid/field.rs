@@ -15,8 +15,12 @@ use crate::errors::Errors;
 const MAX_PADDED: u32 = 18 << 20;
 
 /// R-5
-pub(crate) const UNPADDED_BOOL: &str =
-    "a bool without padding shows by its length whether it is there: leave `pad` away";
+pub(crate) const UNPADDED: &str = "a bool or an enumeration without padding shows by its length what it is: leave `pad` \
+     away, or pad to one length by `pad = \"fixed(N)\"`";
+
+/// R-5
+pub(crate) const UNEVEN: &str = "the values of this bool or enumeration have more than one padded length, which shows \
+     what they are: write `pad = \"fixed(N)\"`, N being 2 more than the longest name has bytes (3 for a bool)";
 
 /// A column that is not PHI.
 pub(crate) struct Plain<'a> {
@@ -37,8 +41,8 @@ pub(crate) struct Sealed<'a> {
     /// `SealedText`, not `Sealed`.
     pub(crate) text: bool,
     pub(crate) kind: Kind,
-    /// Where `pad = "none"` stands.
-    pub(crate) unpadded: Option<Span>,
+    /// Where `pad` stands.
+    pub(crate) pad: Option<Span>,
 }
 
 /// How values are padded.
@@ -67,6 +71,8 @@ pub(super) struct Checked<'a> {
     pub(super) ty: &'a Type,
     /// Where `row_id` stands.
     pub(super) row_id: Option<Span>,
+    /// Where `subject` stands.
+    pub(super) subject: Option<Span>,
     pub(super) field: Option<Field<'a>>,
     pub(super) index: Option<Index<'a>>,
 }
@@ -88,16 +94,18 @@ impl Sealed<'_> {
 
 /// Checks one field.
 pub(super) fn check<'a>(field: &'a InputField<'a>, errors: &Errors) -> Checked<'a> {
-    let known = ["row_id", "sealed", "column", "pad", "store", "index"];
+    let known = ["row_id", "subject", "sealed", "column", "pad", "store", "index"];
     let entries = Entries::read(&field.attrs, &known, &[], "a field", errors);
-    let row_id = entries
-        .one("row_id")
-        .inspect(|attr| entries.flag(attr))
-        .map(|attr| attr.span);
+    let mark = |name| {
+        let attr = entries.one(name).inspect(|attr| entries.flag(attr));
+        attr.map(|attr| attr.span)
+    };
+    let (row_id, subject) = (mark("row_id"), mark("subject"));
     let mut checked = Checked {
         ident: field.ident,
         ty: field.ty,
         row_id,
+        subject,
         field: None,
         index: None,
     };
@@ -111,15 +119,18 @@ pub(super) fn check<'a>(field: &'a InputField<'a>, errors: &Errors) -> Checked<'
     }
     if let Some(span) = row_id {
         refuse_row_id(field, span, errors);
+    } else if let Some(span) = subject {
+        refuse_subject(field, span, errors);
     }
-    if is_sealed(field) && row_id.is_none() {
+    let place = row_id.map(|_| "a row id").or(subject.map(|_| "a subject"));
+    if is_sealed(field) && place.is_none() {
         let sealed = sealed(field, &entries, errors);
         checked.index = entries
             .one("index")
             .and_then(|entry| index::single(entry, &sealed, errors));
         checked.field = Some(Field::Sealed(sealed));
     } else {
-        refuse_sealed_only(&entries, row_id.is_some(), errors);
+        refuse_sealed_only(&entries, place.unwrap_or("a plain column"), errors);
         checked.field = Some(Field::Plain(Plain {
             ident: field.ident,
             vis: field.vis,
@@ -144,14 +155,29 @@ fn refuse_row_id(field: &InputField<'_>, span: Span, errors: &Errors) {
     }
 }
 
+/// A subject is always there, and readable.
+fn refuse_subject(field: &InputField<'_>, span: Span, errors: &Errors) {
+    if is_sealed(field) {
+        errors.at(
+            span,
+            "a subject cannot be PHI: it is stored readable and bound into every token of the row; give the person an \
+             id that says nothing, a UUID or a `Uid`",
+        );
+    } else if argument(field.ty, "Option").is_some() {
+        errors.at(
+            span,
+            "a subject cannot be optional: a row without one would be bound to nobody; keep such rows in another table",
+        );
+    }
+}
+
 /// Some attributes mean nothing on a plain column.
-fn refuse_sealed_only(entries: &Entries<'_, '_>, is_row_id: bool, errors: &Errors) {
+fn refuse_sealed_only(entries: &Entries<'_, '_>, place: &str, errors: &Errors) {
     for name in ["column", "pad", "store", "index"] {
         for attr in entries.all(name) {
-            let what = if is_row_id { "a row id" } else { "a plain column" };
             errors.at(
                 attr.span,
-                format_args!("`{name}` is for sealed fields (`Phi<T>`, `Option<Phi<T>>`), not for {what}"),
+                format_args!("`{name}` is for sealed fields (`Phi<T>`, `Option<Phi<T>>`), not for {place}"),
             );
         }
     }
@@ -173,9 +199,9 @@ fn sealed<'a>(field: &InputField<'a>, entries: &Entries<'_, '_>, errors: &Errors
     let kind = present.map_or(Kind::Unknown, Kind::of);
     let pad = entries.text_of("pad");
     let padding = pad.map_or(Padding::Block16, |text| padding(text, errors));
-    let unpadded = pad.filter(|_| matches!(padding, Padding::None)).map(LitStr::span);
-    if let (Some(span), Kind::Bool) = (unpadded, kind) {
-        errors.at(span, UNPADDED_BOOL);
+    let pad = pad.map(LitStr::span);
+    if let (Some(span), Padding::None, Kind::Bool) = (pad, padding, kind) {
+        errors.at(span, UNPADDED);
     }
     Sealed {
         ident: field.ident,
@@ -186,7 +212,7 @@ fn sealed<'a>(field: &InputField<'a>, entries: &Entries<'_, '_>, errors: &Errors
         padding,
         text: entries.text_of("store").is_some_and(|text| is_text(text, errors)),
         kind,
-        unpadded,
+        pad,
     }
 }
 

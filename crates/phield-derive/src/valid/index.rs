@@ -6,6 +6,7 @@ use syn::ext::IdentExt as _;
 use syn::{LitStr, Visibility};
 
 use super::Field;
+use super::algorithm::Algorithm;
 use super::entry::{Entries, is_logical_name, logical_name};
 use super::field::{Kind, Sealed};
 use crate::ast::Input;
@@ -13,8 +14,8 @@ use crate::attr::{Attr, AttrValue};
 use crate::errors::Errors;
 
 /// R-7
-pub(crate) const LOW_ENTROPY: &str = "an index over bools alone shows which rows are alike, and by counting them which \
-     are true: write `leaks_equality` into it if that is acceptable";
+pub(crate) const LOW_ENTROPY: &str = "an index over bools and enumerations alone shows which rows are alike, and by \
+     counting them what they are: write `leaks_equality` into it if that is acceptable";
 
 /// One blind index.
 pub(crate) struct Index<'a> {
@@ -26,8 +27,18 @@ pub(crate) struct Index<'a> {
     pub(crate) parts: Vec<Part<'a>>,
     /// Whether the column is SQL NULL when a part is absent.
     pub(crate) optional: bool,
-    pub(crate) leaks_equality: bool,
+    pub(crate) options: Options,
     pub(crate) span: Span,
+}
+
+/// What fields and compound indexes have in common.
+#[derive(Clone, Copy)]
+pub(crate) struct Options {
+    /// How many bits of a value are kept.
+    pub(crate) bits: u16,
+    pub(crate) algorithm: Algorithm,
+    /// R-7
+    pub(crate) leaks_equality: bool,
 }
 
 /// One indexed field.
@@ -36,8 +47,7 @@ pub(crate) struct Part<'a> {
     /// Logical name of the field's column.
     pub(crate) column: String,
     pub(crate) normalizer: Normalizer,
-    /// Whether names do not tell the type of the field.
-    pub(crate) unknown: bool,
+    pub(crate) kind: Kind,
     pub(crate) span: Span,
 }
 
@@ -64,6 +74,36 @@ impl Index<'_> {
     pub(crate) fn takes(&self, field: &Ident) -> bool {
         self.parts.iter().any(|part| part.field == field)
     }
+
+    /// Whether index values are waited for.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.options.algorithm.is_awaited()
+    }
+
+    /// Whether index values cannot be had without waiting.
+    pub(crate) fn is_device(&self) -> bool {
+        self.options.algorithm.is_device()
+    }
+}
+
+impl Options {
+    fn read(entries: &Entries<'_, '_>, errors: &Errors) -> Option<Self> {
+        let leaks_equality = entries.has("leaks_equality");
+        let bits = entries.number_of("bits").map_or(Some(256), |number| {
+            let bits = number.base10_parse().ok().filter(|bits| (1..=256).contains(bits));
+            if bits.is_none() {
+                errors.at(number.span(), "an index keeps 1 to 256 bits of its values");
+            }
+            bits
+        });
+        let algorithm = entries.text_of("algorithm");
+        let algorithm = algorithm.map_or(Some(Algorithm::HmacSha256), |text| Algorithm::parse(text, errors));
+        Some(Self {
+            bits: bits?,
+            algorithm: algorithm?,
+            leaks_equality,
+        })
+    }
 }
 
 /// `#[phi(index(…))]` of a field.
@@ -71,14 +111,14 @@ pub(super) fn single<'a>(entry: &'a Attr, field: &Sealed<'a>, errors: &Errors) -
     let attrs: &[Attr] = match &entry.value {
         AttrValue::List(list) => list,
         AttrValue::Flag => &[],
-        AttrValue::Text(_) => {
+        AttrValue::Text(_) | AttrValue::Number(_) => {
             errors.at(entry.span, "write `index` or `index(…)`");
             return None;
         }
     };
     let entries = Entries::read(
         attrs,
-        &["normalize", "name", "leaks_equality"],
+        &["normalize", "name", "bits", "algorithm", "leaks_equality"],
         &[],
         "an index",
         errors,
@@ -90,14 +130,15 @@ pub(super) fn single<'a>(entry: &'a Attr, field: &Sealed<'a>, errors: &Errors) -
         Some(text) => logical_name(text, "an index", errors)?,
         None => format!("{}_index", field.column),
     };
-    let leaks_equality = entries.has("leaks_equality");
+    let options = Options::read(&entries, errors);
     let part = part(
         field,
         normalizer,
         normalize.map_or(entry.span, LitStr::span),
         errors,
     );
-    refuse_low_entropy(&[field], leaks_equality, entry.span, errors);
+    let options = options?;
+    refuse_low_entropy(&[field], options.leaks_equality, entry.span, errors);
     if !is_logical_name(&name) && is_logical_name(&field.column) {
         errors.at(
             entry.span,
@@ -111,7 +152,7 @@ pub(super) fn single<'a>(entry: &'a Attr, field: &Sealed<'a>, errors: &Errors) -
         vis: field.vis,
         parts: vec![part],
         optional,
-        leaks_equality,
+        options,
         span: entry.span,
     })
 }
@@ -130,7 +171,7 @@ pub(super) fn compound<'a>(
     };
     let entries = Entries::read(
         attrs,
-        &["name", "on", "leaks_equality"],
+        &["name", "on", "bits", "algorithm", "leaks_equality"],
         &[],
         "a compound index",
         errors,
@@ -144,15 +185,18 @@ pub(super) fn compound<'a>(
         return None;
     };
     let name = entries.text(name).and_then(|text| compound_name(text, errors));
-    let listed = refuse_part_list(on, entry, errors);
+    let (listed, options) = (
+        refuse_part_list(on, entry, errors),
+        Options::read(&entries, errors),
+    );
     let parts: Option<Vec<_>> = on
         .iter()
         .map(|part| compound_part(part, &entries, input, fields, errors))
         .collect();
     listed?;
     let (name, (sealed, parts)) = (name?, parts?.into_iter().unzip::<_, _, Vec<_>, Vec<_>>());
-    let leaks_equality = entries.has("leaks_equality");
-    refuse_low_entropy(&sealed, leaks_equality, entry.span, errors);
+    let options = options?;
+    refuse_low_entropy(&sealed, options.leaks_equality, entry.span, errors);
     let vis = sealed.first()?.vis;
     let optional = sealed.iter().any(|field| field.can_be_absent());
     Some(Index {
@@ -161,7 +205,7 @@ pub(super) fn compound<'a>(
         vis,
         parts,
         optional,
-        leaks_equality,
+        options,
         span: entry.span,
     })
 }
@@ -243,12 +287,11 @@ fn part<'a>(field: &Sealed<'a>, normalizer: Normalizer, span: Span, errors: &Err
             format_args!("the normalizer `{}` takes {takes} only", normalizer.as_str()),
         );
     }
-    let unknown = field.kind == Kind::Unknown;
     Part {
         field: field.ident,
         column: field.column.clone(),
         normalizer,
-        unknown,
+        kind: field.kind,
         span,
     }
 }

@@ -7,7 +7,7 @@ use syn::ext::IdentExt as _;
 
 use super::{Binding, Model};
 use crate::errors::Errors;
-use crate::expand::names;
+use crate::expand::{Form, names};
 
 /// Names that are taken, and by what.
 struct Taken<'e> {
@@ -106,15 +106,22 @@ fn constants(model: &Model<'_>, taken: &mut Taken<'_>) {
 }
 
 fn methods(model: &Model<'_>, taken: &mut Taken<'_>) {
-    let fixed: &[&str] = match model.binding {
-        Binding::RowId { .. } => &["seal", "seal_batch", "fetch"],
-        Binding::Unbound => &["seal", "seal_batch"],
-    };
-    for name in fixed {
+    let fixed = |name: &str, taken: &mut Taken<'_>| {
         taken.take(name, Span::call_site(), format!("the method `{name}`"));
+    };
+    for form in Form::of(&model.indexes) {
+        for name in ["seal", "seal_batch"] {
+            fixed(&format!("{name}{}", form.suffix()), taken);
+        }
+    }
+    if let Binding::RowId { .. } = model.binding {
+        fixed("fetch", taken);
     }
     for index in &model.indexes {
-        for name in [names::query_method(index), names::finder(index)] {
+        let queries = Form::of([index])
+            .into_iter()
+            .map(|form| names::query_method(index, form));
+        for name in queries.chain([names::finder(index)]) {
             taken.take(
                 &name.to_string(),
                 index.span,
@@ -123,12 +130,14 @@ fn methods(model: &Model<'_>, taken: &mut Taken<'_>) {
         }
     }
     for group in names::groups(model) {
-        let name = group.method().to_string();
         let span = group
             .fields
             .first()
             .map_or_else(Span::call_site, |field| field.ident.span());
-        taken.take(&name, span, format!("the method that seals {}", group.listed()));
+        for form in Form::of(group.indexes.iter().copied()) {
+            let what = format!("the method that seals {}", group.listed());
+            taken.take(&group.method(form).to_string(), span, what);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 #![deny(missing_debug_implementations, unnameable_types, trivial_casts, single_use_lifetimes, private_interfaces)]
 #![allow(unused_crate_dependencies)]
 
-use phield::{EncryptedPhi, Phi};
+use phield::{EncryptedPhi, Erase, Json, Phi, PhiValue};
 use uuid::Uuid;
 
 /// An alias.
@@ -46,6 +46,115 @@ pub struct Patient {
     /// Plain, of any type.
     pub tags: Vec<Option<String>>,
 }
+
+/// Slow, in a device, and cut short.
+#[derive(Debug, Clone, EncryptedPhi)]
+#[phi(table = "t", unbound, subject_keys)]
+#[phi(index(name = "slow_pair", on(slow = "name", device = "digits"), algorithm = "pbkdf2-sha256-i1000000", bits = 64))]
+pub struct Indexed {
+    /// Whose the row is.
+    #[phi(subject)]
+    pub patient: Uuid,
+    /// Slow.
+    #[phi(index(normalize = "ssn", algorithm = "argon2id-m65536-t3-p1", bits = 16))]
+    pub slow: Phi<String>,
+    /// In a device.
+    #[phi(index(algorithm = "device-hmac-sha256", name = "d"))]
+    pub device: Option<Phi<String>>,
+    /// Fast, and said so.
+    #[phi(index(algorithm = "hmac-sha256", bits = 256))]
+    pub fast: Phi<String>,
+}
+
+/// A row of one person, who is the row.
+#[derive(Debug, Clone, EncryptedPhi)]
+#[phi(table = "t")]
+pub struct OfPerson {
+    /// Row id and subject.
+    #[phi(row_id, subject)]
+    pub id: String,
+    /// Any value.
+    pub address: Phi<Json<Vec<String>>>,
+}
+
+/// Fields with the names of what the expansion calls its own.
+#[derive(Debug, Clone, EncryptedPhi)]
+#[phi(table = "t", index(name = "three", on(keyring = "exact", table = "exact", row = "exact")))]
+pub struct Named {
+    /// A field.
+    #[phi(row_id)]
+    pub row_id: i64,
+    /// A field.
+    pub keyring: Phi<String>,
+    /// A field.
+    pub table: Phi<String>,
+    /// A field.
+    pub row: Phi<String>,
+    /// A field.
+    #[phi(index(algorithm = "pbkdf2-sha256-i600000"))]
+    pub token_0: Phi<String>,
+    /// A field.
+    #[phi(index)]
+    pub executor: Option<Phi<String>>,
+    /// A field.
+    pub index_0: Phi<String>,
+}
+
+/// A newtype.
+#[derive(Debug, Clone, PartialEq, PhiValue)]
+pub struct Mrn(String);
+
+/// An enumeration.
+#[derive(Debug, Clone, Copy, PartialEq, PhiValue)]
+#[non_exhaustive]
+pub enum Status {
+    /// A variant.
+    #[phi(name = "a")]
+    A,
+    /// A variant.
+    r#B,
+}
+
+/// Erased.
+#[derive(Debug, Erase)]
+pub struct Parts<'a, T: Clone, const N: usize>
+where
+    T: PartialEq,
+{
+    /// A field.
+    pub field_0: [T; N],
+    /// A field.
+    pub field_1: Box<Kinds>,
+    /// A field.
+    pub nothing: Nothing,
+    marker: Marker<'a>,
+}
+
+/// Erased by hand.
+#[derive(Debug)]
+pub struct Marker<'a>(std::marker::PhantomData<&'a ()>);
+
+impl Erase for Marker<'_> {
+    fn erase(&mut self) {}
+}
+
+/// Erased.
+#[derive(Debug, Erase)]
+pub enum Kinds {
+    /// A variant.
+    Unit,
+    /// A variant.
+    Tuple(Mrn, Status),
+    /// A variant.
+    Named {
+        /// A field.
+        r#type: i64,
+    },
+}
+
+/// Erased.
+#[derive(Debug, Erase)]
+pub struct Nothing;
 
 #[derive(Clone, EncryptedPhi)]
 #[phi(table = "t", unbound)]

@@ -1,0 +1,199 @@
+//! The constants of a model: column handles, index definitions, the schema.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::ext::IdentExt as _;
+use syn::spanned::Spanned as _;
+
+use super::{binding, columns, names};
+use crate::sql;
+use crate::valid::{Algorithm, Binding, Index, Kind, Model, Padding, Sealed, UNEVEN, UNPADDED};
+
+/// Column handles, index definitions, and the schema.
+pub(super) fn expand(model: &Model<'_>) -> TokenStream {
+    let (ident, sealed_struct) = (model.ident, names::sealed_struct(model.ident));
+    let columns = model.sealed().map(|field| column_constant(model, field));
+    let indexes = model.indexes.iter().map(|index| index_constant(model, index));
+    let schema = schema(model);
+    let sql_names: Vec<_> = columns::typed(model)
+        .iter()
+        .map(|(ident, _)| ident.unraw().to_string())
+        .collect();
+    let list = sql_names
+        .iter()
+        .map(|name| sql::identifier(name))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let vis = model.vis;
+    quote! {
+        #[automatically_derived]
+        #[allow(dead_code)]
+        impl #ident {
+            #schema
+            #(#columns)*
+            #(#indexes)*
+        }
+
+        #[automatically_derived]
+        #[allow(dead_code)]
+        impl #sealed_struct {
+            /// The names of the columns in SQL, in the order of the fields.
+            #vis const COLUMNS: &'static [&'static str] = &[#(#sql_names),*];
+
+            /// The columns for a `SELECT` or `INSERT`: separated by commas, quoted where SQL reserves the word.
+            #vis const COLUMN_LIST: &'static str = #list;
+        }
+    }
+}
+
+fn column_constant(model: &Model<'_>, field: &Sealed<'_>) -> TokenStream {
+    let (vis, name, table, column) = (
+        field.vis,
+        names::column_constant(field),
+        &model.table,
+        &field.column,
+    );
+    let (value, padding) = (columns::value_type(field), padding(field));
+    let (binding, assertion) = (binding::of_type(model), padding_assertion(field));
+    let doc = format!(
+        "The sealed column of `{}`: opens it without the rest of its row.",
+        field.ident
+    );
+    quote! {
+        #[doc = #doc]
+        #vis const #name: ::phield::__private::Column<#value, #binding> =
+            { #assertion ::phield::__private::Column::new(#table, #column, #padding) };
+    }
+}
+
+/// a type of few values is padded to one length. Of the name `bool` the derive knows that the default does it. In
+/// the constant of the column, so that this is the one error.
+fn padding_assertion(field: &Sealed<'_>) -> Option<TokenStream> {
+    let message = match (field.kind, field.padding) {
+        (Kind::Text | Kind::Opaque, _) | (Kind::Bool, Padding::Block16 | Padding::None) => return None,
+        (_, Padding::None) => UNPADDED,
+        (Kind::Bool | Kind::Unknown, _) => UNEVEN,
+    };
+    let (value, padding) = (columns::value_type(field), padding(field));
+    let span = field.pad.unwrap_or_else(|| field.ty.span());
+    Some(quote_spanned! {span=>
+        ::core::assert!(::phield::__private::has_one_length::<#value>(#padding), #message);
+    })
+}
+
+fn index_constant(model: &Model<'_>, index: &Index<'_>) -> TokenStream {
+    let (vis, name, table) = (index.vis, names::index_constant(index), &model.table);
+    let schema = index_schema(index);
+    let doc = format!("The definition of the blind index `{}`.", index.name);
+    quote! {
+        #[doc = #doc]
+        #vis const #name: ::phield::__private::Index = #schema.definition(#table);
+    }
+}
+
+fn index_schema(index: &Index<'_>) -> TokenStream {
+    let (name, sql_name, bits) = (&index.name, index.sql_name(), index.options.bits);
+    let columns = index.parts.iter().map(|part| &part.column);
+    let normalizers = index.parts.iter().map(|part| part.normalizer.variant());
+    let algorithm = algorithm(index.options.algorithm);
+    quote! {
+        ::phield::__private::IndexSchema::new(
+            #name,
+            #sql_name,
+            &[#(#columns),*],
+            &[#(::phield::__private::Normalizer::#normalizers),*],
+            #bits,
+        )
+        #algorithm
+    }
+}
+
+/// What sets the algorithm of an index, if it is not the default.
+fn algorithm(algorithm: Algorithm) -> TokenStream {
+    let made = match algorithm {
+        Algorithm::HmacSha256 => return TokenStream::new(),
+        Algorithm::Argon2id {
+            memory_kib,
+            passes,
+            lanes,
+        } => quote!(argon2id(#memory_kib, #passes, #lanes)),
+        Algorithm::Pbkdf2 { iterations } => quote!(pbkdf2(#iterations)),
+        Algorithm::DeviceHmacSha256 => quote!(DeviceHmacSha256),
+    };
+    quote!(.with_algorithm(::phield::__private::IndexAlgorithm::#made))
+}
+
+fn schema(model: &Model<'_>) -> TokenStream {
+    let (vis, table) = (model.vis, &model.table);
+    let binding = match model.binding {
+        Binding::RowId { ident, .. } => {
+            let name = ident.unraw().to_string();
+            quote!(::phield::__private::Binding::RowId(#name))
+        }
+        Binding::Unbound => quote!(::phield::__private::Binding::Unbound),
+    };
+    let subject = model.subject.map(|subject| {
+        let name = subject.ident.unraw().to_string();
+        let bound = if subject.has_key {
+            quote!(under_subject_key)
+        } else {
+            quote!(of_subject)
+        };
+        quote!(.#bound(#name))
+    });
+    let columns = columns::in_order(
+        model,
+        |field| column_schema(&field.ident.unraw().to_string(), &sealed_kind(field)),
+        |index| {
+            let (name, optional) = (&index.name, index.optional);
+            column_schema(
+                &index.sql_name(),
+                &quote!(::phield::__private::ColumnKind::index(#name, #optional)),
+            )
+        },
+        |plain| {
+            column_schema(
+                &plain.ident.unraw().to_string(),
+                &quote!(::phield::__private::ColumnKind::Plain),
+            )
+        },
+    );
+    // In the order of their columns: compound indexes stand last.
+    let indexes = model.indexes.iter().map(index_schema);
+    quote! {
+        /// The table: its columns, and its blind indexes.
+        #vis const SCHEMA: ::phield::__private::Schema = {
+            const COLUMNS: &[::phield::__private::ColumnSchema] = &[#(#columns),*];
+            const INDEXES: &[::phield::__private::IndexSchema] = &[#(#indexes),*];
+            ::phield::__private::Schema::new(#table, #binding, COLUMNS, INDEXES) #subject
+        };
+    }
+}
+
+fn column_schema(sql_name: &str, kind: &TokenStream) -> TokenStream {
+    quote!(::phield::__private::ColumnSchema::new(#sql_name, #kind))
+}
+
+fn sealed_kind(field: &Sealed<'_>) -> TokenStream {
+    let (ty, value) = (field.ty, columns::value_type(field));
+    let (column, padding) = (&field.column, padding(field));
+    let storage = if field.text { quote!(Text) } else { quote!(Binary) };
+    quote! {
+        ::phield::__private::ColumnKind::sealed::<#value>(
+            #column,
+            <#ty as ::phield::__private::PhiField>::SQL_NULL,
+            #padding,
+            ::phield::__private::StorageKind::#storage,
+        )
+    }
+}
+
+/// How a column is padded.
+pub(super) fn padding(field: &Sealed<'_>) -> TokenStream {
+    match field.padding {
+        Padding::Block16 => quote!(::phield::__private::Padding::Block16),
+        Padding::Fixed(n) => quote!(::phield::__private::Padding::Fixed(#n)),
+        Padding::Padme(n) => quote!(::phield::__private::Padding::Padme(#n)),
+        Padding::None => quote!(::phield::__private::Padding::None),
+    }
+}
