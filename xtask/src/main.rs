@@ -26,14 +26,14 @@ cargo xtask fmt            format every crate
 
 /// Every feature of every crate but `fips`, a profile that refuses what the others test (docs/decisions/0003): so there is
 /// no `--all-features` here. Of a name, cargo switches it on in the members that have it.
-const FEATURES: &str = "aws-lc,chrono,derive,serde,sqlite,sqlx,sqlx-sqlite,time";
+const FEATURES: &str = "aws-lc,chrono,decimal,derive,fuzzing,serde,sqlite,sqlx,sqlx-sqlite,time";
 /// The core alone, in the FIPS profile.
 const FIPS: [&str; 5] = [
     "--package",
     "phield-core",
     "--no-default-features",
     "--features",
-    "fips,chrono,serde,time",
+    "fips,chrono,decimal,serde,time",
 ];
 
 fn main() -> ExitCode {

@@ -102,7 +102,13 @@ pub enum IndexError {
     /// More slow indexes are waiting than the queue holds. Nothing was computed; try again later.
     #[error("too many slow indexes are waiting to be computed: try again later")]
     Busy,
-    /// One value of the slow index takes more memory than the workers may use.
+    /// A worker of slow indexes failed in a way that it should not: a bug. Nothing was computed.
+    #[error("a worker of slow indexes failed: this is a bug of phield")]
+    Failed,
+    /// The index pepper is past its `not after`: replace it.
+    #[error("index pepper {0} is past its last day of writing: replace it")]
+    KeyExpired(KeyId),
+    /// One value of the slow index takes more memory than the workers may use, or than the system gives.
     #[error("the slow index needs more memory than configuration gives its workers")]
     MemoryLimit,
     /// The value cannot be encoded.

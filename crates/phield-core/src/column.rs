@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::context::{Row, RowBinding};
+use crate::context::{ColumnBinding, Row};
 use crate::error::{OpenError, SealError, Unsealable};
 use crate::frame::Padding;
 use crate::name::{ColumnName, TableName};
@@ -40,7 +40,7 @@ impl<T, B: ?Sized> fmt::Debug for Column<T, B> {
     }
 }
 
-impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
+impl<T: Value, B: ColumnBinding + ?Sized> Column<T, B> {
     /// The column with this logical name in the table with this logical name.
     ///
     /// # Panics
@@ -130,7 +130,9 @@ impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
         let positions = positions.ok_or(SealError::TooManyFields)?;
         let fields = values.iter().zip(&positions).map(|(value, position)| {
             let field = Field::new(self.name.clone(), value)?.with_padding(self.padding);
-            Ok(field.with_extra(position))
+            Ok(field
+                .with_extra(position)
+                .of_column(self.table.clone(), B::SUBJECT))
         });
         let fields = fields.collect::<Result<Vec<_>, Unsealable>>()?;
         let row = Row::new(&self.table, row)?;
@@ -163,7 +165,7 @@ impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
     /// A value outside what the format can hold.
     pub fn field(self, value: &Phi<T>) -> Result<Field<'_>, Unsealable> {
         let field = Field::new(self.name, value)?;
-        Ok(field.with_padding(self.padding).of_table(self.table))
+        Ok(field.with_padding(self.padding).of_column(self.table, B::SUBJECT))
     }
 
     /// The value of this column as a field that is absent (SQL NULL) when there is none.

@@ -157,8 +157,22 @@ impl<T: AsRowId + ?Sized> AsRowId for &T {
 #[allow(clippy::exhaustive_structs, reason = "a unit that users write")]
 pub struct Unbound;
 
-/// What binds a sealed row to its place: a row id, or [`Unbound`].
-pub trait RowBinding {
+mod sealed {
+    //! What binds rows is for this crate alone to say: a wrapper that forgot the subject would seal without it.
+
+    /// Not nameable elsewhere.
+    #[allow(unnameable_types, reason = "that is what it is for")]
+    pub trait Sealed {}
+
+    impl<T: super::AsRowId + ?Sized> Sealed for T {}
+    impl Sealed for super::Unbound {}
+    impl<R, S> Sealed for super::OfSubject<R, S> {}
+    impl<R, S> Sealed for super::UnderSubjectKey<R, S> {}
+}
+
+/// What binds a sealed row to its place: a row id, [`Unbound`], or one of the two with a subject. Not for users to
+/// implement; [`AsRowId`] is.
+pub trait RowBinding: sealed::Sealed {
     /// The row id, or `None` for an unbound row.
     ///
     /// # Errors
@@ -169,27 +183,73 @@ pub trait RowBinding {
     ///
     /// # Errors
     /// A subject that cannot be encoded.
-    fn subject_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
-        Ok(None)
-    }
+    fn subject_binding(&self) -> Result<Option<RowId<'_>>, Unsealable>;
 
-    /// Whether the row is sealed under its subject's key.
-    fn has_subject_key(&self) -> bool {
-        false
-    }
+    /// Whether the person is bound, and whether the row is sealed under that person's key.
+    fn subject_use(&self) -> SubjectUse;
 }
+
+/// What a row has to do with a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "there is no fourth")]
+pub enum SubjectUse {
+    /// Nothing.
+    None,
+    /// It is bound to the person.
+    Bound,
+    /// It is bound to the person, and sealed under that person's key.
+    Keyed,
+}
+
+/// What binds the rows of a column, known from its type alone.
+pub trait ColumnBinding: RowBinding {
+    /// Whether a person is bound, and whether rows are sealed under that person's key.
+    #[doc(hidden)]
+    const SUBJECT: SubjectUse;
+}
+
+/// A row id or [`Unbound`]: what can be bound together with a subject.
+pub trait WithoutSubject: RowBinding {}
 
 impl<T: AsRowId + ?Sized> RowBinding for T {
     fn row_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
         self.as_row_id().map(Some)
     }
+
+    fn subject_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
+        Ok(None)
+    }
+
+    fn subject_use(&self) -> SubjectUse {
+        SubjectUse::None
+    }
 }
+
+impl<T: AsRowId + ?Sized> ColumnBinding for T {
+    const SUBJECT: SubjectUse = SubjectUse::None;
+}
+
+impl<T: AsRowId + ?Sized> WithoutSubject for T {}
 
 impl RowBinding for Unbound {
     fn row_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
         Ok(None)
     }
+
+    fn subject_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
+        Ok(None)
+    }
+
+    fn subject_use(&self) -> SubjectUse {
+        SubjectUse::None
+    }
 }
+
+impl ColumnBinding for Unbound {
+    const SUBJECT: SubjectUse = SubjectUse::None;
+}
+
+impl WithoutSubject for Unbound {}
 
 /// A row id together with the person that the row belongs to: both are bound.
 ///
@@ -204,18 +264,12 @@ pub struct OfSubject<R, S> {
     pub subject: S,
 }
 
-impl<R: RowBinding, S: AsRowId> RowBinding for OfSubject<R, S> {
-    fn row_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
-        self.row.row_binding()
-    }
-
-    fn subject_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
-        self.subject.as_row_id().map(Some)
-    }
-}
-
 /// As [`OfSubject`], for a table whose rows are sealed under the keys of their subjects: it takes a
 /// [`SubjectKeyring`](crate::SubjectKeyring) to seal and to open.
+///
+/// # Security
+/// That a table has subject keys is declared in source, for the table and for good: rows that were sealed without them
+/// are not shredded with their subject, and do not open with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a list of arguments by name")]
 pub struct UnderSubjectKey<R, S> {
@@ -225,19 +279,29 @@ pub struct UnderSubjectKey<R, S> {
     pub subject: S,
 }
 
-impl<R: RowBinding, S: AsRowId> RowBinding for UnderSubjectKey<R, S> {
-    fn row_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
-        self.row.row_binding()
-    }
+macro_rules! binding_with_subject {
+    ($binding:ident, $use:expr) => {
+        impl<R: WithoutSubject, S: AsRowId> RowBinding for $binding<R, S> {
+            fn row_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
+                self.row.row_binding()
+            }
 
-    fn subject_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
-        self.subject.as_row_id().map(Some)
-    }
+            fn subject_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
+                self.subject.as_row_id().map(Some)
+            }
 
-    fn has_subject_key(&self) -> bool {
-        true
-    }
+            fn subject_use(&self) -> SubjectUse {
+                $use
+            }
+        }
+
+        impl<R: WithoutSubject, S: AsRowId> ColumnBinding for $binding<R, S> {
+            const SUBJECT: SubjectUse = $use;
+        }
+    };
 }
+binding_with_subject!(OfSubject, SubjectUse::Bound);
+binding_with_subject!(UnderSubjectKey, SubjectUse::Keyed);
 
 /// The identity of a row: `ROW = LP(app, opt(tenant), table, opt(row id), opt(subject))` (format §2).
 ///
@@ -264,7 +328,7 @@ impl<'a> Row<'a> {
             tenant: None,
             row_id: binding.row_binding()?,
             subject: binding.subject_binding()?,
-            keyed: binding.has_subject_key(),
+            keyed: binding.subject_use() == SubjectUse::Keyed,
             key: None,
         })
     }
@@ -327,6 +391,15 @@ impl<'a> Row<'a> {
         // Whatever the source of keys says: never the key of somebody else.
         let same = key.is_of(ring, self.tenant, &subject);
         same.then_some(Some(key)).ok_or(SubjectError::Authentication)
+    }
+
+    /// What the row has to do with a person.
+    pub(crate) fn subject_use(&self) -> SubjectUse {
+        match (&self.subject, self.keyed) {
+            (_, true) => SubjectUse::Keyed,
+            (Some(_), false) => SubjectUse::Bound,
+            (None, false) => SubjectUse::None,
+        }
     }
 
     pub(crate) fn table(&self) -> &TableName {

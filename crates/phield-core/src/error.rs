@@ -72,6 +72,10 @@ pub enum SealError {
     /// A field of another table than the row's.
     #[error("a field belongs to another table than its row")]
     WrongTable,
+    /// A field whose column is declared with a subject, or with subject keys, in a row that has none, or the other way
+    /// round: it would be sealed under another key than declared.
+    #[error("a field's column is declared with another use of subjects than its row has")]
+    WrongBinding,
     /// Two fields of one call have the same column and `extra`.
     #[error("two fields of one row have the same identity")]
     DuplicateField,
@@ -96,8 +100,12 @@ pub enum Unsealable {
     /// A bool or an enumeration without padding, or with one that leaves values of different lengths (format §5).
     #[error("the length of a bool or an enumeration would show: give it a padding that all its values fit")]
     LengthShows,
-    /// A structured value that serde cannot write as JSON, or could not read back.
-    #[error("a structured value is not JSON that can be read back")]
+    /// A value that its own type would not take back: [`PhiValue::from_repr`](crate::PhiValue::from_repr) refuses what
+    /// `to_repr` gives.
+    #[error("a value would not be taken back by its own type")]
+    NotTakenBack,
+    /// A structured value that serde cannot write as JSON, or could not read back as what it was: a NaN, for example.
+    #[error("a structured value does not come back from JSON as what it is")]
     Json,
     /// An integer outside the range of `i64`.
     #[error("an integer lies outside the range of i64")]
@@ -149,6 +157,12 @@ pub enum RingError {
     /// A key cannot go from its state to the one that was asked for.
     #[error("key {0} is {1} and cannot become {2}")]
     Transition(KeyId, KeyState, KeyState),
+    /// A change would change when a key that seals stops to: only activation sets that, and it may be brought forward.
+    #[error("the change would let key {0} seal for longer, or for ever")]
+    NotAfter(KeyId),
+    /// A second UID pepper beside one that is not destroyed: every UID would change. UID peppers do not rotate.
+    #[error("key {0} would be a second UID pepper of its domain: UID peppers do not rotate")]
+    SecondUidPepper(KeyId),
     /// A change would take a record out of the ring, or make another key of it.
     #[error("the change would remove key {0} or make another key of it: records stay for ever")]
     RecordChanged(KeyId),

@@ -17,6 +17,7 @@ use crate::lp;
 use crate::schedule;
 use crate::stretch;
 use crate::wipe::Wiped;
+use zeroize::Zeroizing;
 
 /// How the values of a blind index are computed: part of its definition, and of its key.
 ///
@@ -152,9 +153,13 @@ impl IndexKeys {
         self.key.prf().mac(&[&[0x00], &values.0])
     }
 
+    /// `HMAC(K_index, 0x01 ‖ LP(v1..vn))`: what waits for a worker, instead of the values.
+    pub(crate) fn slow_input(&self, values: &Wiped) -> KeyMaterial {
+        KeyMaterial::init_with(|k| *k = self.key.prf().mac(&[&[0x01], &values.0]))
+    }
+
     /// `t = HMAC(K_index, 0x02 ‖ h)`; `None` when there is not enough memory.
-    pub(crate) fn slow(&self, algorithm: IndexAlgorithm, values: &Wiped) -> Option<[u8; 32]> {
-        let input = KeyMaterial::init_with(|k| *k = self.key.prf().mac(&[&[0x01], &values.0]));
+    pub(crate) fn slow(&self, algorithm: IndexAlgorithm, input: &KeyMaterial) -> Option<[u8; 32]> {
         let h = KeyMaterial::try_init_with(|h| match algorithm {
             IndexAlgorithm::Argon2id {
                 memory_kib,
@@ -172,9 +177,14 @@ impl IndexKeys {
     }
 }
 
-/// What a device makes `t` of: hashes of the context and of the values, behind the label.
-pub(crate) fn device_message(ictx: &[u8], values: &Wiped) -> Vec<u8> {
-    schedule::device_index_message(&lp::encode(&[&sha256(ictx), &sha256(&values.0)]))
+/// What a device makes `t` of: hashes of the context and of the values, behind the label. As good as the values.
+pub(crate) fn device_message(ictx: &[u8], values: &Wiped) -> Wiped {
+    let hash = Zeroizing::new(sha256(&values.0));
+    let mut context = Wiped(Vec::with_capacity(4 + 2 * 36));
+    lp::Writer::new(&mut context.0, 2)
+        .element(&sha256(ictx))
+        .element(&*hash);
+    schedule::device_index_message(&context.0)
 }
 
 #[cfg(test)]

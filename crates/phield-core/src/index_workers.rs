@@ -44,6 +44,11 @@ impl Default for IndexWorkerLimits {
 /// # Order
 /// First come, first served: a request waits for those before it alone. A request that needs more memory than is free
 /// is not overtaken by smaller ones. A request whose caller has gone away is dropped without being computed.
+///
+/// # Security
+/// What waits is a MAC of the value under the key of its index, never the value.
+///
+/// A process that forks has the count of threads, and none of them: it must not use keyrings from before the fork.
 #[derive(Clone)]
 pub struct IndexWorkers(Arc<Shared>);
 
@@ -63,23 +68,25 @@ struct State {
     idle: usize,
 }
 
-/// Computes one index value; `None` when there is not enough memory.
-type Work = Box<dyn FnOnce() -> Option<[u8; 32]> + Send>;
+/// Computes one index value.
+type Work = Box<dyn FnOnce() -> Answer + Send>;
+
+type Answer = Result<[u8; 32], IndexError>;
 
 struct Job {
     memory_kib: u32,
     work: Work,
-    reply: oneshot::Sender<Option<[u8; 32]>>,
+    reply: oneshot::Sender<Answer>,
 }
 
-/// A request that stands in the queue. Dropped, it is taken out.
+/// A request that stands in the queue. Dropped, it is not computed.
 #[derive(Debug)]
-pub(crate) struct Waiting(oneshot::Receiver<Option<[u8; 32]>>);
+pub(crate) struct Waiting(oneshot::Receiver<Answer>);
 
 impl Waiting {
     /// The value, once it is computed.
     pub(crate) async fn value(self) -> Result<[u8; 32], IndexError> {
-        self.0.await.ok().flatten().ok_or(IndexError::Busy)
+        self.0.await.unwrap_or(Err(IndexError::Failed))
     }
 
     /// As [`value`](Self::value); blocks this thread.
@@ -126,8 +133,14 @@ impl IndexWorkers {
         let (reply, waiting) = oneshot::channel();
         let mut state = shared.state();
         if state.queue.len() >= shared.limits.queue {
-            // Those whose callers have gone away do not count.
-            state.queue.retain(|job| !job.reply.is_canceled());
+            // Those whose callers have gone away do not count. Dropped without the lock, see `next`.
+            let (gone, waiting): (VecDeque<_>, _) = std::mem::take(&mut state.queue)
+                .into_iter()
+                .partition(|job| job.reply.is_canceled());
+            state.queue = waiting;
+            drop(state);
+            drop(gone);
+            state = shared.state();
         }
         if state.queue.len() >= shared.limits.queue {
             return Err(IndexError::Busy);
@@ -182,6 +195,7 @@ impl Shared {
 
     /// One thread: takes requests until there have been none for a while.
     fn run(&self) {
+        let _thread = RunningThread(self);
         while let Some(job) = self.next() {
             let memory = Memory {
                 shared: self,
@@ -191,8 +205,10 @@ impl Shared {
             let value = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job.work));
             // Given back before the caller goes on, so that it can count on it.
             drop(memory);
-            // The caller may have gone away meanwhile.
-            let _gone = job.reply.send(value.ok().flatten());
+            let reply = value.unwrap_or(Err(IndexError::Failed));
+            // The caller may have gone away meanwhile. Waking it runs its executor's code, which may panic.
+            let wake = std::panic::AssertUnwindSafe(|| job.reply.send(reply).is_ok());
+            let _woken = std::panic::catch_unwind(wake);
         }
     }
 
@@ -200,8 +216,13 @@ impl Shared {
     fn next(&self) -> Option<Job> {
         let mut state = self.state();
         loop {
-            while state.queue.front().is_some_and(|job| job.reply.is_canceled()) {
-                state.queue.pop_front();
+            if state.queue.front().is_some_and(|job| job.reply.is_canceled()) {
+                // Dropped without the lock: what a caller left behind may run code of its own.
+                let gone = state.queue.pop_front();
+                drop(state);
+                drop(gone);
+                state = self.state();
+                continue;
             }
             let free = self.memory_limit_kib().saturating_sub(state.memory_kib);
             let fits = state
@@ -221,10 +242,18 @@ impl Shared {
             state = woken;
             state.idle -= 1;
             if timeout.timed_out() && state.queue.is_empty() {
-                state.threads -= 1;
                 return None;
             }
         }
+    }
+}
+
+/// Counts a thread for as long as it runs, whatever ends it: waking a caller can panic.
+struct RunningThread<'s>(&'s Shared);
+
+impl Drop for RunningThread<'_> {
+    fn drop(&mut self) {
+        self.0.state().threads -= 1;
     }
 }
 
@@ -246,6 +275,7 @@ impl Drop for Memory<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::Future as _;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
 
@@ -261,8 +291,8 @@ mod tests {
     fn held(workers: &IndexWorkers, memory_kib: u32) -> (Waiting, mpsc::Sender<()>) {
         let (go, gate) = mpsc::channel();
         let work = move || {
-            gate.recv().ok()?;
-            Some([1; 32])
+            gate.recv().map_err(|_| IndexError::Failed)?;
+            Ok([1; 32])
         };
         (workers.submit(memory_kib, Box::new(work)).unwrap(), go)
     }
@@ -280,7 +310,7 @@ mod tests {
                     done.send(n).unwrap();
                     thread::sleep(Duration::from_millis(1));
                     running.fetch_sub(1, Ordering::SeqCst);
-                    Some([0; 32])
+                    Ok([0; 32])
                 };
                 workers.submit(1024, Box::new(work)).unwrap()
             })
@@ -318,7 +348,7 @@ mod tests {
     fn bounds_and_callers_that_go_away() {
         let workers = limits(1, 1, 2);
         assert_eq!(
-            workers.submit(1025, Box::new(|| None)).err(),
+            workers.submit(1025, Box::new(|| Ok([0; 32]))).err(),
             Some(IndexError::MemoryLimit)
         );
         let (running, go) = held(&workers, 1);
@@ -330,7 +360,7 @@ mod tests {
             let computed = computed.clone();
             let work = move || {
                 computed.fetch_add(1, Ordering::SeqCst);
-                Some([2; 32])
+                Ok([2; 32])
             };
             workers.submit(1, Box::new(work))
         };
@@ -348,8 +378,28 @@ mod tests {
     fn a_panic_is_an_error_for_its_caller_alone() {
         let workers = limits(1, 1, 2);
         let failed = workers.submit(1024, Box::new(|| panic!("on purpose"))).unwrap();
-        assert_eq!(failed.wait(), Err(IndexError::Busy));
-        let next = workers.submit(1024, Box::new(|| Some([3; 32]))).unwrap();
+        assert_eq!(failed.wait(), Err(IndexError::Failed));
+        let next = workers.submit(1024, Box::new(|| Ok([3; 32]))).unwrap();
         assert_eq!(next.wait(), Ok([3; 32]));
+    }
+
+    /// A caller whose waker panics takes no thread with it.
+    #[test]
+    fn a_waker_that_panics() {
+        struct Panics;
+        impl std::task::Wake for Panics {
+            fn wake(self: Arc<Self>) {
+                panic!("on purpose");
+            }
+        }
+        let workers = limits(1, 1, 4);
+        let (waiting, go) = held(&workers, 1);
+        let waker = Arc::new(Panics).into();
+        let mut value = Box::pin(waiting.value());
+        let polled = value.as_mut().poll(&mut std::task::Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        go.send(()).unwrap();
+        let next = workers.submit(1, Box::new(|| Ok([4; 32]))).unwrap();
+        assert_eq!(next.wait(), Ok([4; 32]));
     }
 }

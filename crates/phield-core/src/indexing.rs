@@ -133,6 +133,9 @@ impl Keyring {
         if !serves(pepper, index.algorithm()) {
             return Err(IndexError::WrongPepper(id));
         }
+        if pepper.is_expired() {
+            return Err(IndexError::KeyExpired(id));
+        }
         self.begin(id, pepper, index, tenant, values).map(Some)
     }
 
@@ -212,18 +215,19 @@ impl Keyring {
         let mac = if let Role::Device(device) = &pepper.role {
             let message = index_algorithm::device_message(&index.encode_context(self.app(), tenant), &values);
             Mac::Device(Box::pin(async move {
-                device.provider.mac(&device.key, &message).await
+                device.provider.mac(&device.key, &message.0).await
             }))
         } else {
             let keys = self.derived_index_keys(id, pepper, index, tenant)?;
             match algorithm.slow_memory_kib() {
                 None => Mac::Ready(keys.fast(&values)),
                 Some(_) if self.cheap_slow_indexes() => {
-                    let mac = keys.slow(algorithm.cheapened(), &values);
+                    let mac = keys.slow(algorithm.cheapened(), &keys.slow_input(&values));
                     Mac::Ready(mac.ok_or(IndexError::MemoryLimit)?)
                 }
                 Some(memory_kib) => {
-                    let work = move || keys.slow(algorithm, &values);
+                    let input = keys.slow_input(&values);
+                    let work = move || keys.slow(algorithm, &input).ok_or(IndexError::MemoryLimit);
                     Mac::Worker(self.index_workers().submit(memory_kib, Box::new(work))?)
                 }
             }
@@ -262,12 +266,13 @@ impl Keyring {
     }
 }
 
-/// Whether a pepper is of the kind that an algorithm needs. Of one out of reach that is not known: it may be.
+/// Whether a pepper is of the kind that an algorithm needs.
 fn serves(pepper: &LoadedKey, algorithm: IndexAlgorithm) -> bool {
     match &pepper.role {
         Role::Device(_) => algorithm.is_device(),
         Role::Index(_) => !algorithm.is_device(),
-        _ => true,
+        Role::Unavailable { device } => *device == algorithm.is_device(),
+        _ => false,
     }
 }
 

@@ -4,6 +4,8 @@
 
 use zeroize::Zeroizing;
 
+use crate::wipe::Wiped;
+
 #[cfg(feature = "fips")]
 use module as backend;
 #[cfg(not(feature = "fips"))]
@@ -51,8 +53,12 @@ impl Prf {
 }
 
 /// The message whose one HMAC is `KDF(k, label, context, 32)`: for a key that never leaves its device.
-pub(crate) fn message(label: &str, context: &[u8]) -> Vec<u8> {
-    [&1_u32.to_be_bytes(), label.as_bytes(), &[0], context, &bits(32)].concat()
+pub(crate) fn message(label: &str, context: &[u8]) -> Wiped {
+    let mut message = Wiped(Vec::with_capacity(4 + label.len() + 1 + context.len() + 4));
+    for part in [&1_u32.to_be_bytes(), label.as_bytes(), &[0], context, &bits(32)] {
+        message.0.extend_from_slice(part);
+    }
+    message
 }
 
 fn bits(bytes: usize) -> [u8; 4] {

@@ -119,7 +119,8 @@ macro_rules! prf_role {
                 Self(Prf::new(key))
             }
 
-            /// A derived key: its bytes exist in a wiped buffer only until the pads are absorbed.
+            /// A derived key: its bytes exist in a wiped buffer until the pads are absorbed (by a crate that may leave
+            /// them on the stack while it does).
             #[allow(dead_code, reason = "some roles are never derived")]
             pub(crate) fn init_with(fill: impl FnOnce(&mut [u8; 32])) -> Self {
                 Self::new(KeyMaterial::init_with(fill).expose_bytes())

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{OpenError, RingError, SealError};
 use crate::fips;
@@ -65,8 +66,10 @@ pub(crate) enum Unwrapped {
     Key(KeyMaterial),
     /// A pepper that never leaves its device.
     Device(DevicePepper),
-    /// No provider could unwrap it now.
-    Unavailable,
+    /// No provider could unwrap it now, or reach the device that holds it.
+    Unavailable {
+        device: bool,
+    },
     /// It is destroyed.
     Destroyed,
 }
@@ -79,8 +82,10 @@ pub(crate) enum Role {
     Subject(Kek),
     /// A use that is not served from memory, or a destroyed key.
     None,
-    /// No provider could unwrap it.
-    Unavailable,
+    /// No provider could unwrap it, or reach the device that holds it.
+    Unavailable {
+        device: bool,
+    },
 }
 
 /// What a token is opened with.
@@ -279,7 +284,7 @@ impl Keyring {
         let (id, loaded) = self
             .active(KeyUse::Data, table, tenant)
             .ok_or(SealError::NoActiveKey)?;
-        if loaded.not_after != 0 && now >= loaded.not_after.saturating_add(NOT_AFTER_GRACE) {
+        if loaded.is_expired_at(now) {
             return Err(SealError::KeyExpired(id));
         }
         match (&loaded.role, loaded.suite) {
@@ -352,6 +357,19 @@ impl Keyring {
 }
 
 impl LoadedKey {
+    /// Whether the last moment in which it may seal, write or wrap has passed, by this machine's clock. A clock that
+    /// stands before 1970 is no reason: what seals fails by itself then.
+    pub(crate) fn is_expired(&self) -> bool {
+        self.not_after != 0
+            && SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .is_ok_and(|now| self.is_expired_at(now.as_secs()))
+    }
+
+    fn is_expired_at(&self, now: u64) -> bool {
+        self.not_after != 0 && now >= self.not_after.saturating_add(NOT_AFTER_GRACE)
+    }
+
     fn new(record: KeyRecord, key: Unwrapped) -> Self {
         let KeyRecord {
             context,
@@ -364,7 +382,7 @@ impl LoadedKey {
         let role = match key {
             Unwrapped::Key(key) => Role::new(context.key_use, &key),
             Unwrapped::Device(pepper) => Role::Device(pepper),
-            Unwrapped::Unavailable => Role::Unavailable,
+            Unwrapped::Unavailable { device } => Role::Unavailable { device },
             Unwrapped::Destroyed => Role::None,
         };
         Self {
@@ -469,7 +487,7 @@ pub(crate) mod fixed {
             let role = match key {
                 _ if state == KeyState::Destroyed => Role::None,
                 Some(key) => Role::new(key_use, &KeyMaterial::init_with(|k| *k = key)),
-                None => Role::Unavailable,
+                None => Role::Unavailable { device: false },
             };
             let scope = scope.map(ScopeName::from_static);
             let key = LoadedKey {

@@ -96,7 +96,10 @@ mod sqlx;
 
 pub use blind_index::{BlindIndex, Index, IndexError};
 pub use column::Column;
-pub use context::{AsRowId, KeyContext, OfSubject, Row, RowBinding, RowId, Share, Unbound, UnderSubjectKey};
+pub use context::{
+    AsRowId, ColumnBinding, KeyContext, OfSubject, Row, RowBinding, RowId, Share, SubjectUse, Unbound,
+    UnderSubjectKey, WithoutSubject,
+};
 pub use data_key_policy::DataKeyPolicy;
 pub use durable::{Faults, FileError, Step};
 pub use error::{OpenError, RingError, SealError, Unsealable};

@@ -86,7 +86,7 @@ impl Manifest {
     }
 
     /// The rules of a change from `before` to this manifest: records stay what they are, states go forward, and new keys
-    /// are pre-active or active.
+    /// are pre-active.
     pub(crate) fn check_change(&self, before: &Self) -> Result<(), RingError> {
         if self.ring != before.ring || self.app != before.app {
             return Err(RingError::Malformed("a change of ring or app"));
@@ -101,12 +101,30 @@ impl Manifest {
             if new.state != old.state && !old.state.may_become(new.state) {
                 return Err(RingError::Transition(id, old.state, new.state));
             }
+            let activated = new.state != old.state && new.state == KeyState::Active;
+            let sooner = new.not_after != 0 && (old.not_after == 0 || new.not_after < old.not_after);
+            let needs_one = activated && new.context.key_use == KeyUse::Data;
+            let changed = new.not_after != old.not_after;
+            if (changed && !activated && !sooner) || (needs_one && new.not_after == 0) {
+                return Err(RingError::NotAfter(id));
+            }
         }
         for new in &self.records {
             let id = new.context.key_id;
-            let is_new = before.record(id).is_none();
-            if is_new && !matches!(new.state, KeyState::PreActive | KeyState::Active) {
+            if before.record(id).is_some() {
+                continue;
+            }
+            // I-8: published first, activated later. Only `init` and restore write active keys at once.
+            if new.state != KeyState::PreActive {
                 return Err(RingError::Transition(id, KeyState::PreActive, new.state));
+            }
+            let is_other_uid_pepper = |other: &KeyRecord| {
+                let (new, context) = (&new.context, &other.context);
+                let same_place = context.key_use == KeyUse::Uid && context.scope == new.scope;
+                same_place && context.key_id != id && other.state != KeyState::Destroyed
+            };
+            if new.context.key_use == KeyUse::Uid && self.records.iter().any(is_other_uid_pepper) {
+                return Err(RingError::SecondUidPepper(id));
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 
 use crate::blind_index::{BlindIndex, Index, IndexError};
 use crate::column::Column;
-use crate::context::{AsRowId, Row, RowBinding};
+use crate::context::{AsRowId, ColumnBinding, Row, RowBinding};
 use crate::error::{OpenError, SealError, Unsealable};
 use crate::frame::Padding;
 use crate::indexing::PendingIndex;
@@ -78,7 +78,7 @@ impl IndexValues {
     /// # Errors
     /// [`SealError::NoValue`] when a column that always has a value has none.
     pub fn column<I: IndexColumn>(&mut self) -> Result<I, SealError> {
-        I::from_value(self.0.next().flatten())
+        I::from_value(self.0.next().ok_or(SealError::NoValue)?)
     }
 }
 
@@ -121,7 +121,10 @@ pub trait PhiField: Sized {
     const SQL_NULL: bool;
 
     /// The field of a row that is about to be sealed.
-    fn field<B: RowBinding + ?Sized>(&self, column: Column<Self::Value, B>) -> Result<Field<'_>, Unsealable>;
+    fn field<B: ColumnBinding + ?Sized>(
+        &self,
+        column: Column<Self::Value, B>,
+    ) -> Result<Field<'_>, Unsealable>;
 
     /// The value as a part of an index.
     fn part(&self) -> Result<Option<Encoded<'_>>, Unsealable>;
@@ -130,7 +133,7 @@ pub trait PhiField: Sized {
     fn stored<S: Storage<Value = Self::Value>>(token: Token) -> Result<Self::Stored<S>, SealError>;
 
     /// Opens a column.
-    fn open<S: Storage<Value = Self::Value>, B: RowBinding + ?Sized>(
+    fn open<S: Storage<Value = Self::Value>, B: ColumnBinding + ?Sized>(
         opener: &mut RowOpener<'_>,
         column: &Column<Self::Value, B>,
         stored: Self::Stored<S>,
@@ -142,7 +145,7 @@ impl<T: Value> PhiField for Phi<T> {
     type Stored<S: Storage<Value = T>> = S;
     const SQL_NULL: bool = false;
 
-    fn field<B: RowBinding + ?Sized>(&self, column: Column<T, B>) -> Result<Field<'_>, Unsealable> {
+    fn field<B: ColumnBinding + ?Sized>(&self, column: Column<T, B>) -> Result<Field<'_>, Unsealable> {
         column.field(self)
     }
 
@@ -154,7 +157,7 @@ impl<T: Value> PhiField for Phi<T> {
         token.required()
     }
 
-    fn open<S: Storage<Value = T>, B: RowBinding + ?Sized>(
+    fn open<S: Storage<Value = T>, B: ColumnBinding + ?Sized>(
         opener: &mut RowOpener<'_>,
         column: &Column<T, B>,
         stored: S,
@@ -168,7 +171,7 @@ impl<T: Value> PhiField for Option<Phi<T>> {
     type Stored<S: Storage<Value = T>> = Option<S>;
     const SQL_NULL: bool = true;
 
-    fn field<B: RowBinding + ?Sized>(&self, column: Column<T, B>) -> Result<Field<'_>, Unsealable> {
+    fn field<B: ColumnBinding + ?Sized>(&self, column: Column<T, B>) -> Result<Field<'_>, Unsealable> {
         column.optional_field(self.as_ref())
     }
 
@@ -180,7 +183,7 @@ impl<T: Value> PhiField for Option<Phi<T>> {
         Ok(token.optional())
     }
 
-    fn open<S: Storage<Value = T>, B: RowBinding + ?Sized>(
+    fn open<S: Storage<Value = T>, B: ColumnBinding + ?Sized>(
         opener: &mut RowOpener<'_>,
         column: &Column<T, B>,
         stored: Option<S>,

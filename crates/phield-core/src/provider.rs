@@ -42,6 +42,10 @@ pub trait KeyProvider: Send + Sync + fmt::Debug {
     /// HMAC-SHA-256 of `message` by the key `key`, which never leaves the provider's device: for blind indexes of the
     /// algorithm `device-hmac-sha256`.
     ///
+    /// # Security
+    /// `message` holds an unkeyed hash of an indexed value: where values are few, that is as good as the value. It must
+    /// not be logged.
+    ///
     /// A provider without such keys has nothing to write: unless overridden, the answer is
     /// [`ProviderErrorKind::Unsupported`].
     fn mac<'a>(&'a self, key: &'a KekReference, message: &'a [u8]) -> ProviderFuture<'a, [u8; 32]> {
@@ -129,6 +133,7 @@ impl Error for ProviderError {
 pub struct AllowedProvider {
     provider: Arc<dyn KeyProvider>,
     keks: Vec<KekReference>,
+    mac_keys: Vec<KekReference>,
 }
 
 impl AllowedProvider {
@@ -138,7 +143,15 @@ impl AllowedProvider {
         Self {
             provider,
             keks: keks.into_iter().collect(),
+            mac_keys: Vec::new(),
         }
+    }
+
+    /// Allows these index peppers too, which stay in the provider's device. They wrap nothing.
+    #[must_use]
+    pub fn with_mac_keys(mut self, keys: impl IntoIterator<Item = KekReference>) -> Self {
+        self.mac_keys.extend(keys);
+        self
     }
 
     /// The provider.
@@ -155,6 +168,10 @@ impl AllowedProvider {
     #[must_use]
     pub fn keks(&self) -> &[KekReference] {
         &self.keks
+    }
+
+    pub(crate) fn allows_mac(&self, wrap: &Wrap) -> bool {
+        *self.provider.name() == wrap.provider && self.mac_keys.contains(&wrap.kek)
     }
 
     pub(crate) fn allows(&self, wrap: &Wrap) -> bool {

@@ -1,16 +1,17 @@
 //! A ring at rest: made, loaded and changed (format §8.2).
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::RingError;
 use crate::fips;
 use crate::key::{KeyId, KeyMaterial, RingKey};
-use crate::keyring::{Contents, Keyring, Unwrapped};
+use crate::keyring::{Contents, Keyring};
 use crate::manifest::Manifest;
-use crate::name::ScopeName;
+use crate::name::{ProviderName, ScopeName};
 use crate::random::RandomError;
-use crate::record::{KeyRecord, KeyState, KeyUse};
+use crate::record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 use crate::settings::{RingKeyPin, RingSettings, checked, provider_error};
 use crate::split;
 use crate::store::FileStore;
@@ -60,16 +61,17 @@ impl NewKey {
 pub struct VerifiedRing {
     manifest: Manifest,
     mac: [u8; 32],
-    ring_key: RingKey,
+    /// Which of the pins verified it.
+    pin: usize,
     stored: Vec<u8>,
 }
 
 impl VerifiedRing {
-    pub(crate) fn new(manifest: Manifest, mac: [u8; 32], ring_key: RingKey, stored: Vec<u8>) -> Self {
+    pub(crate) fn new(manifest: Manifest, mac: [u8; 32], pin: usize, stored: Vec<u8>) -> Self {
         Self {
             manifest,
             mac,
-            ring_key,
+            pin,
             stored,
         }
     }
@@ -123,22 +125,19 @@ impl VerifiedRing {
             .iter()
             .filter(|record| record.state != KeyState::Destroyed)
         {
-            if record.device_wrap().is_some() {
-                match settings.load(record).await? {
-                    Unwrapped::Device(_) => opened += 1,
-                    _ => return Err(RingError::Authentication),
+            if let Some(wrap) = record.device_wrap() {
+                if settings.providers.iter().any(|allowed| allowed.allows_mac(wrap)) {
+                    settings.device(record, wrap).await?;
+                    opened += 1;
                 }
                 continue;
             }
             for wrap in &record.wraps {
                 if wrap.provider == split::SPLIT {
-                    match split::unwrap(&settings.providers, &record.context, wrap).await {
-                        // A share of somebody else's key file: not this configuration's to check.
-                        Err(RingError::Config(_)) => {}
-                        key => {
-                            checked(record, key?)?;
-                            opened += 1;
-                        }
+                    if split::is_allowed(&settings.providers, wrap) {
+                        let key = split::unwrap(&settings.providers, &record.context, wrap).await?;
+                        checked(record, key)?;
+                        opened += 1;
                     }
                     continue;
                 }
@@ -159,9 +158,11 @@ impl VerifiedRing {
         Ok(opened)
     }
 
-    /// The stored bytes of a changed manifest: epoch + 1, a new MAC, the rules checked.
-    fn changed(
+    /// The stored bytes of a changed manifest: epoch + 1, the rules checked, a new MAC by the pinned ring key that is
+    /// active after the change.
+    async fn changed(
         &self,
+        settings: &RingSettings,
         change: impl FnOnce(&mut Manifest) -> Result<(), RingError>,
     ) -> Result<Vec<u8>, RingError> {
         let mut manifest = self.manifest.clone();
@@ -173,7 +174,8 @@ impl VerifiedRing {
             .ok_or(RingError::Malformed("the last epoch"))?;
         manifest.check_change(&self.manifest)?;
         manifest.check_rules().map_err(RingError::Malformed)?;
-        Ok(manifest.seal(&self.ring_key))
+        let ring_key = settings.writing_key(&manifest).await?;
+        Ok(manifest.seal(&ring_key))
     }
 }
 
@@ -196,6 +198,9 @@ pub struct Ring {
     pub settings: RingSettings,
     store: FileStore,
     witness: Option<FileWitness>,
+    /// The first of the pins that has verified a manifest here. While the ring key is being replaced, a process that has
+    /// seen a MAC by the new key refuses the old one (format §8.2).
+    seen_pin: AtomicUsize,
 }
 
 impl Ring {
@@ -206,6 +211,7 @@ impl Ring {
             settings,
             store,
             witness,
+            seen_pin: AtomicUsize::new(usize::MAX),
         }
     }
 
@@ -219,6 +225,9 @@ impl Ring {
         loop {
             tries += 1;
             let verified = self.settings.verify(&stored).await?;
+            if self.seen_pin.fetch_min(verified.pin, Ordering::SeqCst) < verified.pin {
+                return Err(RingError::Authentication);
+            }
             // A writer may have died between its rename and its sync: what is relied on from here on must not be lost
             // to a power failure. Best effort, for a reader may not be allowed to sync.
             self.store.sync();
@@ -318,6 +327,31 @@ impl Ring {
             .await
     }
 
+    /// Adds an index pepper that stays in a provider's device, pre-active (I-8). The device computes its check value.
+    ///
+    /// # Errors
+    /// See [`RingError`]; `Config` when the key is not allowed as a MAC key.
+    #[doc(hidden)]
+    pub async fn add_device_pepper(
+        &self,
+        provider: &ProviderName,
+        key: &KekReference,
+        scope: Option<ScopeName>,
+    ) -> Result<VerifiedRing, RingError> {
+        let key_id = unused_id(&self.load().await?.manifest.records)?;
+        let wrap = Wrap::new(provider.clone(), key.clone(), Vec::new());
+        let new = NewKey {
+            scope,
+            ..NewKey::new(KeyUse::Index, KeyState::PreActive)
+        };
+        let record = self.settings.device_record(new, key_id, wrap, now()?).await?;
+        self.update(|manifest| {
+            manifest.records.push(record);
+            manifest.records.sort_by_key(|record| record.context.key_id);
+        })
+        .await
+    }
+
     /// Changes the ring: epoch + 1, a new MAC, compare-and-swap on the manifest that was read (I-2). Nothing is stored
     /// when the changed manifest breaks a rule.
     ///
@@ -337,7 +371,7 @@ impl Ring {
         change: impl FnOnce(&mut Manifest) -> Result<(), RingError>,
     ) -> Result<VerifiedRing, RingError> {
         let verified = self.load().await?;
-        let stored = verified.changed(change)?;
+        let stored = verified.changed(&self.settings, change).await?;
         self.settings.verify(&stored).await?;
         self.store.replace(Some(&verified.stored), &stored)?;
         self.load().await

@@ -8,7 +8,7 @@ use zeroize::Zeroize as _;
 
 use crate::cipher::{self, Body, RowCipher, SealedBody};
 use crate::column::Column;
-use crate::context::{self, Row, RowBinding};
+use crate::context::{self, ColumnBinding, Row, SubjectUse};
 use crate::error::{OpenError, SealError, Unsealable};
 use crate::frame::{self, Padding};
 use crate::key::{DataKey, KeyId};
@@ -36,8 +36,8 @@ const AAD_CAPACITY: usize = 80;
 /// One field of a row that is about to be sealed.
 #[derive(Debug)]
 pub struct Field<'a> {
-    /// Where the field comes from a column handle: the handle's table.
-    table: Option<TableName>,
+    /// Where the field comes from a column handle: the handle's table, and what its rows have to do with a person.
+    column_of: Option<(TableName, SubjectUse)>,
     column: ColumnName,
     extra: Option<&'a [u8]>,
     padding: Padding,
@@ -52,9 +52,11 @@ impl<'a> Field<'a> {
     /// # Errors
     /// A value outside what the format can hold.
     pub fn new<T: Value>(column: ColumnName, value: &'a Phi<T>) -> Result<Self, Unsealable> {
+        // Refuses a null in a null, when the program is compiled.
+        const { assert!(T::NULLABLE || !T::NULLABLE) };
         let value = Some(value.expose().encode()?);
         Ok(Self {
-            table: None,
+            column_of: None,
             column,
             extra: None,
             padding: Padding::Block16,
@@ -67,7 +69,7 @@ impl<'a> Field<'a> {
     #[must_use]
     pub fn absent(column: ColumnName) -> Self {
         Self {
-            table: None,
+            column_of: None,
             column,
             extra: None,
             padding: Padding::Block16,
@@ -91,9 +93,18 @@ impl<'a> Field<'a> {
         self
     }
 
-    pub(crate) fn of_table(mut self, table: TableName) -> Self {
-        self.table = Some(table);
+    pub(crate) fn of_column(mut self, table: TableName, subject: SubjectUse) -> Self {
+        self.column_of = Some((table, subject));
         self
+    }
+
+    /// Whether the row is one of the table and kind that the field's column is declared for.
+    fn belongs_to(&self, row: &Row<'_>) -> Result<(), SealError> {
+        match &self.column_of {
+            Some((table, _)) if table != row.table() => Err(SealError::WrongTable),
+            Some((_, subject)) if *subject != row.subject_use() => Err(SealError::WrongBinding),
+            _ => Ok(()),
+        }
     }
 
     /// The length of the padded frame, or why there cannot be one.
@@ -105,6 +116,12 @@ impl<'a> Field<'a> {
             return Err(Unsealable::LengthShows);
         }
         let len = self.value.as_ref().map_or(0, |value| value.as_bytes().len());
+        if self
+            .lengths
+            .is_some_and(|[shortest, longest]| self.value.is_some() && !(shortest..=longest).contains(&len))
+        {
+            return Err(Unsealable::LengthShows);
+        }
         if len > value_limit {
             return Err(Unsealable::ValueTooLong);
         }
@@ -262,12 +279,7 @@ impl<'k> Sealer<'k> {
         fields: &[Field<'_>],
         tokens: &mut [Token],
     ) -> Result<(), SealError> {
-        if fields
-            .iter()
-            .any(|field| field.table.as_ref().is_some_and(|table| table != row.table()))
-        {
-            return Err(SealError::WrongTable);
-        }
+        fields.iter().try_for_each(|field| field.belongs_to(row))?;
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_err(|_| SealError::Clock)?;
@@ -427,7 +439,7 @@ impl RowOpener<'_> {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open<T: Value, B: RowBinding + ?Sized>(
+    pub fn open<T: Value, B: ColumnBinding + ?Sized>(
         &mut self,
         column: &Column<T, B>,
         sealed: impl Storage<Value = T>,
@@ -442,7 +454,7 @@ impl RowOpener<'_> {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open_optional<T: Value, B: RowBinding + ?Sized>(
+    pub fn open_optional<T: Value, B: ColumnBinding + ?Sized>(
         &mut self,
         column: &Column<T, B>,
         sealed: Option<impl Storage<Value = T>>,
@@ -630,7 +642,7 @@ pub(crate) mod fixed {
         value: &'a [u8],
     ) -> Field<'a> {
         Field {
-            table: None,
+            column_of: None,
             column,
             extra,
             padding,

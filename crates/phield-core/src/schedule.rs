@@ -9,6 +9,7 @@ use crate::key::{
     SubjectSecret, UidKey, UidPepper, WrapKey,
 };
 use crate::token::{Commitment, Head, RowSalt};
+use crate::wipe::Wiped;
 
 const KCV_LABEL: &str = "phield.v1.kcv";
 const INDEX_DEVICE_LABEL: &str = "phield.v1.index-device";
@@ -49,7 +50,7 @@ pub(crate) fn index_salt(pepper: &Pepper, ictx: &[u8]) -> [u8; 16] {
 }
 
 /// What a device makes `t = KDF(pepper, "phield.v1.index-device", context, 32)` of, in one HMAC (§7)
-pub(crate) fn device_index_message(context: &[u8]) -> Vec<u8> {
+pub(crate) fn device_index_message(context: &[u8]) -> Wiped {
     kdf::message(INDEX_DEVICE_LABEL, context)
 }
 
@@ -65,7 +66,7 @@ pub(crate) fn check_value(key: &KeyMaterial, context: &KeyContext) -> [u8; 32] {
 }
 
 /// What a device makes `KCV` of, in one HMAC (§8.1)
-pub(crate) fn check_value_message(context: &KeyContext) -> Vec<u8> {
+pub(crate) fn check_value_message(context: &KeyContext) -> Wiped {
     kdf::message(KCV_LABEL, &context.encode())
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use subtle::ConstantTimeEq as _;
@@ -15,9 +16,9 @@ use crate::index_workers::IndexWorkers;
 use crate::indexing::DevicePepper;
 use crate::key::{KeyId, KeyMaterial, RingKey};
 use crate::keyring::{DEFAULT_VALUE_LIMIT, Unwrapped};
-use crate::manifest::RawManifest;
+use crate::manifest::{Manifest, RawManifest};
 use crate::name::{AppName, ProviderName, RingName};
-use crate::provider::{AllowedProvider, ProviderError, ProviderErrorKind};
+use crate::provider::{AllowedProvider, KeyProvider, ProviderError, ProviderErrorKind};
 use crate::record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 use crate::ring::{NewKey, VerifiedRing};
 use crate::schedule;
@@ -89,6 +90,10 @@ pub struct RingSettings {
     pub providers: Vec<AllowedProvider>,
     /// Dual control: new keys are split in two shares, one under each of these key-encryption keys, and wrapped in no
     /// other way. Both providers are needed to load them.
+    ///
+    /// # Security
+    /// Two providers that one person can open are no dual control: keep key files, passphrases and accounts apart. A key
+    /// that exists already is not split: make a new one.
     pub dual_control: Option<[(ProviderName, KekReference); 2]>,
     /// Which scopes serve which tables and tenants.
     pub scopes: Scopes,
@@ -151,6 +156,50 @@ impl RingSettings {
         })
     }
 
+    /// Makes the record of an index pepper that stays in a device.
+    pub(crate) async fn device_record(
+        &self,
+        new: NewKey,
+        key_id: KeyId,
+        wrap: Wrap,
+        now: u64,
+    ) -> Result<KeyRecord, RingError> {
+        let context = KeyContext {
+            ring: self.ring.clone(),
+            key_id,
+            suite: None,
+            key_use: new.key_use,
+            scope: new.scope,
+            share: None,
+        };
+        let check_value = self.device_check_value(&context, &wrap).await?.1;
+        Ok(KeyRecord {
+            context,
+            state: new.state,
+            created: now,
+            not_after: 0,
+            check_value,
+            wraps: vec![wrap],
+        })
+    }
+
+    /// `KCV` of a pepper that stays in a device, by the device.
+    async fn device_check_value(
+        &self,
+        context: &KeyContext,
+        wrap: &Wrap,
+    ) -> Result<(Arc<dyn KeyProvider>, [u8; 32]), RingError> {
+        let allowed = self.providers.iter().find(|allowed| allowed.allows_mac(wrap));
+        let provider = allowed
+            .ok_or(ConfigError::KekNotAllowed(context.key_id))?
+            .shared();
+        let check_value = provider
+            .mac(&wrap.kek, &schedule::check_value_message(context).0)
+            .await
+            .map_err(|error| provider_error(context.key_id, error))?;
+        Ok((provider, check_value))
+    }
+
     /// Wraps a new key: in shares under dual control, else under every configured key-encryption key.
     async fn wraps(&self, context: &KeyContext, key: &KeyMaterial) -> Result<Vec<Wrap>, RingError> {
         if let Some(keks) = &self.dual_control {
@@ -182,20 +231,16 @@ impl RingSettings {
             None => self.unwrap(record).await.map(Unwrapped::Key),
         };
         match loaded {
-            Err(RingError::KeyUnavailable(..)) => Ok(Unwrapped::Unavailable),
+            Err(RingError::KeyUnavailable(..)) => Ok(Unwrapped::Unavailable {
+                device: record.device_wrap().is_some(),
+            }),
             loaded => loaded,
         }
     }
 
     /// A pepper that stays in its device: the device itself computes the check value.
-    async fn device(&self, record: &KeyRecord, wrap: &Wrap) -> Result<DevicePepper, RingError> {
-        let id = record.context.key_id;
-        let allowed = self.providers.iter().find(|allowed| allowed.allows(wrap));
-        let provider = allowed.ok_or(ConfigError::KekNotAllowed(id))?.shared();
-        let check_value = provider
-            .mac(&wrap.kek, &schedule::check_value_message(&record.context))
-            .await
-            .map_err(|error| provider_error(id, error))?;
+    pub(crate) async fn device(&self, record: &KeyRecord, wrap: &Wrap) -> Result<DevicePepper, RingError> {
+        let (provider, check_value) = self.device_check_value(&record.context, wrap).await?;
         if !bool::from(check_value.ct_eq(&record.check_value)) {
             return Err(RingError::Authentication);
         }
@@ -239,9 +284,9 @@ impl RingSettings {
         fips::check_module()?;
         let raw = RawManifest::parse(stored).ok_or(RingError::Malformed("the manifest"))?;
         let mut failure = None;
-        for pin in &self.pins {
+        for (place, pin) in self.pins.iter().enumerate() {
             match self.verify_pin(&raw, pin).await {
-                Ok(ring_key) => return self.verify_rules(raw, pin, ring_key, stored),
+                Ok(_) => return self.verify_rules(raw, place, pin, stored),
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
@@ -271,12 +316,31 @@ impl RingSettings {
         }
     }
 
+    /// The key that a changed manifest is authenticated by (format §8.2): the pinned one that is active in it.
+    pub(crate) async fn writing_key(&self, manifest: &Manifest) -> Result<RingKey, RingError> {
+        for pin in &self.pins {
+            let active = |record: &&KeyRecord| {
+                record.state == KeyState::Active && record.context.key_use == KeyUse::Ring
+            };
+            let Some(record) = manifest.record(pin.key_id).filter(active) else {
+                continue;
+            };
+            if !bool::from(record.check_value.ct_eq(&pin.check_value)) {
+                return Err(RingError::Authentication);
+            }
+            let key = self.unwrap(record).await?;
+            return Ok(RingKey::new(key.expose_bytes()));
+        }
+        let none = |pin: &RingKeyPin| RingError::KeyState(pin.key_id);
+        Err(self.pins.first().map_or_else(|| ConfigError::NoPin.into(), none))
+    }
+
     /// Names, states, wrap order, the one-active rule, the ring key's own state, the epoch floor, the FIPS profile.
     fn verify_rules(
         &self,
         raw: RawManifest<'_>,
+        place: usize,
         pin: &RingKeyPin,
-        ring_key: RingKey,
         stored: &[u8],
     ) -> Result<VerifiedRing, RingError> {
         let mac = *raw.mac;
@@ -297,7 +361,7 @@ impl RingSettings {
         for record in manifest.records.iter().filter(live) {
             record.context.suite.map_or(Ok(()), fips::check_suite)?;
         }
-        Ok(VerifiedRing::new(manifest, mac, ring_key, stored.to_vec()))
+        Ok(VerifiedRing::new(manifest, mac, place, stored.to_vec()))
     }
 }
 

@@ -42,6 +42,9 @@ async fn wrap_with(
     let reference = KekReference::new(format!("{}|{}", name(first), name(second)))
         .filter(|reference| parse(reference).is_some())
         .ok_or(RingError::Malformed("the reference of a split wrap"))?;
+    for kek in [first, second] {
+        allowed(providers, kek, context)?;
+    }
     let s2 = xor(key, &s1);
     let mut wraps = Vec::with_capacity(2);
     for (kek, share, s) in [(first, Share::First, s1), (second, Share::Second, s2)] {
@@ -75,6 +78,19 @@ pub(crate) async fn unwrap(
         [s1, s2] => Ok(xor(s1, s2)),
         _ => Err(malformed()),
     }
+}
+
+/// Whether configuration has both key-encryption keys of a split wrap, so that it is one to be opened here.
+pub(crate) fn is_allowed(providers: &[AllowedProvider], wrap: &Wrap) -> bool {
+    let Some(keks) = parse(&wrap.kek) else {
+        // Opening it says what is wrong.
+        return true;
+    };
+    keks.iter().all(|(provider, kek)| {
+        providers
+            .iter()
+            .any(|allowed| allowed.provider().name() == provider && allowed.keks().contains(kek))
+    })
 }
 
 fn allowed<'p>(

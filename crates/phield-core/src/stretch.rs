@@ -127,7 +127,11 @@ mod rust_crypto {
         out: &mut [u8; 32],
     ) -> Result<(), InvalidParameters> {
         let params = Params::new(m, t, p, Some(out.len())).map_err(|_| InvalidParameters)?;
-        let mut memory = Zeroizing::new(vec![Block::new(); params.block_count()]);
+        let mut memory = Zeroizing::new(Vec::new());
+        memory
+            .try_reserve_exact(params.block_count())
+            .map_err(|_| InvalidParameters)?;
+        memory.resize(params.block_count(), Block::new());
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into_with_memory(input, salt, out, memory.as_mut_slice())
             .map_err(|_| InvalidParameters)

@@ -16,10 +16,10 @@ use std::sync::Arc;
 
 use crate::context::{AsRowId, RowId};
 use crate::error::{OpenError, SealError, Unsealable};
-use crate::key::{DataKey, Kek, KeyId, KeyMaterial, SubjectSecret};
-use crate::keyring::{Keyring, Role};
+use crate::key::{DataKey, KeyId, KeyMaterial, SubjectSecret};
+use crate::keyring::{Keyring, LoadedKey, Role};
 use crate::lp;
-use crate::name::{RingName, TenantName};
+use crate::name::{RingName, ScopeName, TenantName};
 use crate::provider::ProviderErrorKind;
 use crate::random::RandomError;
 use crate::record::{KeyState, KeyUse};
@@ -57,6 +57,9 @@ pub enum SubjectError {
     /// The key that wraps the secret could not be unwrapped. Try again later.
     #[error("subject record {0} could not be unwrapped: its provider is out of reach")]
     KeyUnavailable(KeyId),
+    /// The key that wraps new secrets is past its `not after`: replace it.
+    #[error("subject record {0} is past its last day of wrapping: replace it")]
+    KeyExpired(KeyId),
     /// The ring has no active subject record to wrap a new secret under.
     #[error("the key ring has no active subject record for this tenant")]
     NoActiveKey,
@@ -76,6 +79,7 @@ impl From<SubjectError> for OpenError {
             SubjectError::Malformed => Self::Malformed,
             SubjectError::UnknownKey(id) => Self::UnknownKey(id),
             SubjectError::KeyUnavailable(id) => Self::KeyUnavailable(id),
+            SubjectError::KeyExpired(id) => Self::KeyState(id),
             SubjectError::Authentication | SubjectError::Unsealable(_) | SubjectError::Random(_) => {
                 Self::Authentication
             }
@@ -144,13 +148,17 @@ impl SubjectKeys for SubjectKey {
 
 /// The keys of the subjects whose rows are about to be sealed or opened. A subject that was shredded, or whose secret
 /// does not authenticate, is kept with its error, so that its rows fail with it.
-#[derive(Debug, Default)]
+///
+/// # Security
+/// Fill one for a request, and drop it with it: a subject that is shredded meanwhile stays readable for whoever still
+/// has the key in memory.
+#[derive(Default)]
 pub struct SubjectKeyMap {
     tenants: HashMap<Option<TenantName>, OfTenant>,
 }
 
 /// By subject, encoded.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct OfTenant(HashMap<Vec<u8>, Result<SubjectKey, SubjectError>>);
 
 impl SubjectKeyMap {
@@ -178,6 +186,13 @@ impl SubjectKeyMap {
         let tenant = self.tenants.entry(tenant.cloned()).or_default();
         tenant.0.insert(encoded, key);
         Ok(())
+    }
+}
+
+impl fmt::Debug for SubjectKeyMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Subjects are persons: not even their ids.
+        f.debug_struct("SubjectKeyMap").finish_non_exhaustive()
     }
 }
 
@@ -295,7 +310,7 @@ pub enum SubjectStoreError {
     /// There is no key.
     #[error(transparent)]
     Subject(#[from] SubjectError),
-    /// The store failed.
+    /// The store failed. The `Debug` of a driver's error can show more than its text: log the text.
     #[error("the store of subject secrets failed")]
     Store(#[source] Box<dyn Error + Send + Sync>),
     /// Others changed the same secret again and again.
@@ -315,6 +330,8 @@ impl Keyring {
 
     /// A fresh secret for a subject, wrapped as it is stored: 97 bytes.
     ///
+    /// # Security
+    /// What is sealed under a secret that was not stored first is lost.
     /// [`subject_key_or_new`](Self::subject_key_or_new) keeps to the rules of storing it: insert if absent, read again
     /// from the primary, open what was read before the first row is sealed.
     ///
@@ -326,7 +343,13 @@ impl Keyring {
         subject: &(impl AsRowId + ?Sized),
     ) -> Result<Vec<u8>, SubjectError> {
         let subject = encode(subject)?;
-        let (id, kek) = self.active_subject_record(tenant)?;
+        let (id, record) = self.active_subject_record(tenant)?;
+        if record.is_expired() {
+            return Err(SubjectError::KeyExpired(id));
+        }
+        let Role::Subject(kek) = &record.role else {
+            return Err(SubjectError::KeyUnavailable(id));
+        };
         let srec = encode_context(self.ring(), id, tenant, &subject);
         let wrapped = wrap::seal(kek, &srec, &KeyMaterial::random()?)?;
         Ok([id.to_bytes().as_slice(), &wrapped].concat())
@@ -469,19 +492,20 @@ impl Keyring {
         Err(SubjectStoreError::Conflict)
     }
 
-    /// The record under which new secrets are wrapped: of the tenant's scope, or without one.
-    fn active_subject_record(&self, tenant: Option<&TenantName>) -> Result<(KeyId, &Kek), SubjectError> {
-        let scope = self.scopes().of_tenant(tenant);
-        let (id, record) = self
-            .records()
-            .find(|(_, key)| {
-                key.key_use == KeyUse::Subject && key.state == KeyState::Active && key.scope.as_ref() == scope
-            })
-            .ok_or(SubjectError::NoActiveKey)?;
-        match &record.role {
-            Role::Subject(kek) => Ok((id, kek)),
-            _ => Err(SubjectError::KeyUnavailable(id)),
-        }
+    /// The record under which new secrets are wrapped: the active one of the tenant's scope, or of no scope where the
+    /// tenant's has none at all.
+    fn active_subject_record(
+        &self,
+        tenant: Option<&TenantName>,
+    ) -> Result<(KeyId, &LoadedKey), SubjectError> {
+        let own = self.scopes().of_tenant(tenant);
+        let is_of = |key: &LoadedKey, scope: Option<&ScopeName>| {
+            key.key_use == KeyUse::Subject && key.scope.as_ref() == scope
+        };
+        let scope = own.filter(|scope| self.records().any(|(_, key)| is_of(key, Some(scope))));
+        self.records()
+            .find(|(_, key)| is_of(key, scope) && key.state == KeyState::Active)
+            .ok_or(SubjectError::NoActiveKey)
     }
 }
 

@@ -222,8 +222,11 @@ pub enum UidError {
     /// The UID pepper of this domain could not be unwrapped.
     #[error("UID pepper {0} could not be unwrapped: its provider is out of reach")]
     KeyUnavailable(KeyId),
-    /// The UID pepper of this domain is destroyed, or not active yet. Another one would give other UIDs.
-    #[error("UID pepper {0} of this domain is destroyed or not active yet")]
+    /// The UID pepper of this domain is destroyed or not active yet, or none is active and there are several. Another
+    /// one would give other UIDs.
+    #[error(
+        "UID pepper {0} of this domain is destroyed or not active yet, or there are several and none is active"
+    )]
     KeyState(KeyId),
     /// The identifier cannot be encoded.
     #[error(transparent)]
@@ -287,10 +290,12 @@ impl Keyring {
         // A domain that has a record of its own never falls back to the common one, whatever the state: its UIDs would
         // change without anybody noticing.
         let named = of_scope(true).next().is_some();
-        let serving = of_scope(named)
-            .filter(|(_, key)| !matches!(key.state, KeyState::PreActive | KeyState::Destroyed))
-            .min_by_key(|(_, key)| key.state);
-        let Some((id, key)) = serving else {
+        let mut live = of_scope(named)
+            .filter(|(_, key)| !matches!(key.state, KeyState::PreActive | KeyState::Destroyed));
+        // The active one; or else the only one there is, for what was written with it is still looked for.
+        let active = of_scope(named).find(|(_, key)| key.state == KeyState::Active);
+        let only = || live.next().filter(|_| live.next().is_none());
+        let Some((id, key)) = active.or_else(only) else {
             let refused = of_scope(named).next();
             return Err(refused.map_or(UidError::NoPepper, |(id, _)| UidError::KeyState(id)));
         };

@@ -120,18 +120,20 @@ erase_tuples!((A)(A, B)(A, B, C)(A, B, C, D));
 
 impl<K: Erase + Ord, V: Erase> Erase for BTreeMap<K, V> {
     fn erase(&mut self) {
-        for (mut key, mut value) in std::mem::take(self) {
+        // Values where they are; keys can only be moved out.
+        self.values_mut().for_each(V::erase);
+        for (mut key, _) in std::mem::take(self) {
             key.erase();
-            value.erase();
         }
     }
 }
 
 impl<K: Erase, V: Erase, S: Default> Erase for HashMap<K, V, S> {
     fn erase(&mut self) {
-        for (mut key, mut value) in std::mem::take(self) {
+        // Values where they are; keys can only be moved out.
+        self.values_mut().for_each(V::erase);
+        for (mut key, _) in std::mem::take(self) {
             key.erase();
-            value.erase();
         }
     }
 }
@@ -145,9 +147,9 @@ impl Erase for serde_json::Value {
             Self::String(text) => text.erase(),
             Self::Array(values) => values.erase(),
             Self::Object(members) => {
-                for (mut name, mut value) in std::mem::take(members) {
+                members.values_mut().for_each(Self::erase);
+                for (mut name, _) in std::mem::take(members) {
                     name.erase();
-                    value.erase();
                 }
             }
         }

@@ -65,7 +65,7 @@ pub(crate) fn fallback(input: &DeriveInput, error: &syn::Error) -> TokenStream {
                     loop {}
                 }
 
-                fn from_repr(_: ::std::string::String) -> ::core::option::Option<Self> {
+                fn from_repr(_: &::std::string::String) -> ::core::option::Option<Self> {
                     loop {}
                 }
             }
@@ -184,9 +184,9 @@ fn newtype(member: &Member, ty: &Type, parse: Option<&(Path, Span)>) -> TokenStr
         // Typed, so that the error about a function of another type is about that.
         Some((path, span)) => quote_spanned! {*span=>
             let parse: fn(#ty) -> ::core::option::Option<Self> = #path;
-            parse(repr)
+            parse(::core::clone::Clone::clone(repr))
         },
-        None => quote!(::core::option::Option::Some(Self { #member: repr })),
+        None => quote!(::core::option::Option::Some(Self { #member: ::core::clone::Clone::clone(repr) })),
     };
     quote! {
         type Repr = #ty;
@@ -195,7 +195,7 @@ fn newtype(member: &Member, ty: &Type, parse: Option<&(Path, Span)>) -> TokenStr
             ::std::borrow::Cow::Borrowed(&self.#member)
         }
 
-        fn from_repr(repr: #ty) -> ::core::option::Option<Self> {
+        fn from_repr(repr: &#ty) -> ::core::option::Option<Self> {
             #made
         }
     }
@@ -216,13 +216,11 @@ fn enumeration(names: &[(&Ident, String)]) -> TokenStream {
             }))
         }
 
-        fn from_repr(mut repr: ::std::string::String) -> ::core::option::Option<Self> {
-            let value = match ::std::string::String::as_str(&repr) {
+        fn from_repr(repr: &::std::string::String) -> ::core::option::Option<Self> {
+            match ::std::string::String::as_str(repr) {
                 #(#names => ::core::option::Option::Some(Self::#variants),)*
                 _ => ::core::option::Option::None,
-            };
-            ::phield::__private::Erase::erase(&mut repr);
-            value
+            }
         }
     }
 }

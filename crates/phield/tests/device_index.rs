@@ -91,7 +91,9 @@ async fn keyring(in_device: bool, limits: IndexWorkerLimits) -> Keyring {
         ProviderName::from_static("software"),
         KekReference::new("1").unwrap(),
     );
-    let allowed = AllowedProvider::new(Arc::new(InSoftware(provider.clone())), [kek.clone()]);
+    let device_key = KekReference::new("pepper").unwrap();
+    let allowed = AllowedProvider::new(Arc::new(InSoftware(provider.clone())), [kek])
+        .with_mac_keys([device_key.clone()]);
     let mut settings = RingSettings::new(
         AppName::from_static("emr"),
         RingName::from_static("emr-test"),
@@ -107,24 +109,17 @@ async fn keyring(in_device: bool, limits: IndexWorkerLimits) -> Keyring {
     let folder = tempfile::tempdir().unwrap();
     let ring = Ring::new(settings, FileStore::new(folder.path().join("ring.phield")), None);
     ring.publish(&new).unwrap();
-    let update = ring.update(|manifest| {
-        let mut peppers = manifest.records.iter_mut();
-        let pepper = peppers
-            .find(|record| record.context.key_use == KeyUse::Index)
-            .unwrap();
-        pepper.wraps = vec![Wrap::new(provider, kek, Vec::new())];
-        // KCV = KDF(pepper, "phield.v1.kcv", KREC, 32), by the device.
-        let context = pepper.context.encode();
-        let message = [
-            &[0, 0, 0, 1],
-            b"phield.v1.kcv".as_slice(),
-            &[0],
-            &context,
-            &[0, 0, 1, 0],
-        ];
-        pepper.check_value = mac(&message.concat());
-    });
-    update.await.unwrap();
+    let added = ring
+        .add_device_pepper(&provider, &device_key, None)
+        .await
+        .unwrap();
+    let mut records = added.manifest().records.iter();
+    let pepper = records
+        .find(|record| record.context.key_use == KeyUse::Index && record.state == KeyState::PreActive)
+        .unwrap();
+    ring.set_state(pepper.context.key_id, KeyState::Active)
+        .await
+        .unwrap();
     ring.keyring().await.unwrap()
 }
 

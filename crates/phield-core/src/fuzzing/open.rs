@@ -365,7 +365,7 @@ impl Key {
         let key = match self.bytes {
             _ if self.state == KeyState::Destroyed => Unwrapped::Destroyed,
             Some(bytes) => Unwrapped::Key(KeyMaterial::init_with(|k| *k = bytes)),
-            None => Unwrapped::Unavailable,
+            None => Unwrapped::Unavailable { device: false },
         };
         (record, key)
     }

@@ -129,7 +129,7 @@ fn record(key: [u8; 32]) -> KeyRecord {
 }
 
 fn load(device: Arc<SoftwareDevice>, allowed: &str, key: [u8; 32]) -> Result<Unwrapped, RingError> {
-    let allowed = AllowedProvider::new(device, [KekReference::new(allowed).unwrap()]);
+    let allowed = AllowedProvider::new(device, []).with_mac_keys([KekReference::new(allowed).unwrap()]);
     let settings = RingSettings::new(
         AppName::from_static("emr"),
         RingName::from_static("prod"),
@@ -150,7 +150,7 @@ fn a_pepper_in_a_device_is_checked_when_the_ring_is_loaded() {
     ));
     assert!(matches!(
         loaded(device(Some(ProviderErrorKind::Unavailable))),
-        Ok(Unwrapped::Unavailable)
+        Ok(Unwrapped::Unavailable { device: true })
     ));
     assert!(matches!(
         loaded(device(Some(ProviderErrorKind::Refused))),

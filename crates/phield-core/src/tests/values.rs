@@ -83,7 +83,7 @@ impl PhiValue for Hiv {
         Cow::Owned(if *self == Self::Positive { "+" } else { "-" }.to_owned())
     }
 
-    fn from_repr(repr: String) -> Option<Self> {
+    fn from_repr(repr: &String) -> Option<Self> {
         match repr.as_str() {
             "+" => Some(Self::Positive),
             "-" => Some(Self::Negative),

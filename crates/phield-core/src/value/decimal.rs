@@ -17,8 +17,11 @@ impl Value for Decimal {
     fn encode(&self) -> Result<Encoded<'_>, Unsealable> {
         let mut text = Zeroizing::new([0_u8; INLINE]);
         let mut rest = text.as_mut_slice();
+        // Zero has no sign: -0 is equal to 0, and so has to have the same bytes.
+        let mut number = *self;
+        number.set_sign_negative(self.is_sign_negative() && !self.is_zero());
         // At most a sign, 29 digits and a point.
-        write!(rest, "{self}").map_err(|_| Unsealable::ValueTooLong)?;
+        write!(rest, "{number}").map_err(|_| Unsealable::ValueTooLong)?;
         let len = INLINE - rest.len();
         Ok(Encoded::inline(Self::TYPE, text.get(..len).unwrap_or_default()))
     }

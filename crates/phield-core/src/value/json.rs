@@ -12,8 +12,9 @@ use crate::wipe::{Erase, Wiped};
 
 /// A structured value, sealed as one JSON document: an address, a list of allergies, a FHIR resource.
 ///
-/// `T` is any serde value that can be erased: derive [`Erase`] for your own types. What is sealed is read back once
-/// before, so that a value whose JSON does not come back (a NaN becomes `null`) is refused and not lost.
+/// `T` is any serde value that can be erased and compared: derive [`Erase`] and `PartialEq` for your own types. What is
+/// sealed is read back once before, so that a value whose JSON does not come back as what it was (a NaN becomes `null`,
+/// a skipped field is lost) is refused and not lost.
 ///
 /// ```
 /// use phield_core::{Json, Phi};
@@ -23,7 +24,9 @@ use crate::wipe::{Erase, Wiped};
 /// ```
 ///
 /// # Security
-/// A document shows its padded length, like every value: `pad = "padme(256)"` or the like hides more of it.
+/// A document shows its padded length, like every value: `pad = "padme(256)"` or the like hides more of it. Erasing is
+/// best effort: the JSON reader keeps strings with escapes in a buffer of its own for a while, and drops what it has read
+/// of a document that is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(clippy::exhaustive_structs, reason = "a wrapper that users write")]
 pub struct Json<T>(pub T);
@@ -34,15 +37,20 @@ impl<T: Erase> Erase for Json<T> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned + Erase> Value for Json<T> {
+impl<T: Serialize + DeserializeOwned + PartialEq + Erase> Value for Json<T> {
     const TYPE: ValueType = ValueType::Json;
 
     fn encode(&self) -> Result<Encoded<'_>, Unsealable> {
         let mut document = Document(Wiped::default());
         serde_json::to_writer(&mut document, &self.0).map_err(|_| Unsealable::Json)?;
         let mut read_back: T = serde_json::from_slice(&document.0.0).map_err(|_| Unsealable::Json)?;
+        let same = read_back == self.0;
         read_back.erase();
-        Ok(Encoded::owned(Self::TYPE, document.0))
+        if same {
+            Ok(Encoded::owned(Self::TYPE, document.0))
+        } else {
+            Err(Unsealable::Json)
+        }
     }
 
     fn decode(opened: Opened) -> Option<Self> {

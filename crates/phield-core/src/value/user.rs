@@ -19,8 +19,8 @@ use crate::wipe::Erase;
 /// struct Mrn(String);
 ///
 /// impl Mrn {
-///     fn parse(text: String) -> Option<Self> {
-///         text.starts_with("MRN-").then_some(Self(text))
+///     fn parse(text: &str) -> Option<Self> {
+///         text.starts_with("MRN-").then(|| Self(text.to_owned()))
 ///     }
 /// }
 ///
@@ -37,7 +37,7 @@ use crate::wipe::Erase;
 ///         Cow::Borrowed(&self.0)
 ///     }
 ///
-///     fn from_repr(repr: String) -> Option<Self> {
+///     fn from_repr(repr: &String) -> Option<Self> {
 ///         Self::parse(repr)
 ///     }
 /// }
@@ -46,8 +46,8 @@ use crate::wipe::Erase;
 /// ```
 ///
 /// # Security
-/// What [`to_repr`](Self::to_repr) gives, [`from_repr`](Self::from_repr) has to take: in every later version of the
-/// application too, for what it does not take can no longer be opened.
+/// What [`to_repr`](Self::to_repr) gives, [`from_repr`](Self::from_repr) has to take: now, or it is not sealed, and in
+/// every later version of the application too, for what it does not take can no longer be opened.
 pub trait PhiValue: Erase + Sized {
     /// What it is sealed as. Part of what is authenticated: a change makes values that are there unreadable.
     type Repr: Value + Clone;
@@ -57,8 +57,8 @@ pub trait PhiValue: Erase + Sized {
     /// The value as it is sealed.
     fn to_repr(&self) -> Cow<'_, Self::Repr>;
 
-    /// The value of what was opened; `None` for what is none.
-    fn from_repr(repr: Self::Repr) -> Option<Self>;
+    /// The value of what was opened; `None` for what is none. What was opened is erased afterwards.
+    fn from_repr(repr: &Self::Repr) -> Option<Self>;
 }
 
 impl<T: PhiValue> Value for T {
@@ -71,9 +71,9 @@ impl<T: PhiValue> Value for T {
 
     fn encode(&self) -> Result<Encoded<'_>, Unsealable> {
         match self.to_repr() {
-            Cow::Borrowed(repr) => repr.encode(),
+            Cow::Borrowed(repr) => taken_back::<T>(repr).and_then(|()| repr.encode()),
             Cow::Owned(mut repr) => {
-                let encoded = repr.encode().map(Encoded::into_owned);
+                let encoded = taken_back::<T>(&repr).and_then(|()| repr.encode().map(Encoded::into_owned));
                 repr.erase();
                 encoded
             }
@@ -81,6 +81,16 @@ impl<T: PhiValue> Value for T {
     }
 
     fn decode(opened: Opened) -> Option<Self> {
-        T::Repr::decode(opened).and_then(T::from_repr)
+        let mut repr = T::Repr::decode(opened)?;
+        let value = T::from_repr(&repr);
+        repr.erase();
+        value
     }
+}
+
+/// What would not be taken back is not sealed: nobody could open it again.
+fn taken_back<T: PhiValue>(repr: &T::Repr) -> Result<(), Unsealable> {
+    let mut value = T::from_repr(repr).ok_or(Unsealable::NotTakenBack)?;
+    value.erase();
+    Ok(())
 }
