@@ -33,6 +33,8 @@ fn class(error: &RingError) -> &'static str {
         RingError::UnknownKey(_) => "UnknownKey",
         RingError::Transition(..) => "Transition",
         RingError::RecordChanged(_) => "RecordChanged",
+        RingError::NotAfter(_) => "NotAfter",
+        RingError::SecondUidPepper(_) => "SecondUidPepper",
         other => panic!("a class that no test expects: {other:?}"),
     }
 }

@@ -178,7 +178,8 @@ fn the_state_of_the_ring_key() {
         match state {
             KeyState::Compromised => assert_eq!(class(&changed.unwrap_err()), "KeyState"),
             KeyState::PreActive => assert_eq!(class(&changed.unwrap_err()), "Transition"),
-            _ => assert!(changed.is_ok(), "{state}"),
+            // Nothing would authenticate the changed manifest.
+            _ => assert_eq!(class(&changed.unwrap_err()), "KeyState"),
         }
         block_on(ring.ring().load()).unwrap();
     }
@@ -190,6 +191,9 @@ fn a_change_that_breaks_a_rule_is_not_written() {
     let before = fs::read(ring.key_store()).unwrap();
     let error = block_on(ring.ring().update(|manifest| {
         for record in &mut manifest.records {
+            if record.state == KeyState::PreActive {
+                record.not_after = 1;
+            }
             record.state = KeyState::Active;
         }
     }));
@@ -234,7 +238,44 @@ fn states_and_records_of_a_change() {
             .update(|manifest| manifest.records[0].check_value = [0; 32]),
     );
     assert_eq!(class(&error.unwrap_err()), "RecordChanged");
+    let later = |not_after| {
+        let id = ids.0;
+        let change = ring.ring().update(|manifest| {
+            let mut records = manifest.records.iter_mut();
+            records
+                .find(|record| record.context.key_id == id)
+                .unwrap()
+                .not_after = not_after;
+        });
+        block_on(change).map(|_| ())
+    };
+    for longer in [0, old.not_after + 1, u64::MAX] {
+        assert_eq!(class(&later(longer).unwrap_err()), "NotAfter", "{longer}");
+    }
+    let error = block_on(ring.ring().update(|manifest| {
+        let mut copy = manifest.records[0].clone();
+        copy.context.key_id = phield_core::KeyId::new(u32::MAX).unwrap();
+        copy.state = KeyState::Active;
+        manifest.records.push(copy);
+    }));
+    assert_eq!(
+        class(&error.unwrap_err()),
+        "Transition",
+        "I-8: a new key is pre-active"
+    );
+    let error = block_on(ring.ring().update(|manifest| {
+        let uid = manifest
+            .records
+            .iter()
+            .find(|record| record.context.key_use == KeyUse::Uid);
+        let mut second = uid.unwrap().clone();
+        second.context.key_id = phield_core::KeyId::new(u32::MAX).unwrap();
+        second.state = KeyState::PreActive;
+        manifest.records.push(second);
+    }));
+    assert_eq!(class(&error.unwrap_err()), "SecondUidPepper");
     assert_eq!(fs::read(ring.key_store()).unwrap(), before, "nothing was written");
+    later(old.not_after - 1).unwrap();
 
     // I-2, I-3: one update makes the successor active and the old key decrypt-only.
     set(ids.1, KeyState::Active).unwrap();
@@ -242,7 +283,7 @@ fn states_and_records_of_a_change() {
     let active = data(KeyState::Active);
     assert_eq!(active.context.key_id, ids.1);
     assert!(
-        active.not_after > old.not_after,
+        active.not_after >= old.not_after,
         "its time starts when it is activated"
     );
     set(ids.0, KeyState::Destroyed).unwrap();
@@ -279,6 +320,67 @@ fn a_key_before_and_after_its_activation() {
     assert_eq!(key_of(&sealed), successor);
     // An instance that has not heard of the activation opens what another one sealed.
     assert_eq!(name().open(&old_instance, &1, &sealed).unwrap().expose(), "Ada");
+}
+
+/// §8.2, the five steps of a new ring key. Step 4 is authenticated by the new key, so that step 5 can drop the old one.
+#[test]
+fn the_ring_key_is_replaced() {
+    use phield_core::{FileStore, FileWitness, Ring, RingKeyPin};
+
+    let ring = TestRing::new("clinic");
+    let old_pin = ring.ring().settings.pins[0].clone();
+    let with_pins = |pins: &[&RingKeyPin]| {
+        let mut settings = ring.ring().settings.clone();
+        settings.pins = pins.iter().map(|pin| (*pin).clone()).collect();
+        let witness = FileWitness::new(ring.folder().join("epoch.witness"));
+        Ring::new(settings, FileStore::new(ring.key_store()), Some(witness))
+    };
+    // (1) Published pre-active, under the old MAC.
+    let id = block_on(ring.ring().add_key(KeyUse::Ring, None, None)).unwrap();
+    let before_step_4 = fs::read(ring.key_store()).unwrap();
+    let verified = block_on(ring.ring().load()).unwrap();
+    let check_value = verified.manifest().record(id).unwrap().check_value;
+    let new_pin: RingKeyPin = format!("{id}:{}", data_encoding::HEXLOWER.encode(&check_value))
+        .parse()
+        .unwrap();
+    // Activated by somebody who does not pin it, it would lock everybody out: refused.
+    let error = block_on(ring.ring().set_state(id, KeyState::Active)).unwrap_err();
+    assert_eq!(class(&error), "KeyState");
+    assert_eq!(fs::read(ring.key_store()).unwrap(), before_step_4);
+    // (2), (3) Both are pinned everywhere, in both orders.
+    block_on(with_pins(&[&old_pin, &new_pin]).load()).unwrap();
+    let writer = with_pins(&[&new_pin, &old_pin]);
+    block_on(writer.load()).unwrap();
+    // (4) One update.
+    let changed = block_on(writer.set_state(id, KeyState::Active)).unwrap();
+    assert_eq!(
+        changed.manifest().record(old_pin.key_id()).unwrap().state,
+        KeyState::DecryptOnly
+    );
+    // Who has not switched still loads it; (5) and who has dropped the old one does.
+    block_on(with_pins(&[&old_pin, &new_pin]).load()).unwrap();
+    let last = with_pins(&[&new_pin]);
+    block_on(last.load()).unwrap();
+    block_on(last.add_key(
+        KeyUse::Index,
+        None,
+        Some(phield_core::ScopeName::from_static("a")),
+    ))
+    .unwrap();
+    assert_eq!(
+        class(&block_on(with_pins(&[&old_pin]).load()).unwrap_err()),
+        "Authentication"
+    );
+    // A process that has seen a MAC by the new key refuses the old one, whatever its witness says.
+    let mut settings = writer.settings.clone();
+    settings.pins = vec![new_pin, old_pin];
+    let without_witness = Ring::new(settings, FileStore::new(ring.key_store()), None);
+    block_on(without_witness.load()).unwrap();
+    fs::write(ring.key_store(), &before_step_4).unwrap();
+    assert_eq!(
+        class(&block_on(without_witness.load()).unwrap_err()),
+        "Authentication"
+    );
 }
 
 /// Dual control: new keys are wrapped in two shares, and neither key-encryption key alone gives them.

@@ -39,7 +39,8 @@ impl Padding {
             // Also where they are equal: the next value that is added may be longer.
             Self::None => false,
             Self::Block16 => shortest.next_multiple_of(16) == longest.next_multiple_of(16),
-            Self::Fixed(n) | Self::Padme(n) => longest <= n as usize,
+            Self::Fixed(n) => longest <= n as usize,
+            Self::Padme(n) => longest <= n as usize || shortest == longest,
         }
     }
 

@@ -327,6 +327,38 @@ impl Ring {
             .await
     }
 
+    /// Adds a fresh key, pre-active (I-8). Gives its id.
+    ///
+    /// # Errors
+    /// See [`RingError`].
+    #[doc(hidden)]
+    pub async fn add_key(
+        &self,
+        key_use: KeyUse,
+        suite: Option<Suite>,
+        scope: Option<ScopeName>,
+    ) -> Result<KeyId, RingError> {
+        let key_id = unused_id(&self.load().await?.manifest.records)?;
+        let new = NewKey {
+            suite,
+            scope,
+            ..NewKey::new(key_use, KeyState::PreActive)
+        };
+        let record = self
+            .settings
+            .record(new, key_id, &KeyMaterial::random()?, now()?)
+            .await?;
+        self.add_record(record).await.map(|_| key_id)
+    }
+
+    async fn add_record(&self, record: KeyRecord) -> Result<VerifiedRing, RingError> {
+        self.update(|manifest| {
+            manifest.records.push(record);
+            manifest.records.sort_by_key(|record| record.context.key_id);
+        })
+        .await
+    }
+
     /// Adds an index pepper that stays in a provider's device, pre-active (I-8). The device computes its check value.
     ///
     /// # Errors
@@ -345,11 +377,7 @@ impl Ring {
             ..NewKey::new(KeyUse::Index, KeyState::PreActive)
         };
         let record = self.settings.device_record(new, key_id, wrap, now()?).await?;
-        self.update(|manifest| {
-            manifest.records.push(record);
-            manifest.records.sort_by_key(|record| record.context.key_id);
-        })
-        .await
+        self.add_record(record).await
     }
 
     /// Changes the ring: epoch + 1, a new MAC, compare-and-swap on the manifest that was read (I-2). Nothing is stored

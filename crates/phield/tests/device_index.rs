@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use phield::{
     AllowedProvider, AppName, EncryptedPhi, FileStore, IndexError, IndexWorkerLimits, IndexWorkers,
-    KekReference, KeyContext, KeyMaterial, KeyProvider, KeyUse, Keyring, Phi, ProviderFuture, ProviderName,
-    Ring, RingName, RingSettings, SealError, Suite, Wrap,
+    KekReference, KeyContext, KeyMaterial, KeyProvider, KeyState, KeyUse, Keyring, Phi, ProviderFuture,
+    ProviderName, Ring, RingName, RingSettings, SealError, Suite,
 };
 
 #[derive(Debug, Clone, PartialEq, EncryptedPhi)]

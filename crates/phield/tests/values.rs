@@ -176,10 +176,10 @@ fn names_are_what_is_sealed() {
     ];
     for (sex, name) in names {
         assert_eq!(sex.to_repr().as_str(), name);
-        assert_eq!(Sex::from_repr(name.to_owned()), Some(sex));
+        assert_eq!(Sex::from_repr(&name.to_owned()), Some(sex));
     }
     for unknown in ["", "female", "Other", "Female "] {
-        assert_eq!(Sex::from_repr(unknown.to_owned()), None);
+        assert_eq!(Sex::from_repr(&unknown.to_owned()), None);
     }
 }
 

@@ -91,6 +91,23 @@ fn two_live_peppers() {
     assert!(keyring.blind_index(&index, None, &part("1")).is_ok());
 }
 
+/// `not after` holds for every key that writes, not for data keys alone; searches go on.
+#[test]
+fn an_expired_pepper_writes_nothing() {
+    let expired = FixedKey {
+        not_after: 1,
+        ..FixedKey::index(5, [5; 32])
+    };
+    let keyring = fixed::keyring("emr", Scopes::default(), [expired]);
+    let index = index("i", IndexAlgorithm::HmacSha256, 256);
+    let id = KeyId::new(5).unwrap();
+    assert_eq!(
+        keyring.blind_index(&index, None, &part("1")),
+        Err(IndexError::KeyExpired(id))
+    );
+    assert!(keyring.index_query(&index, None, &part("1")).is_ok());
+}
+
 /// A test of a model with a slow index is not slow; what a release build refuses is not tested with real parameters.
 #[test]
 fn cheap_slow_indexes_are_for_tests() {

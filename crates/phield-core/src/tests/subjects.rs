@@ -412,3 +412,70 @@ fn an_ephemeral_keyring_has_subject_keys() {
     let sealed: Vec<Sealed<String>> = note().seal_list(&keys, &visit("ada"), &list).unwrap();
     assert!(note().open_list(&keys, &visit("ada"), sealed).unwrap() == list);
 }
+
+/// A column that is declared with subject keys is sealed under them alone: neither a row without the subject, nor one
+/// that only names it, nor a binding around the binding takes it.
+#[test]
+fn a_declared_column_is_not_sealed_under_the_ring_key() {
+    let keyring = ring();
+    let ada = key(&keyring, "ada");
+    let keys = keyring.with_subjects(&ada);
+    let (table, value) = (TableName::from_static("visits"), Phi::from("x"));
+    let row = || Row::new(&table, &1_i64).unwrap();
+    let seal = |row: &Row<'_>| keys.seal_row(row, [note().field(&value).unwrap()]).map(|_| ());
+    assert_eq!(seal(&row()), Err(SealError::WrongBinding));
+    assert_eq!(
+        seal(&row().with_subject("ada").unwrap()),
+        Err(SealError::WrongBinding)
+    );
+    assert_eq!(seal(&row().with_subject_key("ada", &ada).unwrap()), Ok(()));
+    let binding = visit("ada");
+    assert_eq!(seal(&Row::new(&table, &binding).unwrap()), Ok(()));
+    // And a column without subject keys does not go into a row that has them.
+    let plain = Column::<String, i64>::new("visits", "note", Padding::Block16);
+    let keyed = row().with_subject_key("ada", &ada).unwrap();
+    let sealed = keys.seal_row(&keyed, [plain.field(&value).unwrap()]);
+    assert_eq!(sealed.err(), Some(SealError::WrongBinding));
+    static_assertions::assert_not_impl_any!(
+        crate::context::OfSubject<UnderSubjectKey<i64, i64>, i64>: crate::context::RowBinding
+    );
+}
+
+/// The record of the tenant's scope wraps its secrets; where the scope has none, the one without a scope does.
+#[test]
+fn the_record_that_wraps_new_secrets() {
+    let tenant = TenantName::from_static("t1");
+    let scopes = || {
+        let scope = crate::name::ScopeName::from_static("t1");
+        Scopes::default().assign(None, Some(TenantName::from_static("t1")), Some(scope), [])
+    };
+    let own = |state| FixedKey {
+        scope: Some("t1"),
+        ..FixedKey {
+            id: 10,
+            ..subject_record(state)
+        }
+    };
+    let wrapped_under = |keys: Vec<FixedKey>| {
+        let made = keyring("emr", scopes(), keys).new_subject_secret(Some(&tenant), "ada");
+        made.map(|stored| stored[3])
+    };
+    let common = || subject_record(KeyState::Active);
+    assert_eq!(wrapped_under(vec![common()]), Ok(9));
+    assert_eq!(wrapped_under(vec![common(), own(KeyState::Active)]), Ok(10));
+    let closed = wrapped_under(vec![common(), own(KeyState::DecryptOnly)]);
+    assert_eq!(closed, Err(SubjectError::NoActiveKey));
+    let expired = FixedKey {
+        not_after: 1,
+        ..common()
+    };
+    assert_eq!(wrapped_under(vec![expired]), Err(SubjectError::KeyExpired(id())));
+}
+
+#[test]
+fn subjects_are_not_printed() {
+    let keyring = ring();
+    let mut map = SubjectKeyMap::new();
+    map.insert(&keyring, None, "MRN-0001", None).unwrap();
+    assert_eq!(format!("{map:?}"), "SubjectKeyMap { .. }");
+}

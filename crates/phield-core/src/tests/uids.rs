@@ -101,7 +101,15 @@ fn the_pepper_of_a_domain() {
     // What was written with a pepper is still found when nothing new is written with it.
     assert_eq!(uid(vec![common(), own(DecryptOnly)]), Ok(by_own));
     assert_eq!(uid(vec![common(), own(Compromised)]), Ok(by_own));
+    // Of several the active one decides, whatever becomes of the others; without one nobody guesses.
+    let second = |state| pepper(3, Some("billing"), state);
+    assert_eq!(uid(vec![own(Active), second(DecryptOnly)]), Ok(by_own));
     let id = KeyId::new(2).unwrap();
+    assert_eq!(
+        uid(vec![own(DecryptOnly), second(Compromised)]),
+        Err(UidError::KeyState(id))
+    );
+    assert_eq!(uid(vec![own(DecryptOnly), second(Destroyed)]), Ok(by_own));
     assert_eq!(uid(vec![common(), own(Destroyed)]), Err(UidError::KeyState(id)));
     assert_eq!(uid(vec![common(), own(PreActive)]), Err(UidError::KeyState(id)));
     let unavailable = FixedKey {

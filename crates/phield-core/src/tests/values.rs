@@ -129,12 +129,47 @@ fn floats_keep_every_bit() {
 #[test]
 fn json_that_does_not_come_back_is_refused() {
     assert_eq!(bytes(&Json(f64::NAN)), Err(Unsealable::Json));
+    // `Some(NaN)` would come back as `None`.
+    assert_eq!(bytes(&Json(Some(f64::NAN))), Err(Unsealable::Json));
+    assert_eq!(bytes(&Json(Some(None::<bool>))), Err(Unsealable::Json));
     let mut deep = serde_json::Value::Null;
     for _ in 0..1000 {
         deep = serde_json::Value::Array(vec![deep]);
     }
     assert_eq!(bytes(&Json(deep)), Err(Unsealable::Json));
     assert_eq!(bytes(&Json(vec![1, 2])), Ok(b"[1,2]".to_vec()));
+}
+
+/// A type of the application's own is asked before: what it would not take back is not sealed, nor is a value that is
+/// longer than it said its values are.
+#[test]
+fn types_that_break_their_word() {
+    #[derive(Debug, Clone)]
+    struct Wrong(&'static str);
+    impl Erase for Wrong {
+        fn erase(&mut self) {
+            self.0 = "";
+        }
+    }
+    impl PhiValue for Wrong {
+        type Repr = String;
+        const LENGTHS: Option<[usize; 2]> = Some([1, 3]);
+        fn to_repr(&self) -> Cow<'_, String> {
+            Cow::Owned(self.0.to_owned())
+        }
+        fn from_repr(repr: &String) -> Option<Self> {
+            (repr != "no").then_some(Self("yes"))
+        }
+    }
+    let keyring = keyring();
+    let seal = |value: &'static str| {
+        let column = Column::<Option<Wrong>, i64>::new("visits", "value", Padding::Block16);
+        let value = Phi::new(Some(Wrong(value)));
+        column.seal::<Sealed<_>>(&keyring, &1, &value).map(|_| ()).err()
+    };
+    assert_eq!(seal("yes"), None);
+    assert_eq!(seal("no"), Some(Unsealable::NotTakenBack.into()));
+    assert_eq!(seal("positive"), Some(Unsealable::LengthShows.into()));
 }
 
 /// the length of a value of few kinds does not show.
@@ -242,6 +277,8 @@ fn decimals_come_back_as_given() {
         assert_eq!(opened.expose().to_string(), text);
     }
     comes_back(&keyring, &Decimal::MAX);
+    // Equal numbers have equal bytes, or one would not be found by the other.
+    assert_eq!(bytes(&-Decimal::new(0, 2)), Ok(b"0.00".to_vec()));
 }
 
 /// The position of an element is its `extra` (vector A15): elements do not change places.
@@ -273,6 +310,13 @@ fn lists() {
 }
 
 proptest! {
+    /// No float changes in a JSON document.
+    #[test]
+    fn any_float_in_json(value in any::<f64>().prop_filter("finite", |value| value.is_finite())) {
+        let opened = round_trip(&keyring(), Json(value), Padding::Block16).unwrap();
+        prop_assert_eq!(opened.expose().0.to_bits(), value.to_bits());
+    }
+
     #[test]
     fn any_float(bits in any::<u64>()) {
         let opened = round_trip(&keyring(), f64::from_bits(bits), Padding::Block16).unwrap();
