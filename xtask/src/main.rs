@@ -92,6 +92,17 @@ fn test(quick: bool) -> Result<(), Failed> {
     })?;
     if !quick {
         step("example clinic, end to end", || clinic::run(&python))?;
+        step("what release builds refuse", || {
+            let cheap = [
+                "test",
+                "--release",
+                "--package",
+                "phield-core",
+                "--lib",
+                "cheap_slow_indexes",
+            ];
+            cargo(cheap).run()
+        })?;
         step("benches run", || {
             cargo(["bench", "--package", "phield-benches", "--", "--test"]).run()
         })?;

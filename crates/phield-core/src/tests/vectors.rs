@@ -84,6 +84,14 @@ fn file() -> File {
     serde_json::from_str(include_str!("../../vectors/v1.json")).expect("the vectors are JSON")
 }
 
+/// They are frozen: a change is a format v2, in a file of its own.
+#[test]
+fn the_vectors_are_frozen() {
+    let sha256 = HEXLOWER.encode(&crate::kdf::sha256(include_bytes!("../../vectors/v1.json")));
+    let frozen = include_str!("../../vectors/v1.json.sha256");
+    assert_eq!(format!("{sha256}  v1.json\n"), frozen);
+}
+
 #[derive(Deserialize)]
 struct KdfVector {
     name: String,
