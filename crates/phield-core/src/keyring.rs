@@ -24,7 +24,7 @@ pub(crate) const MAX_VALUE_LIMIT: usize = 16 << 20;
 
 /// The keys of one ring, in memory. Sealing and opening are synchronous and do no I/O.
 ///
-/// Cheap to share by reference or in an [`Arc`]; it has no `Clone`, its keys are erased when it is dropped.
+/// Cheap to share by reference or in an [`Arc`](std::sync::Arc); it has no `Clone`, its keys are erased when it is dropped.
 pub struct Keyring {
     app: AppName,
     ring: RingName,
