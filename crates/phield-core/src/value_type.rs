@@ -124,6 +124,10 @@ pub(crate) fn date_parts(value: &[u8]) -> Option<(u32, u32, u32)> {
 }
 
 /// The parts of a timestamp, UTC.
+#[cfg_attr(
+    not(any(feature = "chrono", feature = "time")),
+    allow(dead_code, reason = "read by the types of these crates")
+)]
 #[derive(Clone, Copy)]
 pub(crate) struct TimestampParts<'a> {
     /// `YYYY-MM-DD`
@@ -136,6 +140,10 @@ pub(crate) struct TimestampParts<'a> {
 
 impl TimestampParts<'_> {
     /// The fraction in nanoseconds; `None` when it is finer than that.
+    #[cfg_attr(
+        not(any(feature = "chrono", feature = "time")),
+        allow(dead_code, reason = "read by the types of these crates")
+    )]
     pub(crate) fn nanoseconds(self) -> Option<u32> {
         let zeros = 9_u32.checked_sub(u32::try_from(self.fraction.len()).ok()?)?;
         Some(number(self.fraction)? * 10_u32.pow(zeros))
