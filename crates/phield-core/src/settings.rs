@@ -207,6 +207,10 @@ impl RingSettings {
         }
         let mut wraps = Vec::new();
         for allowed in &self.providers {
+            if *allowed.provider().name() == split::SPLIT {
+                // It stands for two providers, and is none.
+                return Err(ConfigError::UnknownProvider(split::SPLIT.to_string()).into());
+            }
             for kek in allowed.keks() {
                 let wrapped = allowed.provider().wrap(kek, context, key).await;
                 let bytes = wrapped.map_err(|error| provider_error(context.key_id, error))?;

@@ -308,6 +308,8 @@ impl Keyring {
 
 /// A de-identified UID, a UUID of version 8. Its text, 36 lower-case characters, is safe in URLs and file names.
 ///
+/// It can be a row id, a subject and a plain column; in SQL it is a UUID (switch on the feature `uuid` of sqlx).
+///
 /// ```
 /// use phield_core::{AppName, DomainName, Keyring, Surrogate, Uid, UidDomain};
 ///

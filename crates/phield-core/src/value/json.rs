@@ -23,6 +23,9 @@ use crate::wipe::{Erase, Wiped};
 /// assert_eq!(allergies.expose().0[1], "latex");
 /// ```
 ///
+/// A blind index over a document compares its JSON byte for byte, and a `HashMap` has no order: index what you search by
+/// as a column of its own.
+///
 /// # Security
 /// A document shows its padded length, like every value: `pad = "padme(256)"` or the like hides more of it. Erasing is
 /// best effort: the JSON reader keeps strings with escapes in a buffer of its own for a while, and drops what it has read
