@@ -24,7 +24,7 @@ pub enum OpenError {
     KeyUnavailable(KeyId),
     /// The row is sealed under its subject's key, and the subject has no secret, or it was not loaded. Of the class
     /// `UnknownKey`.
-    #[error("the row's subject has no secret")]
+    #[error("the row's subject has no secret, or it was not loaded")]
     NoSubjectSecret,
     /// The key was destroyed, or the row's subject was shredded: then this is the id of the subject record.
     #[error("key {0} is destroyed, or the subject of the row was shredded")]

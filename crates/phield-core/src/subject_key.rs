@@ -37,7 +37,7 @@ const MAX_TRIES: usize = 10;
 #[non_exhaustive]
 pub enum SubjectError {
     /// The subject has no secret, or it was not loaded.
-    #[error("the subject has no secret")]
+    #[error("the subject has no secret, or it was not loaded")]
     NoSecret,
     /// The subject was shredded: its secret is gone for good.
     #[error("the subject was shredded")]
@@ -420,6 +420,30 @@ impl Keyring {
             .map_err(SubjectStoreError::Store)?;
         let stored = stored.ok_or(SubjectError::NoSecret)?;
         Ok(self.open_subject_secret(tenant, subject, &stored)?)
+    }
+
+    /// The keys of several subjects, from their store: for the rows of many people. A subject that has no secret, or was
+    /// shredded, is in the map with its error.
+    ///
+    /// # Errors
+    /// See [`SubjectStoreError`]; when the store fails.
+    pub async fn subject_keys<'s, S: AsRowId + ?Sized + 's>(
+        &self,
+        store: &(impl SubjectStore + ?Sized),
+        tenant: Option<&TenantName>,
+        subjects: impl IntoIterator<Item = &'s S>,
+    ) -> Result<SubjectKeyMap, SubjectStoreError> {
+        let mut keys = SubjectKeyMap::new();
+        for subject in subjects {
+            let encoded = encode(subject).map_err(SubjectError::from)?;
+            let stored = store
+                .read(tenant, &encoded)
+                .await
+                .map_err(SubjectStoreError::Store)?;
+            keys.insert(self, tenant, subject, stored.as_deref())
+                .map_err(SubjectError::from)?;
+        }
+        Ok(keys)
     }
 
     /// The key of a subject; made and stored first where the subject has none. Two callers at once get the same key.

@@ -39,8 +39,8 @@ const INLINE: usize = 32;
 /// Not for users to implement: [`PhiValue`](crate::PhiValue) is.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sealed",
-    note = "String, Vec<u8>, integers, f64, bool, Uuid, Json<T>, dates and times (features `chrono`, `time`), decimals \
-            (feature `decimal`), types with `#[derive(PhiValue)]`, and Option of these can"
+    note = "String, Vec<u8>, integers, f64, bool, Uuid, dates and times (features `chrono`, `time`), decimals \
+            (feature `decimal`), Json<T> where T is Serialize, DeserializeOwned, PartialEq and Erase, types with `#[derive(PhiValue)]`, and Option of these can"
 )]
 pub trait Value: Erase + Sized {
     /// The type tag that a token of this type has.

@@ -54,7 +54,10 @@ fn assertions(model: &Model<'_>) -> TokenStream {
         .iter()
         .filter_map(|index| domain_assertion(model, index));
     let normalizers = normalizer_assertions(model);
-    quote!(#(#plain)* #(#ids)* #(#domains)* #(#normalizers)*)
+    let paddings = model
+        .sealed()
+        .filter_map(|field| constants::check_padding(model, field));
+    quote!(#(#plain)* #(#ids)* #(#domains)* #(#normalizers)* #(#paddings)*)
 }
 
 fn plain_assertion(ty: &Type) -> TokenStream {

@@ -152,7 +152,8 @@ pub use phield_core::{
 ///
 /// * `String`, `Vec<u8>`, an integer that fits `i64`, `f64`, `bool`, `Uuid`, [`Surrogate`];
 /// * a date or a point in time of `chrono` or `time`, a `Decimal` of `rust_decimal`, each behind its feature;
-/// * [`Json<U>`](Json) of any serde value `U` with [`#[derive(Erase)]`](macro@Erase);
+/// * [`Json<U>`](Json) of any serde value `U`: with `Serialize`, `Deserialize` and `PartialEq`, and
+///   [`#[derive(Erase)]`](macro@Erase); the feature `serde` of this crate is not needed for it;
 /// * your own newtypes and enumerations, by [`#[derive(PhiValue)]`](macro@PhiValue).
 ///
 /// Fields of a compound index are sealed together, by one method named after the index, which gives a struct of all
@@ -177,6 +178,7 @@ pub use phield_core::{
 /// * `index(normalize = "exact | digits | ssn | name | date", name = "…", bits = 256, algorithm = "…",
 ///   leaks_equality)`: a blind index over the field. `leaks_equality` accepts what an index over bools and enumerations
 ///   alone shows.
+///   * `normalize`: what is found as equal. It checks nothing: an `ssn` of two digits is compared as the text it is.
 ///   * `bits`: how many bits of a value are kept, 1 to 256, which is the default. Fewer make different values look
 ///     alike: candidates are opened and compared, by the finder or by you.
 ///   * `algorithm`: `hmac-sha256` (fast, the default), `argon2id-m65536-t3-p1` and `pbkdf2-sha256-i600000` (slow, with
@@ -211,7 +213,7 @@ pub use phield_core::{
 #[cfg_attr(feature = "derive", doc = "```")]
 #[cfg_attr(not(feature = "derive"), doc = "```ignore")]
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # use phield::{AppName, EncryptedPhi, Keyring, Phi, SubjectKeyMap, UnderSubjectKey};
+/// # use phield::{AppName, EncryptedPhi, Keyring, Phi, UnderSubjectKey};
 /// #[derive(EncryptedPhi)]
 /// #[phi(table = "visits", subject_keys)]
 /// struct Visit {
@@ -223,17 +225,26 @@ pub use phield_core::{
 /// }
 ///
 /// # let keyring = Keyring::ephemeral(AppName::from_static("emr"))?;
-/// // From a table of wrapped secrets: see `SubjectStore` and `Keyring::subject_key_or_new`.
+/// // In production: `keyring.subject_key_or_new(&store, None, &7_i64).await?`, which makes the secret of a person, stores
+/// // it and reads it again; for rows of many people `keyring.subject_keys(&store, None, &ids).await?`; and
+/// // `keyring.shred_subject(&store, None, &7_i64).await?` for good.
 /// let stored = keyring.new_subject_secret(None, &7_i64)?;
-/// let mut subjects = SubjectKeyMap::new();
-/// subjects.insert(&keyring, None, &7_i64, Some(&stored))?;
-/// let keys = keyring.with_subjects(&subjects);
+/// let ada = keyring.open_subject_secret(None, &7_i64, &stored)?;
+/// let keys = keyring.with_subjects(&ada);
 ///
 /// let sealed = Visit { id: 1, patient_id: 7, note: "cough".into() }.seal(&keys)?;
 /// let row = UnderSubjectKey { row: 1, subject: 7 };
 /// assert_eq!(Visit::NOTE.open(&keys, &row, &sealed.note)?.expose(), "cough");
 /// # Ok(())
 /// # }
+/// ```
+///
+/// The store is a [`SubjectStore`] of your own: a table of the wrapped secrets, best in another database whose backups are
+/// kept for a short time, and read from its primary.
+///
+/// ```sql
+/// CREATE TABLE subject_secrets (tenant TEXT NOT NULL, subject BLOB NOT NULL, stored BLOB NOT NULL,
+///                               PRIMARY KEY (tenant, subject))
 /// ```
 ///
 /// A finder opens every candidate. When the key of one row's subject was not loaded, or the subject was shredded, it
@@ -294,7 +305,7 @@ pub use phield_derive::PhiValue;
 /// ```
 /// use phield::{Erase, Json, Phi};
 ///
-/// #[derive(Debug, Erase)]
+/// #[derive(Debug, PartialEq, Erase, serde::Serialize, serde::Deserialize)]
 /// struct Address {
 ///     street: String,
 ///     lines: Vec<String>,

@@ -65,7 +65,7 @@ async fn uids_in_a_database() {
         Some(child.clone())
     );
     let found = Patient::find_by_name(&pool, &keyring, "ADA").await.unwrap();
-    assert_eq!(found, [ada.clone()]);
+    assert_eq!(found, std::slice::from_ref(&ada));
     assert_eq!(Visit::fetch(&pool, &keyring, &1).await.unwrap(), Some(visit));
     let guardian: Uid = sqlx::query_scalar("SELECT guardian FROM patients WHERE id = ?")
         .bind(child.id)

@@ -66,6 +66,15 @@ fn column_constant(model: &Model<'_>, field: &Sealed<'_>) -> TokenStream {
     }
 }
 
+/// Computes a column's constant where its padding is to be checked: the constants of an `impl` are computed where they are
+/// used, so `cargo check` would not find what `cargo build` refuses.
+pub(super) fn check_padding(model: &Model<'_>, field: &Sealed<'_>) -> Option<TokenStream> {
+    padding_assertion(field)?;
+    let (ident, name) = (model.ident, names::column_constant(field));
+    let (value, binding) = (columns::value_type(field), binding::of_type(model));
+    Some(quote!(const _: ::phield::__private::Column<#value, #binding> = #ident::#name;))
+}
+
 /// a type of few values is padded to one length. Of the name `bool` the derive knows that the default does it. In
 /// the constant of the column, so that this is the one error.
 fn padding_assertion(field: &Sealed<'_>) -> Option<TokenStream> {
