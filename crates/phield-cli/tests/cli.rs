@@ -115,7 +115,7 @@ fn init_makes_a_ring_and_says_what_to_back_up() {
         fs::read(made.path("backup/ring.phield")).unwrap()
     );
     for part in [
-        "Rehearsed the restore in a new process: backup of ring clinic-test at epoch 1 is good: 5 keys, 5 wraps opened, the test token opens.",
+        "Rehearsed the restore in a new process: backup of ring clinic-test at epoch 1 is good: 6 keys, 6 wraps opened, the test token opens.",
         &format!(
             "1. the ring         {}; move it off this machine",
             made.text("backup/ring.phield")
@@ -298,7 +298,7 @@ fn keys_list_shows_every_key() {
     let mut lines = list.lines();
     assert_eq!(lines.next(), Some("app clinic, ring clinic-test, epoch 1"));
     assert_eq!(lines.next(), Some(""));
-    let head = "ID        USE    SUITE        SCOPE  STATE       CREATED               NOT AFTER                            WRAPS";
+    let head = "ID        USE      SUITE        SCOPE  STATE       CREATED               NOT AFTER                            WRAPS";
     assert_eq!(lines.next(), Some(head));
     let mut keys: Vec<_> = lines
         .map(|line| {
@@ -320,6 +320,7 @@ fn keys_list_shows_every_key() {
         "data AES-256-GCM - pre-active",
         "index - - active",
         "ring - - active",
+        "subject - - active",
         "uid - - active",
     ];
     assert_eq!(keys, expected);
@@ -327,7 +328,7 @@ fn keys_list_shows_every_key() {
     let json: serde_json::Value =
         serde_json::from_str(&good(&["keys", "list", "--json", "--config", &config])).unwrap();
     assert_eq!((&json["app"], &json["epoch"]), (&"clinic".into(), &1.into()));
-    assert_eq!(json["keys"].as_array().unwrap().len(), 5);
+    assert_eq!(json["keys"].as_array().unwrap().len(), 6);
     assert_eq!(json["keys"][0]["wraps"][0], "local 1");
 }
 
@@ -352,7 +353,7 @@ fn verify_backup_refuses_what_a_restore_would() {
     let printed = good(&verify);
     assert_eq!(
         printed,
-        "backup of ring clinic-test at epoch 1 is good: 5 keys, 5 wraps opened, no test token was given\n"
+        "backup of ring clinic-test at epoch 1 is good: 6 keys, 6 wraps opened, no test token was given\n"
     );
     assert_eq!(made.files(), before, "it wrote something");
 
