@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use phield_core::config::Config;
 use phield_core::{
-    Faults, FileStore, FileWitness, KeyUse, LocalKeyFile, Manifest, Passphrase, Ring, RingError, Stretching,
-    VerifiedRing,
+    Faults, FileStore, FileWitness, KeyState, KeyUse, LocalKeyFile, Manifest, Passphrase, Ring, RingError,
+    Stretching, VerifiedRing,
 };
 use phield_testkit::{AbortAt, StopAt, TestRing, block_on};
 
@@ -23,8 +23,9 @@ fn touch(manifest: &mut Manifest) {
     let data = manifest
         .records
         .iter_mut()
-        .find(|record| record.context.key_use == KeyUse::Data);
-    data.unwrap().not_after += 1;
+        .find(|record| record.context.key_use == KeyUse::Data && record.state == KeyState::Active);
+    // The last second of sealing may be brought forward, and counts the updates.
+    data.unwrap().not_after -= 1;
 }
 
 /// The ring of a test, its key store at `path`, with faults.
@@ -119,7 +120,7 @@ fn racing_processes_lose_no_update() {
     }
     let after = block_on(ring.ring().load()).unwrap();
     assert_eq!(after.manifest().epoch, 1 + WRITERS * UPDATES);
-    assert_eq!(not_after(&after), not_after(&before) + WRITERS * UPDATES);
+    assert_eq!(not_after(&after), not_after(&before) - WRITERS * UPDATES);
     block_on(ring.ring().keyring()).unwrap();
 }
 

@@ -5,7 +5,7 @@
 use std::fs;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Instant;
@@ -14,6 +14,13 @@ use phield_core::{
     Index, IndexAlgorithm, IndexError, IndexWorkerLimits, IndexWorkers, Keyring, Normalizer, Phi, Value as _,
 };
 use phield_testkit::{TestRing, block_on};
+
+/// The memory of a process is that of all its tests.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 const REQUESTS: usize = 200;
 const MEMORY_MIB: u32 = 128;
@@ -51,6 +58,7 @@ fn reset_peak() {
 
 #[test]
 fn two_hundred_requests_at_once() {
+    let _alone = alone();
     // More threads than memory for them: it is the memory that bounds.
     let keyring = keyring(limits(MEMORY_MIB, 8, REQUESTS));
     let index = index();
@@ -122,6 +130,7 @@ fn block_on_thread<F: Future>(mut future: Pin<Box<F>>) -> F::Output {
 /// What does not fit is refused at once, with an error that says which limit it was.
 #[test]
 fn limits_are_errors_and_no_waits() {
+    let _alone = alone();
     let ssn = Phi::from("999-12-3456");
     let part = || [Some(ssn.expose().encode().unwrap())];
     let small = keyring(limits(63, 1, 1));
