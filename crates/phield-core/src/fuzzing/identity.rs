@@ -271,7 +271,17 @@ fn changed_context(context: &KeyContext, input: &mut Input<'_>) -> KeyContext {
 }
 
 fn assert_key_context(context: &KeyContext) {
-    let krec = context.encode();
+    let encoded = context.encode();
+    let krec = match context.share {
+        None => encoded,
+        Some(share) => {
+            let [label, krec, number] = lp::decode(&encoded).unwrap();
+            assert_eq!(label, b"phield.v1.share");
+            assert_eq!(number, [if share == Share::First { 1 } else { 2 }]);
+            assert_exact(&encoded);
+            krec.to_vec()
+        }
+    };
     let [label, ring, id, suite, key_use, scope] = lp::decode(&krec).unwrap();
     assert_eq!(label, b"phield.v1.keyrec");
     assert_eq!(ring, context.ring.as_bytes());
