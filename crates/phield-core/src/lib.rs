@@ -88,7 +88,7 @@ mod wipe;
 mod witness;
 mod wrap;
 
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(all(any(test, feature = "fuzzing"), not(feature = "fips")))]
 #[doc(hidden)]
 pub mod fuzzing;
 #[cfg(feature = "sqlx")]
