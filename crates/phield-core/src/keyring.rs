@@ -305,7 +305,7 @@ impl Keyring {
         if loaded.key_use != KeyUse::Data {
             return Err(OpenError::Authentication);
         }
-        if loaded.state == KeyState::Destroyed {
+        if !loaded.state.opens() {
             return Err(OpenError::KeyState(id));
         }
         if loaded.suite != Some(suite) || !scopes.contains(&loaded.scope) {
@@ -322,9 +322,8 @@ impl Keyring {
         tenant: Option<&TenantName>,
     ) -> Option<(KeyId, &LoadedKey)> {
         let scope = self.scopes.current(table, tenant);
-        let matches = |key: &LoadedKey| {
-            key.key_use == key_use && key.state == KeyState::Active && key.scope.as_ref() == scope
-        };
+        let matches =
+            |key: &LoadedKey| key.key_use == key_use && key.state.seals() && key.scope.as_ref() == scope;
         self.keys
             .iter()
             .find(|(_, key)| matches(key))
@@ -340,7 +339,7 @@ impl Keyring {
         self.keys
             .iter()
             .filter(move |(_, key)| {
-                key.key_use == key_use && key.state != KeyState::Destroyed && scopes.contains(&key.scope)
+                key.key_use == key_use && key.state.opens() && scopes.contains(&key.scope)
             })
             .map(|(id, key)| (*id, key))
     }

@@ -374,10 +374,7 @@ impl LocalProvider {
     /// Serves the keys of an opened key file that are not destroyed; new keys are wrapped under active ones alone.
     #[must_use]
     pub fn new(file: &LocalKeyFile) -> Self {
-        let live = file
-            .keks
-            .iter()
-            .filter(|(_, kek)| kek.state != KeyState::Destroyed);
+        let live = file.keks.iter().filter(|(_, kek)| kek.state.opens());
         let keks = live.filter_map(|(id, kek)| {
             let reference = KekReference::new(id.to_string())?;
             Some((reference, (kek.state, Kek::new(kek.key.expose_bytes()))))

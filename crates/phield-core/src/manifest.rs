@@ -74,7 +74,7 @@ impl Manifest {
                 context.key_id != id && context.key_use == key_use && context.scope == scope
             };
             for other in self.records.iter_mut().filter(in_its_place) {
-                if other.state == KeyState::Active {
+                if other.state.seals() {
                     other.set_state(KeyState::DecryptOnly, now, policy)?;
                 }
             }
@@ -121,7 +121,7 @@ impl Manifest {
             let is_other_uid_pepper = |other: &KeyRecord| {
                 let (new, context) = (&new.context, &other.context);
                 let same_place = context.key_use == KeyUse::Uid && context.scope == new.scope;
-                same_place && context.key_id != id && other.state != KeyState::Destroyed
+                same_place && context.key_id != id && other.state.opens()
             };
             if new.context.key_use == KeyUse::Uid && self.records.iter().any(is_other_uid_pepper) {
                 return Err(RingError::SecondUidPepper(id));
@@ -144,12 +144,11 @@ impl Manifest {
                 other.context.key_use == record.context.key_use && other.context.scope == record.context.scope
             };
             let others = || self.records.iter().skip(position + 1).filter(same);
-            if record.state == KeyState::Active && others().any(|other| other.state == KeyState::Active) {
+            if record.state.seals() && others().any(|other| other.state.seals()) {
                 return Err("two keys of one use and scope are active");
             }
-            let live = |record: &KeyRecord| record.state != KeyState::Destroyed;
-            let peppers = 1 + others().filter(|other| live(other)).count();
-            if record.context.key_use == KeyUse::Index && live(record) && peppers > MAX_PEPPERS {
+            let peppers = 1 + others().filter(|other| other.state.opens()).count();
+            if record.context.key_use == KeyUse::Index && record.state.opens() && peppers > MAX_PEPPERS {
                 return Err("a scope has more than two index peppers");
             }
         }

@@ -175,6 +175,11 @@ impl AllowedProvider {
     }
 
     pub(crate) fn allows(&self, wrap: &Wrap) -> bool {
-        *self.provider.name() == wrap.provider && self.keks.contains(&wrap.kek)
+        self.has(&wrap.provider, &wrap.kek)
+    }
+
+    /// Whether it is this provider, and the key-encryption key is one of those that are allowed.
+    pub(crate) fn has(&self, provider: &ProviderName, kek: &KekReference) -> bool {
+        self.provider.name() == provider && self.keks.contains(kek)
     }
 }

@@ -63,15 +63,23 @@ pub struct VerifiedRing {
     mac: [u8; 32],
     /// Which of the pins verified it.
     pin: usize,
+    /// The key of that pin: unwrapping it again may be a call over a network.
+    ring_key: RingKey,
     stored: Vec<u8>,
 }
 
 impl VerifiedRing {
-    pub(crate) fn new(manifest: Manifest, mac: [u8; 32], pin: usize, stored: Vec<u8>) -> Self {
+    pub(crate) fn new(
+        manifest: Manifest,
+        mac: [u8; 32],
+        (pin, ring_key): (usize, RingKey),
+        stored: Vec<u8>,
+    ) -> Self {
         Self {
             manifest,
             mac,
             pin,
+            ring_key,
             stored,
         }
     }
@@ -119,12 +127,7 @@ impl VerifiedRing {
     /// The first wrap that does not give its key.
     pub async fn check_every_wrap(&self, settings: &RingSettings) -> Result<usize, RingError> {
         let mut opened = 0;
-        for record in self
-            .manifest
-            .records
-            .iter()
-            .filter(|record| record.state != KeyState::Destroyed)
-        {
+        for record in self.manifest.records.iter().filter(|record| record.state.opens()) {
             if let Some(wrap) = record.device_wrap() {
                 if settings.providers.iter().any(|allowed| allowed.allows_mac(wrap)) {
                     settings.device(record, wrap).await?;
@@ -174,8 +177,12 @@ impl VerifiedRing {
             .ok_or(RingError::Malformed("the last epoch"))?;
         manifest.check_change(&self.manifest)?;
         manifest.check_rules().map_err(RingError::Malformed)?;
-        let ring_key = settings.writing_key(&manifest).await?;
-        Ok(manifest.seal(&ring_key))
+        let (pin, record) = settings.writing_pin(&manifest)?;
+        if pin == self.pin {
+            return Ok(manifest.seal(&self.ring_key));
+        }
+        let ring_key = settings.unwrap(record).await?;
+        Ok(manifest.seal(&RingKey::new(ring_key.expose_bytes())))
     }
 }
 

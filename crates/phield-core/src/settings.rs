@@ -227,7 +227,7 @@ impl RingSettings {
     /// What a record's providers give for it, checked: its key, or the device that holds it. A key whose provider is
     /// out of reach is left for later.
     pub(crate) async fn load(&self, record: &KeyRecord) -> Result<Unwrapped, RingError> {
-        if record.state == KeyState::Destroyed {
+        if !record.state.opens() {
             return Ok(Unwrapped::Destroyed);
         }
         let loaded = match record.device_wrap() {
@@ -290,7 +290,7 @@ impl RingSettings {
         let mut failure = None;
         for (place, pin) in self.pins.iter().enumerate() {
             match self.verify_pin(&raw, pin).await {
-                Ok(_) => return self.verify_rules(raw, place, pin, stored),
+                Ok(ring_key) => return self.verify_rules(raw, (place, ring_key), pin, stored),
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
@@ -320,30 +320,34 @@ impl RingSettings {
         }
     }
 
-    /// The key that a changed manifest is authenticated by (format §8.2): the pinned one that is active in it.
-    pub(crate) async fn writing_key(&self, manifest: &Manifest) -> Result<RingKey, RingError> {
-        for pin in &self.pins {
-            let active = |record: &&KeyRecord| {
-                record.state == KeyState::Active && record.context.key_use == KeyUse::Ring
-            };
-            let Some(record) = manifest.record(pin.key_id).filter(active) else {
-                continue;
-            };
-            if !bool::from(record.check_value.ct_eq(&pin.check_value)) {
-                return Err(RingError::Authentication);
-            }
-            let key = self.unwrap(record).await?;
-            return Ok(RingKey::new(key.expose_bytes()));
+    /// Which pin a changed manifest is authenticated by (format §8.2): the first whose key is active in it. With its
+    /// record.
+    pub(crate) fn writing_pin<'m>(
+        &self,
+        manifest: &'m Manifest,
+    ) -> Result<(usize, &'m KeyRecord), RingError> {
+        let active = |pin: &RingKeyPin| {
+            let record = manifest.record(pin.key_id)?;
+            (record.state.seals() && record.context.key_use == KeyUse::Ring).then_some(record)
+        };
+        let mut pins = self.pins.iter().enumerate();
+        let found = pins.find_map(|(place, pin)| Some((place, pin, active(pin)?)));
+        let Some((place, pin, record)) = found else {
+            let none = |pin: &RingKeyPin| RingError::KeyState(pin.key_id);
+            return Err(self.pins.first().map_or_else(|| ConfigError::NoPin.into(), none));
+        };
+        if bool::from(record.check_value.ct_eq(&pin.check_value)) {
+            Ok((place, record))
+        } else {
+            Err(RingError::Authentication)
         }
-        let none = |pin: &RingKeyPin| RingError::KeyState(pin.key_id);
-        Err(self.pins.first().map_or_else(|| ConfigError::NoPin.into(), none))
     }
 
     /// Names, states, wrap order, the one-active rule, the ring key's own state, the epoch floor, the FIPS profile.
     fn verify_rules(
         &self,
         raw: RawManifest<'_>,
-        place: usize,
+        verified_by: (usize, RingKey),
         pin: &RingKeyPin,
         stored: &[u8],
     ) -> Result<VerifiedRing, RingError> {
@@ -361,11 +365,11 @@ impl RingSettings {
                 known: self.min_epoch,
             });
         }
-        let live = |record: &&KeyRecord| record.state != KeyState::Destroyed;
+        let live = |record: &&KeyRecord| record.state.opens();
         for record in manifest.records.iter().filter(live) {
             record.context.suite.map_or(Ok(()), fips::check_suite)?;
         }
-        Ok(VerifiedRing::new(manifest, mac, place, stored.to_vec()))
+        Ok(VerifiedRing::new(manifest, mac, verified_by, stored.to_vec()))
     }
 }
 

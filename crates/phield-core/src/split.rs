@@ -42,14 +42,18 @@ async fn wrap_with(
     let reference = KekReference::new(format!("{}|{}", name(first), name(second)))
         .filter(|reference| parse(reference).is_some())
         .ok_or(RingError::Malformed("the reference of a split wrap"))?;
-    for kek in [first, second] {
-        allowed(providers, kek, context)?;
-    }
-    let s2 = xor(key, &s1);
+    // Both are looked up before either is called.
+    let allowed = [
+        allowed(providers, first, context)?,
+        allowed(providers, second, context)?,
+    ];
+    let shares = [
+        (first, Share::First, &s1),
+        (second, Share::Second, &xor(key, &s1)),
+    ];
     let mut wraps = Vec::with_capacity(2);
-    for (kek, share, s) in [(first, Share::First, s1), (second, Share::Second, s2)] {
-        let allowed = allowed(providers, kek, context)?;
-        let wrapped = allowed.provider().wrap(&kek.1, &of(context, share), &s).await;
+    for ((kek, share, s), allowed) in shares.into_iter().zip(allowed) {
+        let wrapped = allowed.provider().wrap(&kek.1, &of(context, share), s).await;
         wraps.push(wrapped.map_err(|error| provider_error(context.key_id, error))?);
     }
     let bytes = lp::encode(&wraps.iter().map(Vec::as_slice).collect::<Vec<_>>());
@@ -65,13 +69,18 @@ pub(crate) async fn unwrap(
     let malformed = || RingError::Malformed("a split wrap");
     let keks = parse(&wrap.kek).ok_or_else(malformed)?;
     let wrapped = lp::decode::<2>(&wrap.bytes).ok_or_else(malformed)?;
-    for kek in &keks {
-        allowed(providers, kek, context)?;
-    }
+    let [first, second] = &keks;
+    let allowed = [
+        allowed(providers, first, context)?,
+        allowed(providers, second, context)?,
+    ];
+    let wrapped = keks.iter().zip(wrapped).zip([Share::First, Share::Second]);
     let mut shares = Vec::with_capacity(2);
-    for ((kek, wrapped), share) in keks.iter().zip(wrapped).zip([Share::First, Share::Second]) {
-        let provider = allowed(providers, kek, context)?.provider();
-        let s = provider.unwrap(&kek.1, &of(context, share), wrapped).await;
+    for (((kek, wrapped), share), allowed) in wrapped.zip(allowed) {
+        let s = allowed
+            .provider()
+            .unwrap(&kek.1, &of(context, share), wrapped)
+            .await;
         shares.push(s.map_err(|error| provider_error(context.key_id, error))?);
     }
     match shares.as_slice() {
@@ -86,22 +95,19 @@ pub(crate) fn is_allowed(providers: &[AllowedProvider], wrap: &Wrap) -> bool {
         // Opening it says what is wrong.
         return true;
     };
-    keks.iter().all(|(provider, kek)| {
-        providers
-            .iter()
-            .any(|allowed| allowed.provider().name() == provider && allowed.keks().contains(kek))
-    })
+    keks.iter().all(|kek| find(providers, kek).is_some())
+}
+
+fn find<'p>(providers: &'p [AllowedProvider], (provider, kek): &Kek) -> Option<&'p AllowedProvider> {
+    providers.iter().find(|allowed| allowed.has(provider, kek))
 }
 
 fn allowed<'p>(
     providers: &'p [AllowedProvider],
-    (provider, kek): &Kek,
+    kek: &Kek,
     context: &KeyContext,
 ) -> Result<&'p AllowedProvider, RingError> {
-    let found = providers
-        .iter()
-        .find(|allowed| allowed.provider().name() == provider && allowed.keks().contains(kek));
-    Ok(found.ok_or(ConfigError::KekNotAllowed(context.key_id))?)
+    Ok(find(providers, kek).ok_or(ConfigError::KekNotAllowed(context.key_id))?)
 }
 
 /// Two providers and references. Neither is itself a split; the two differ.

@@ -22,7 +22,7 @@ use crate::lp;
 use crate::name::{RingName, ScopeName, TenantName};
 use crate::provider::ProviderErrorKind;
 use crate::random::RandomError;
-use crate::record::{KeyState, KeyUse};
+use crate::record::KeyUse;
 use crate::schedule;
 use crate::wrap::{self, WRAP_LEN};
 
@@ -374,7 +374,7 @@ impl Keyring {
         if record.key_use != KeyUse::Subject {
             return Err(SubjectError::Authentication);
         }
-        if record.state == KeyState::Destroyed {
+        if !record.state.opens() {
             return Err(SubjectError::KeyState(id));
         }
         let Role::Subject(kek) = &record.role else {
@@ -528,7 +528,7 @@ impl Keyring {
         };
         let scope = own.filter(|scope| self.records().any(|(_, key)| is_of(key, Some(scope))));
         self.records()
-            .find(|(_, key)| is_of(key, scope) && key.state == KeyState::Active)
+            .find(|(_, key)| is_of(key, scope) && key.state.seals())
             .ok_or(SubjectError::NoActiveKey)
     }
 }

@@ -27,42 +27,57 @@ use crate::wipe::{Erase, Wiped};
 /// The id kind of surrogates. No named kind is equal to it: those have a normalizer behind a colon.
 const SURROGATE: &[u8] = b"surrogate";
 
-/// A random stand-in for a person, 16 bytes: what UIDs are made from.
-///
-/// Draw one when a person is registered, and keep it sealed with the person's record (`surrogate: Phi<Surrogate>`).
-///
-/// # Security
-/// A UID of a surrogate is not derived from information about the individual, as 45 CFR 164.514(c) asks of a code for
-/// re-identification. Whoever has the surrogate and the UID pepper can make the UIDs of that person in every domain.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Surrogate([u8; 16]);
+/// 16 random bytes that are kept somewhere, and never printed.
+macro_rules! random_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq)]
+        pub struct $name([u8; 16]);
 
-impl Surrogate {
-    /// A fresh surrogate.
-    ///
-    /// # Errors
-    /// When the operating system gives no randomness.
-    pub fn random() -> Result<Self, RandomError> {
-        random::array().map(Self)
-    }
+        impl $name {
+            /// A fresh one.
+            ///
+            /// # Errors
+            /// When the operating system gives no randomness.
+            pub fn random() -> Result<Self, RandomError> {
+                random::array().map(Self)
+            }
 
-    /// A surrogate as it was kept.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
+            /// The one with these bytes, as it was kept.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
 
-    /// The bytes.
-    #[must_use]
-    pub const fn expose_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
+            /// The bytes.
+            #[must_use]
+            pub const fn expose_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+    };
 }
 
-impl fmt::Debug for Surrogate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Surrogate(..)")
-    }
+random_id! {
+    /// A random stand-in for a person, 16 bytes: what UIDs are made from.
+    ///
+    /// Draw one when a person is registered, and keep it sealed with the person's record (`surrogate: Phi<Surrogate>`).
+    ///
+    /// # Security
+    /// A UID of a surrogate is not derived from information about the individual, as 45 CFR 164.514(c) asks of a code for
+    /// re-identification. Whoever has the surrogate and the UID pepper can make the UIDs of that person in every domain.
+    Surrogate
+}
+random_id! {
+    /// A session: 16 random bytes. UIDs of one session are linked with each other and with nothing else, so it is kept for
+    /// as long as the session lasts, and nowhere longer.
+    SessionId
 }
 
 impl Erase for Surrogate {
@@ -81,39 +96,6 @@ impl Value for Surrogate {
 
     fn decode(opened: Opened) -> Option<Self> {
         opened.as_bytes().try_into().ok().map(Self)
-    }
-}
-
-/// A session: 16 random bytes. UIDs of one session are linked with each other and with nothing else, so it is kept for
-/// as long as the session lasts, and nowhere longer.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SessionId([u8; 16]);
-
-impl SessionId {
-    /// A fresh session.
-    ///
-    /// # Errors
-    /// When the operating system gives no randomness.
-    pub fn random() -> Result<Self, RandomError> {
-        random::array().map(Self)
-    }
-
-    /// A session as it was kept.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub const fn expose_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SessionId(..)")
     }
 }
 
@@ -293,7 +275,7 @@ impl Keyring {
         let mut live = of_scope(named)
             .filter(|(_, key)| !matches!(key.state, KeyState::PreActive | KeyState::Destroyed));
         // The active one; or else the only one there is, for what was written with it is still looked for.
-        let active = of_scope(named).find(|(_, key)| key.state == KeyState::Active);
+        let active = of_scope(named).find(|(_, key)| key.state.seals());
         let only = || live.next().filter(|_| live.next().is_none());
         let Some((id, key)) = active.or_else(only) else {
             let refused = of_scope(named).next();

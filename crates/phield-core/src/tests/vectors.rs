@@ -26,7 +26,7 @@ use crate::name::{
 };
 use crate::normalize::Normalizer;
 use crate::phi::Phi;
-use crate::provider::{AllowedProvider, KeyProvider, ProviderError, ProviderErrorKind, ProviderFuture};
+use crate::provider::{AllowedProvider, KeyProvider, ProviderErrorKind, ProviderFuture};
 use crate::record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 use crate::row::{SealingKey, fixed};
 use crate::schedule;

@@ -207,37 +207,6 @@ impl RecordVector {
     }
 }
 
-/// A provider `local` with the one key of the vectors.
-#[derive(Debug)]
-struct VectorProvider(ProviderName, Kek);
-
-impl KeyProvider for VectorProvider {
-    fn name(&self) -> &ProviderName {
-        &self.0
-    }
-
-    fn wrap<'a>(
-        &'a self,
-        _: &'a KekReference,
-        c: &'a KeyContext,
-        key: &'a KeyMaterial,
-    ) -> ProviderFuture<'a, Vec<u8>> {
-        Box::pin(std::future::ready(Ok(
-            wrap::seal(&self.1, &c.encode(), key).unwrap()
-        )))
-    }
-
-    fn unwrap<'a>(
-        &'a self,
-        _: &'a KekReference,
-        c: &'a KeyContext,
-        wrapped: &'a [u8],
-    ) -> ProviderFuture<'a, KeyMaterial> {
-        let opened: Result<KeyMaterial, ProviderError> = wrap::open(&self.1, &c.encode(), wrapped);
-        Box::pin(std::future::ready(opened))
-    }
-}
-
 #[test]
 fn manifest() {
     let file = file();
@@ -271,11 +240,17 @@ fn manifest() {
     assert!(raw.authenticates(&ring_key) && !raw.authenticates(&RingKey::new(&[1; 32])));
     assert_eq!(raw.into_manifest(&ring, &app).unwrap(), manifest);
 
-    let provider = Arc::new(VectorProvider(
-        ProviderName::from_static("local"),
-        Kek::new(&file.keys[0].kek.array()),
-    ));
-    let allowed = AllowedProvider::new(provider, [KekReference::new("1").unwrap()]);
+    let (key, reference) = (&file.keys[0], KekReference::new("1").unwrap());
+    let provider = FixedProvider {
+        name: ProviderName::from_static("local"),
+        keks: vec![(
+            reference.clone(),
+            key.kek.array(),
+            key.r.array(),
+            key.nonce.array(),
+        )],
+    };
+    let allowed = AllowedProvider::new(Arc::new(provider), [reference]);
     let mut settings = RingSettings::new(app, ring, vec![allowed]);
     settings.pins = vec![v.ring_key_pin.parse::<RingKeyPin>().unwrap()];
     assert_eq!(settings.pins[0].to_string(), v.ring_key_pin);
