@@ -5,19 +5,25 @@ use crate::frame::Padding;
 use crate::index_algorithm::IndexAlgorithm;
 use crate::value::ValueType;
 
-/// A model's table, columns and indexes. Logical names are what the format binds; SQL names are the fields of the
-/// sealed struct.
+/// A model's table, columns and indexes. Logical names are what the format binds; SQL names are how the database calls
+/// the same things, and can change.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Schema {
-    /// Logical name of the table, and its name in SQL.
+    /// Logical name of the table.
     pub table: &'static str,
+    /// Name of the table in SQL; a dot stands between its schema and its name.
+    pub sql_table: &'static str,
     /// What binds a row.
     pub binding: Binding,
+    /// The column of the tenant, where that is bound too; a name in SQL, as the next ones are.
+    pub tenant: Option<&'static str>,
     /// The column of the person that a row belongs to, where that is bound too.
     pub subject: Option<&'static str>,
     /// Whether rows are sealed under the keys of their subjects.
     pub subject_keys: bool,
+    /// The column bound as `extra` into every token of a row: a revision.
+    pub extra: Option<&'static str>,
     /// Every column in the order of the sealed struct.
     pub columns: &'static [ColumnSchema],
     /// The blind indexes, in the order of their columns.
@@ -30,18 +36,38 @@ impl Schema {
     #[must_use]
     pub const fn new(
         table: &'static str,
+        sql_table: &'static str,
         binding: Binding,
         columns: &'static [ColumnSchema],
         indexes: &'static [IndexSchema],
     ) -> Self {
         Self {
             table,
+            sql_table,
             binding,
+            tenant: None,
             subject: None,
             subject_keys: false,
+            extra: None,
             columns,
             indexes,
         }
+    }
+
+    /// The same table, whose rows are bound to the tenant in this column.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn in_tenant(mut self, column: &'static str) -> Self {
+        self.tenant = Some(column);
+        self
+    }
+
+    /// The same table, whose tokens are bound to the value of this column.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn with_extra(mut self, column: &'static str) -> Self {
+        self.extra = Some(column);
+        self
     }
 
     /// The same table, whose rows are bound to the person in this column.
@@ -66,8 +92,8 @@ impl Schema {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Binding {
-    /// The row id in this column.
-    RowId(&'static str),
+    /// The row id in these columns, by their names in SQL: several make a composite one.
+    RowId(&'static [&'static str]),
     /// Nothing: tokens can be moved between rows of the same column.
     Unbound,
 }
@@ -76,10 +102,12 @@ pub enum Binding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ColumnSchema {
-    /// Name in SQL: the field of the sealed struct.
+    /// Name in SQL.
     pub sql_name: &'static str,
     /// What the column holds.
     pub kind: ColumnKind,
+    /// Whether the database fills the column itself: it is read, and never written.
+    pub generated: bool,
 }
 
 impl ColumnSchema {
@@ -87,7 +115,19 @@ impl ColumnSchema {
     #[doc(hidden)]
     #[must_use]
     pub const fn new(sql_name: &'static str, kind: ColumnKind) -> Self {
-        Self { sql_name, kind }
+        Self {
+            sql_name,
+            kind,
+            generated: false,
+        }
+    }
+
+    /// The same column, filled by the database; written by the derive.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn generated(mut self) -> Self {
+        self.generated = true;
+        self
     }
 }
 
@@ -96,7 +136,13 @@ impl ColumnSchema {
 #[non_exhaustive]
 pub enum ColumnKind {
     /// Something that is not PHI.
-    Plain,
+    #[non_exhaustive]
+    Plain {
+        /// Its type in Rust as written in the model, without spaces: `i64`, `Option<String>`, `chrono::NaiveDate`.
+        rust_type: &'static str,
+        /// Its type in SQL, where the model says so (`#[phi(sql_type = "…")]`).
+        sql_type: Option<&'static str>,
+    },
     /// Tokens.
     #[non_exhaustive]
     Sealed {
@@ -112,6 +158,8 @@ pub enum ColumnKind {
         padding: Padding,
         /// Binary or text form.
         storage: StorageKind,
+        /// Most bytes of a value, before framing and padding, where the type or the model bounds them.
+        max_len: Option<u32>,
     },
     /// Index values of the index with this logical name.
     #[non_exhaustive]
@@ -124,6 +172,13 @@ pub enum ColumnKind {
 }
 
 impl ColumnKind {
+    /// A column that is not PHI; written by the derive.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn plain(rust_type: &'static str, sql_type: Option<&'static str>) -> Self {
+        Self::Plain { rust_type, sql_type }
+    }
+
     /// A column of tokens; written by the derive.
     #[doc(hidden)]
     #[must_use]
@@ -132,6 +187,7 @@ impl ColumnKind {
         sql_null: bool,
         padding: Padding,
         storage: StorageKind,
+        max_len: Option<u32>,
     ) -> Self {
         Self::Sealed {
             name,
@@ -140,6 +196,7 @@ impl ColumnKind {
             sql_null,
             padding,
             storage,
+            max_len,
         }
     }
 
@@ -177,6 +234,8 @@ pub struct IndexSchema {
     pub bits: u16,
     /// How index values are computed.
     pub algorithm: IndexAlgorithm,
+    /// Whether no two rows may have the same value.
+    pub unique: bool,
 }
 
 impl IndexSchema {
@@ -197,7 +256,16 @@ impl IndexSchema {
             normalizers,
             bits,
             algorithm: IndexAlgorithm::HmacSha256,
+            unique: false,
         }
+    }
+
+    /// The same index, unique; written by the derive.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn unique(mut self) -> Self {
+        self.unique = true;
+        self
     }
 
     /// The same index by another algorithm; written by the derive.

@@ -444,7 +444,10 @@ fn debug_shows_no_phi() {
 #[test]
 fn schema_describes_the_table() {
     let schema = Patient::SCHEMA;
-    assert_eq!((schema.table, schema.binding), ("patients", Binding::RowId("id")));
+    assert_eq!(
+        (schema.table, schema.binding),
+        ("patients", Binding::RowId(&["id"]))
+    );
     let names: Vec<_> = schema.columns.iter().map(|column| column.sql_name).collect();
     let expected = [
         "id",
@@ -473,7 +476,7 @@ fn schema_describes_the_table() {
             .unwrap()
             .kind
     };
-    assert_eq!(kind("clinic"), ColumnKind::Plain);
+    assert_eq!(kind("clinic"), ColumnKind::plain("i64", None));
     assert_eq!(kind("ssn_index"), ColumnKind::index("ssn_index", false));
     assert_eq!(kind("mrn_index"), ColumnKind::index("mrn.v2", true));
     let ColumnKind::Sealed {

@@ -171,14 +171,14 @@ fn the_schema_says_whose_a_row_is() {
     let of = |schema: phield::Schema| (schema.binding, schema.subject, schema.subject_keys);
     assert_eq!(
         of(Visit::SCHEMA),
-        (Binding::RowId("id"), Some("patient_id"), false)
+        (Binding::RowId(&["id"]), Some("patient_id"), false)
     );
     assert_eq!(
         of(KeyedVisit::SCHEMA),
-        (Binding::RowId("id"), Some("patient_id"), true)
+        (Binding::RowId(&["id"]), Some("patient_id"), true)
     );
     assert_eq!(of(Remark::SCHEMA), (Binding::Unbound, Some("patient"), false));
-    assert_eq!(of(Patient::SCHEMA), (Binding::RowId("id"), Some("id"), true));
+    assert_eq!(of(Patient::SCHEMA), (Binding::RowId(&["id"]), Some("id"), true));
 }
 
 #[test]

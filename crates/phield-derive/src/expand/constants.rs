@@ -1,13 +1,13 @@
 //! The constants of a model: column handles, index definitions, the schema.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::{ToTokens as _, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
 
 use super::{binding, columns, names};
 use crate::sql;
-use crate::valid::{Algorithm, Binding, Index, Kind, Model, Padding, Sealed, UNEVEN, UNPADDED};
+use crate::valid::{Algorithm, Binding, Index, Kind, Model, Padding, Plain, Sealed, UNEVEN, UNPADDED};
 
 /// Column handles, index definitions, and the schema.
 pub(super) fn expand(model: &Model<'_>) -> TokenStream {
@@ -137,7 +137,7 @@ fn schema(model: &Model<'_>) -> TokenStream {
     let binding = match model.binding {
         Binding::RowId { ident, .. } => {
             let name = ident.unraw().to_string();
-            quote!(::phield::__private::Binding::RowId(#name))
+            quote!(::phield::__private::Binding::RowId(&[#name]))
         }
         Binding::Unbound => quote!(::phield::__private::Binding::Unbound),
     };
@@ -160,12 +160,7 @@ fn schema(model: &Model<'_>) -> TokenStream {
                 &quote!(::phield::__private::ColumnKind::index(#name, #optional)),
             )
         },
-        |plain| {
-            column_schema(
-                &plain.ident.unraw().to_string(),
-                &quote!(::phield::__private::ColumnKind::Plain),
-            )
-        },
+        |plain| column_schema(&plain.ident.unraw().to_string(), &plain_kind(plain)),
     );
     // In the order of their columns: compound indexes stand last.
     let indexes = model.indexes.iter().map(index_schema);
@@ -174,13 +169,18 @@ fn schema(model: &Model<'_>) -> TokenStream {
         #vis const SCHEMA: ::phield::__private::Schema = {
             const COLUMNS: &[::phield::__private::ColumnSchema] = &[#(#columns),*];
             const INDEXES: &[::phield::__private::IndexSchema] = &[#(#indexes),*];
-            ::phield::__private::Schema::new(#table, #binding, COLUMNS, INDEXES) #subject
+            ::phield::__private::Schema::new(#table, #table, #binding, COLUMNS, INDEXES) #subject
         };
     }
 }
 
 fn column_schema(sql_name: &str, kind: &TokenStream) -> TokenStream {
     quote!(::phield::__private::ColumnSchema::new(#sql_name, #kind))
+}
+
+fn plain_kind(field: &Plain<'_>) -> TokenStream {
+    let rust_type = field.ty.to_token_stream().to_string().replace(' ', "");
+    quote!(::phield::__private::ColumnKind::plain(#rust_type, ::core::option::Option::None))
 }
 
 fn sealed_kind(field: &Sealed<'_>) -> TokenStream {
@@ -193,6 +193,7 @@ fn sealed_kind(field: &Sealed<'_>) -> TokenStream {
             <#ty as ::phield::__private::PhiField>::SQL_NULL,
             #padding,
             ::phield::__private::StorageKind::#storage,
+            ::core::option::Option::None,
         )
     }
 }
