@@ -3,12 +3,14 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::context::{ColumnBinding, Row};
-use crate::error::{OpenError, SealError, Unsealable};
+use crate::binding::RowBinding;
+use crate::context::Row;
+use crate::error::{OpenError, OpenRowError, SealError, Unsealable};
+use crate::field::Field;
 use crate::frame::Padding;
 use crate::name::{ColumnName, TableName};
 use crate::phi::Phi;
-use crate::row::{Field, RowOpener, Sealer, Token};
+use crate::row::{RowOpener, Sealer, Token};
 use crate::sealed::Storage;
 use crate::subject_key::Keys;
 use crate::value::Value;
@@ -20,6 +22,8 @@ pub struct Column<T, B: ?Sized> {
     table: TableName,
     name: ColumnName,
     padding: Padding,
+    /// Most bytes of a value, where the column has a size.
+    max_len: Option<usize>,
     _types: PhantomData<fn(&B) -> T>,
 }
 
@@ -29,6 +33,7 @@ impl<T, B: ?Sized> Clone for Column<T, B> {
             table: self.table.clone(),
             name: self.name.clone(),
             padding: self.padding,
+            max_len: self.max_len,
             _types: PhantomData,
         }
     }
@@ -40,7 +45,7 @@ impl<T, B: ?Sized> fmt::Debug for Column<T, B> {
     }
 }
 
-impl<T: Value, B: ColumnBinding + ?Sized> Column<T, B> {
+impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
     /// The column with this logical name in the table with this logical name.
     ///
     /// # Panics
@@ -58,8 +63,17 @@ impl<T: Value, B: ColumnBinding + ?Sized> Column<T, B> {
             table: TableName::from_static(table),
             name: ColumnName::from_static(name),
             padding,
+            max_len: None,
             _types: PhantomData,
         }
+    }
+
+    /// The same column for values of at most this many bytes, so that its tokens have a known size. Longer ones are not
+    /// sealed.
+    #[must_use]
+    pub const fn with_max_len(mut self, bytes: u32) -> Self {
+        self.max_len = Some(bytes as usize);
+        self
     }
 
     pub(crate) fn table(&self) -> &TableName {
@@ -81,9 +95,12 @@ impl<T: Value, B: ColumnBinding + ?Sized> Column<T, B> {
         keys: &(impl Keys + ?Sized),
         row: &B,
         sealed: &impl Storage<Value = T>,
-    ) -> Result<Phi<T>, OpenError> {
-        let row = Row::new(&self.table, row).map_err(|_| OpenError::Authentication)?;
-        RowOpener::new(keys, &row)?.open(self, sealed.clone())
+    ) -> Result<Phi<T>, OpenRowError> {
+        self.opener(keys, row)?.open_column(self, sealed.clone())
+    }
+
+    fn opener<'k>(&self, keys: &'k (impl Keys + ?Sized), row: &B) -> Result<RowOpener<'k>, OpenRowError> {
+        RowOpener::of_binding(keys, &self.table, row)
     }
 
     /// Seals one value of the row with this id, under a salt of its own.
@@ -111,6 +128,14 @@ impl<T: Value, B: ColumnBinding + ?Sized> Column<T, B> {
         value.map(|value| self.seal(keys, row, value)).transpose()
     }
 
+    /// The elements of a list have their positions as `extra`: there is no room for another one.
+    const fn assert_list() {
+        assert!(
+            !B::USE.extra,
+            "a list in a row with an `extra`: seal it as one value, `Json<Vec<…>>`"
+        );
+    }
+
     /// Seals a list: one token an element, all under one salt, each with its position (from 0, `u32`) as `extra`.
     ///
     /// # Security
@@ -126,13 +151,12 @@ impl<T: Value, B: ColumnBinding + ?Sized> Column<T, B> {
         row: &B,
         values: &[Phi<T>],
     ) -> Result<Vec<S>, SealError> {
+        const { Self::assert_list() };
         let positions = (0..values.len()).map(position).collect::<Option<Vec<_>>>();
         let positions = positions.ok_or(SealError::TooManyFields)?;
         let fields = values.iter().zip(&positions).map(|(value, position)| {
             let field = Field::new(self.name.clone(), value)?.with_padding(self.padding);
-            Ok(field
-                .with_extra(position)
-                .of_column(self.table.clone(), B::SUBJECT))
+            Ok(field.with_extra(position).of_column(self.table.clone(), B::USE))
         });
         let fields = fields.collect::<Result<Vec<_>, Unsealable>>()?;
         let row = Row::new(&self.table, row)?;
@@ -149,12 +173,13 @@ impl<T: Value, B: ColumnBinding + ?Sized> Column<T, B> {
         keys: &(impl Keys + ?Sized),
         row: &B,
         list: impl IntoIterator<Item = S>,
-    ) -> Result<Vec<Phi<T>>, OpenError> {
-        let row = Row::new(&self.table, row).map_err(|_| OpenError::Authentication)?;
-        let mut opener = RowOpener::new(keys, &row)?;
+    ) -> Result<Vec<Phi<T>>, OpenRowError> {
+        const { Self::assert_list() };
+        let mut opener = self.opener(keys, row)?;
         let open = |(index, sealed)| {
-            let position = position(index).ok_or(OpenError::Authentication)?;
-            opener.open_field(&self.name, Some(&position), sealed)
+            let position = position(index).ok_or(OpenError::Authentication);
+            let opened = position.and_then(|position| opener.open_field(&self.name, Some(&position), sealed));
+            opened.map_err(|cause| opener.located(Some(&self.name), cause))
         };
         list.into_iter().enumerate().map(open).collect()
     }
@@ -164,8 +189,10 @@ impl<T: Value, B: ColumnBinding + ?Sized> Column<T, B> {
     /// # Errors
     /// A value outside what the format can hold.
     pub fn field(self, value: &Phi<T>) -> Result<Field<'_>, Unsealable> {
-        let field = Field::new(self.name, value)?;
-        Ok(field.with_padding(self.padding).of_column(self.table, B::SUBJECT))
+        let field = Field::new(self.name, value)?
+            .with_padding(self.padding)
+            .with_max_len(self.max_len);
+        Ok(field.of_column(self.table, B::USE))
     }
 
     /// The value of this column as a field that is absent (SQL NULL) when there is none.

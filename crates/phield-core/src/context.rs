@@ -2,306 +2,15 @@
 
 use std::borrow::Cow;
 
-use uuid::Uuid;
-
+use crate::binding::{BindingUse, RowBinding, SubjectUse};
 use crate::error::Unsealable;
 use crate::key::KeyId;
 use crate::lp;
 use crate::name::{AppName, ColumnName, RingName, ScopeName, TableName, TenantName};
 use crate::record::KeyUse;
+use crate::row_id::{AsRowId, MAX_PART, RowId};
 use crate::subject_key::{SubjectError, SubjectKey, SubjectKeys};
 use crate::token::Suite;
-use crate::uid::Uid;
-
-/// Longest text or bytes row id, and longest `extra`, in bytes.
-const MAX_PART: usize = 1024;
-/// Longest composite row id, in bytes, with its type letter.
-const MAX_COMPOSITE: usize = 4096;
-/// Most parts of a composite row id.
-const MAX_PARTS: usize = 16;
-
-/// A row id, typed, so that `42`, `"42"` and the bytes `42` are three different rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RowId<'a> {
-    /// A signed integer.
-    Integer(i64),
-    /// A UUID, in RFC 9562 byte order.
-    Uuid(Uuid),
-    /// Text of at most 1024 bytes, as given: no normalization.
-    Text(Cow<'a, str>),
-    /// Bytes, at most 1024.
-    Bytes(Cow<'a, [u8]>),
-    /// 1–16 parts, not nested, at most 4096 bytes encoded.
-    Composite(Vec<Self>),
-}
-
-impl RowId<'_> {
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), Unsealable> {
-        match self {
-            Self::Composite(parts) => encode_composite(parts, out),
-            single => single.encode_part(out),
-        }
-    }
-
-    fn encode_part(&self, out: &mut Vec<u8>) -> Result<(), Unsealable> {
-        let (letter, bytes): (u8, &[u8]) = match self {
-            Self::Integer(id) => (b'i', &id.to_be_bytes()),
-            Self::Uuid(id) => (b'u', id.as_bytes()),
-            Self::Text(id) => (b's', id.as_bytes()),
-            Self::Bytes(id) => (b'b', id),
-            Self::Composite(_) => return Err(Unsealable::RowId),
-        };
-        if bytes.len() > MAX_PART {
-            return Err(Unsealable::RowId);
-        }
-        out.push(letter);
-        out.extend_from_slice(bytes);
-        Ok(())
-    }
-}
-
-fn encode_composite(parts: &[RowId<'_>], out: &mut Vec<u8>) -> Result<(), Unsealable> {
-    if parts.is_empty() || parts.len() > MAX_PARTS {
-        return Err(Unsealable::RowId);
-    }
-    let encoded = parts.iter().map(|part| {
-        let mut bytes = Vec::new();
-        part.encode_part(&mut bytes).map(|()| bytes)
-    });
-    let encoded = encoded.collect::<Result<Vec<_>, _>>()?;
-    let list = lp::encode(&encoded.iter().map(Vec::as_slice).collect::<Vec<_>>());
-    if list.len() + 1 > MAX_COMPOSITE {
-        return Err(Unsealable::RowId);
-    }
-    out.push(b'c');
-    out.extend_from_slice(&list);
-    Ok(())
-}
-
-/// A Rust type that can be a row id, or name the person that a row belongs to.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a row id or a subject",
-    note = "row ids and subjects are integers that fit i64, `Uuid`, `Uid`, text or bytes"
-)]
-pub trait AsRowId {
-    /// The row id.
-    ///
-    /// # Errors
-    /// An unsigned integer above `i64::MAX`.
-    fn as_row_id(&self) -> Result<RowId<'_>, Unsealable>;
-}
-
-macro_rules! integer_row_id {
-    ($($t:ty),*) => {$(
-        impl AsRowId for $t {
-            fn as_row_id(&self) -> Result<RowId<'_>, Unsealable> {
-                i64::try_from(*self).map(RowId::Integer).map_err(|_| Unsealable::IntegerRange)
-            }
-        }
-    )*};
-}
-integer_row_id!(i8, i16, i32, i64, u8, u16, u32, u64);
-
-impl AsRowId for Uid {
-    fn as_row_id(&self) -> Result<RowId<'_>, Unsealable> {
-        Ok(RowId::Uuid(*self.as_uuid()))
-    }
-}
-
-impl AsRowId for Uuid {
-    fn as_row_id(&self) -> Result<RowId<'_>, Unsealable> {
-        Ok(RowId::Uuid(*self))
-    }
-}
-
-impl AsRowId for str {
-    fn as_row_id(&self) -> Result<RowId<'_>, Unsealable> {
-        Ok(RowId::Text(Cow::Borrowed(self)))
-    }
-}
-
-impl AsRowId for String {
-    fn as_row_id(&self) -> Result<RowId<'_>, Unsealable> {
-        self.as_str().as_row_id()
-    }
-}
-
-impl AsRowId for [u8] {
-    fn as_row_id(&self) -> Result<RowId<'_>, Unsealable> {
-        Ok(RowId::Bytes(Cow::Borrowed(self)))
-    }
-}
-
-impl AsRowId for Vec<u8> {
-    fn as_row_id(&self) -> Result<RowId<'_>, Unsealable> {
-        self.as_slice().as_row_id()
-    }
-}
-
-impl AsRowId for RowId<'_> {
-    fn as_row_id(&self) -> Result<RowId<'_>, Unsealable> {
-        Ok(self.clone())
-    }
-}
-
-impl<T: AsRowId + ?Sized> AsRowId for &T {
-    fn as_row_id(&self) -> Result<RowId<'_>, Unsealable> {
-        (**self).as_row_id()
-    }
-}
-
-/// In the place of a row id: the row is **unbound**. Its tokens can be moved between rows of the same column by
-/// somebody who writes to the database, and still open. An explicit choice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "a unit that users write")]
-pub struct Unbound;
-
-mod sealed {
-    //! What binds rows is for this crate alone to say: a wrapper that forgot the subject would seal without it.
-
-    /// Not nameable elsewhere.
-    #[allow(unnameable_types, reason = "that is what it is for")]
-    pub trait Sealed {}
-
-    impl<T: super::AsRowId + ?Sized> Sealed for T {}
-    impl Sealed for super::Unbound {}
-    impl<R, S> Sealed for super::OfSubject<R, S> {}
-    impl<R, S> Sealed for super::UnderSubjectKey<R, S> {}
-}
-
-/// What binds a sealed row to its place: a row id, [`Unbound`], or one of the two with a subject. Not for users to
-/// implement; [`AsRowId`] is.
-pub trait RowBinding: sealed::Sealed {
-    /// The row id, or `None` for an unbound row.
-    ///
-    /// # Errors
-    /// A row id that cannot be encoded.
-    fn row_binding(&self) -> Result<Option<RowId<'_>>, Unsealable>;
-
-    /// The person that the row belongs to, where that is bound too.
-    ///
-    /// # Errors
-    /// A subject that cannot be encoded.
-    fn subject_binding(&self) -> Result<Option<RowId<'_>>, Unsealable>;
-
-    /// Whether the person is bound, and whether the row is sealed under that person's key.
-    fn subject_use(&self) -> SubjectUse;
-}
-
-/// What a row has to do with a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::exhaustive_enums, reason = "there is no fourth")]
-pub enum SubjectUse {
-    /// Nothing.
-    None,
-    /// It is bound to the person.
-    Bound,
-    /// It is bound to the person, and sealed under that person's key.
-    Keyed,
-}
-
-/// What binds the rows of a column, known from its type alone.
-pub trait ColumnBinding: RowBinding {
-    /// Whether a person is bound, and whether rows are sealed under that person's key.
-    #[doc(hidden)]
-    const SUBJECT: SubjectUse;
-}
-
-/// A row id or [`Unbound`]: what can be bound together with a subject.
-pub trait WithoutSubject: RowBinding {}
-
-impl<T: AsRowId + ?Sized> RowBinding for T {
-    fn row_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
-        self.as_row_id().map(Some)
-    }
-
-    fn subject_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
-        Ok(None)
-    }
-
-    fn subject_use(&self) -> SubjectUse {
-        SubjectUse::None
-    }
-}
-
-impl<T: AsRowId + ?Sized> ColumnBinding for T {
-    const SUBJECT: SubjectUse = SubjectUse::None;
-}
-
-impl<T: AsRowId + ?Sized> WithoutSubject for T {}
-
-impl RowBinding for Unbound {
-    fn row_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
-        Ok(None)
-    }
-
-    fn subject_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
-        Ok(None)
-    }
-
-    fn subject_use(&self) -> SubjectUse {
-        SubjectUse::None
-    }
-}
-
-impl ColumnBinding for Unbound {
-    const SUBJECT: SubjectUse = SubjectUse::None;
-}
-
-impl WithoutSubject for Unbound {}
-
-/// A row id together with the person that the row belongs to: both are bound.
-///
-/// Give it where a row reaches its person through a plain column: otherwise somebody who writes to the database
-/// re-assigns the row by editing that column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "a list of arguments by name")]
-pub struct OfSubject<R, S> {
-    /// The row id, or [`Unbound`].
-    pub row: R,
-    /// The person.
-    pub subject: S,
-}
-
-/// As [`OfSubject`], for a table whose rows are sealed under the keys of their subjects: it takes a
-/// [`SubjectKeyring`](crate::SubjectKeyring) to seal and to open.
-///
-/// # Security
-/// That a table has subject keys is declared in source, for the table and for good: rows that were sealed without them
-/// are not shredded with their subject, and do not open with them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "a list of arguments by name")]
-pub struct UnderSubjectKey<R, S> {
-    /// The row id, or [`Unbound`].
-    pub row: R,
-    /// The person.
-    pub subject: S,
-}
-
-macro_rules! binding_with_subject {
-    ($binding:ident, $use:expr) => {
-        impl<R: WithoutSubject, S: AsRowId> RowBinding for $binding<R, S> {
-            fn row_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
-                self.row.row_binding()
-            }
-
-            fn subject_binding(&self) -> Result<Option<RowId<'_>>, Unsealable> {
-                self.subject.as_row_id().map(Some)
-            }
-
-            fn subject_use(&self) -> SubjectUse {
-                $use
-            }
-        }
-
-        impl<R: WithoutSubject, S: AsRowId> ColumnBinding for $binding<R, S> {
-            const SUBJECT: SubjectUse = $use;
-        }
-    };
-}
-binding_with_subject!(OfSubject, SubjectUse::Bound);
-binding_with_subject!(UnderSubjectKey, SubjectUse::Keyed);
 
 /// The identity of a row: `ROW = LP(app, opt(tenant), table, opt(row id), opt(subject))` (format §2).
 ///
@@ -309,34 +18,37 @@ binding_with_subject!(UnderSubjectKey, SubjectUse::Keyed);
 #[derive(Debug, Clone)]
 pub struct Row<'a> {
     table: &'a TableName,
-    tenant: Option<&'a TenantName>,
+    tenant: Option<Cow<'a, TenantName>>,
     row_id: Option<RowId<'a>>,
     subject: Option<RowId<'a>>,
     /// Sealed under the subject's key.
     keyed: bool,
     key: Option<&'a SubjectKey>,
+    /// Of every field that has none of its own.
+    extra: Option<Vec<u8>>,
 }
 
 impl<'a> Row<'a> {
     /// The row of `table` with this id; [`Unbound`] in the place of an id makes an unbound row.
     ///
     /// # Errors
-    /// An integer id above `i64::MAX`.
-    pub fn new(table: &'a TableName, binding: &'a (impl RowBinding + ?Sized)) -> Result<Self, Unsealable> {
+    /// An integer id above `i64::MAX`, or a tenant that is no name.
+    pub fn new<B: RowBinding + ?Sized>(table: &'a TableName, binding: &'a B) -> Result<Self, Unsealable> {
         Ok(Self {
             table,
-            tenant: None,
+            tenant: binding.tenant_binding()?,
             row_id: binding.row_binding()?,
             subject: binding.subject_binding()?,
-            keyed: binding.subject_use() == SubjectUse::Keyed,
+            keyed: matches!(B::USE.subject, SubjectUse::Keyed),
             key: None,
+            extra: binding.extra_binding()?,
         })
     }
 
     /// The tenant that the row belongs to.
     #[must_use]
     pub fn with_tenant(mut self, tenant: &'a TenantName) -> Self {
-        self.tenant = Some(tenant);
+        self.tenant = Some(Cow::Borrowed(tenant));
         self
     }
 
@@ -385,21 +97,31 @@ impl<'a> Row<'a> {
         id.encode(&mut subject)?;
         let key = match (self.key, subjects) {
             (Some(key), _) => key,
-            (None, Some(subjects)) => subjects.subject_key(self.tenant, &subject)?,
+            (None, Some(subjects)) => subjects.subject_key(self.tenant(), &subject)?,
             (None, None) => return Err(SubjectError::NoSecret),
         };
         // Whatever the source of keys says: never the key of somebody else.
-        let same = key.is_of(ring, self.tenant, &subject);
+        let same = key.is_of(ring, self.tenant(), &subject);
         same.then_some(Some(key)).ok_or(SubjectError::Authentication)
     }
 
-    /// What the row has to do with a person.
-    pub(crate) fn subject_use(&self) -> SubjectUse {
-        match (&self.subject, self.keyed) {
+    /// What the row is bound to beside its id.
+    pub(crate) fn binding_use(&self) -> BindingUse {
+        let subject = match (&self.subject, self.keyed) {
             (_, true) => SubjectUse::Keyed,
             (Some(_), false) => SubjectUse::Bound,
             (None, false) => SubjectUse::None,
+        };
+        BindingUse {
+            tenant: self.tenant.is_some(),
+            subject,
+            extra: self.extra.is_some(),
         }
+    }
+
+    /// The `extra` of every field that has none of its own.
+    pub(crate) fn extra(&self) -> Option<&[u8]> {
+        self.extra.as_deref()
     }
 
     pub(crate) fn table(&self) -> &TableName {
@@ -407,7 +129,7 @@ impl<'a> Row<'a> {
     }
 
     pub(crate) fn tenant(&self) -> Option<&TenantName> {
-        self.tenant
+        self.tenant.as_deref()
     }
 
     /// `ROW`
@@ -416,7 +138,7 @@ impl<'a> Row<'a> {
         let mut ids = Vec::with_capacity(32);
         let mut list = lp::Writer::new(&mut out, 5);
         list.element(app.as_bytes())
-            .optional(self.tenant.map(TenantName::as_bytes))
+            .optional(self.tenant().map(TenantName::as_bytes))
             .element(self.table.as_bytes());
         for id in [&self.row_id, &self.subject] {
             ids.clear();
@@ -527,7 +249,9 @@ impl KeyContext {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::binding::Unbound;
     use proptest::prelude::*;
+    use uuid::Uuid;
 
     static TABLE: TableName = TableName::from_static("patients");
 
@@ -538,8 +262,16 @@ mod tests {
     #[test]
     fn row_ids_of_different_types_do_not_collide() {
         let composite = RowId::Composite(vec![RowId::Integer(42)]);
-        let ids: [&dyn RowBinding; 6] = [&42_i64, &"42", &b"42".to_vec(), &composite, &Unbound, &""];
-        let rows: Vec<_> = ids.iter().map(|id| encoded(&row(&**id))).collect();
+        let bytes = b"42".to_vec();
+        let rows = [
+            row(&42_i64),
+            row("42"),
+            row(&bytes),
+            row(&composite),
+            row(&Unbound),
+            row(""),
+        ];
+        let rows: Vec<_> = rows.iter().map(encoded).collect();
         for (i, a) in rows.iter().enumerate() {
             for (j, b) in rows.iter().enumerate() {
                 assert_eq!(i == j, a == b);
@@ -547,48 +279,8 @@ mod tests {
         }
     }
 
-    fn row<'a>(id: &'a dyn RowBinding) -> Row<'a> {
-        Row {
-            table: &TABLE,
-            tenant: None,
-            row_id: id.row_binding().unwrap(),
-            subject: None,
-            keyed: false,
-            key: None,
-        }
-    }
-
-    #[test]
-    fn limits_of_row_ids() {
-        let text = |n: usize| RowId::Text("x".repeat(n).into());
-        let encode = |id: &RowId<'_>| id.encode(&mut Vec::new());
-        assert_eq!(encode(&text(1024)), Ok(()));
-        assert_eq!(encode(&text(0)), Ok(()));
-        assert_eq!(encode(&text(1025)), Err(Unsealable::RowId));
-        assert_eq!(
-            encode(&RowId::Bytes(vec![0; 1025].into())),
-            Err(Unsealable::RowId)
-        );
-        assert_eq!(encode(&RowId::Composite(vec![])), Err(Unsealable::RowId));
-        assert_eq!(
-            encode(&RowId::Composite(vec![text(1); 17])),
-            Err(Unsealable::RowId)
-        );
-        assert_eq!(encode(&RowId::Composite(vec![text(1); 16])), Ok(()));
-        assert_eq!(
-            encode(&RowId::Composite(vec![RowId::Composite(vec![text(1)])])),
-            Err(Unsealable::RowId)
-        );
-        // 'c', count 4, 3 × (length 4, letter, 1018), then length 4, letter and 1017: exactly 4096.
-        let of = |last: usize| RowId::Composite(vec![text(1018), text(1018), text(1018), text(last)]);
-        assert_eq!(encode(&of(1017)), Ok(()));
-        assert_eq!(encode(&of(1018)), Err(Unsealable::RowId));
-        assert_eq!(
-            encode(&RowId::Composite(vec![text(1024); 4])),
-            Err(Unsealable::RowId)
-        );
-        assert_eq!((u64::MAX).as_row_id(), Err(Unsealable::IntegerRange));
-        assert_eq!((i64::MAX as u64).as_row_id(), Ok(RowId::Integer(i64::MAX)));
+    fn row(id: &(impl RowBinding + ?Sized)) -> Row<'_> {
+        Row::new(&TABLE, id).unwrap()
     }
 
     #[test]
@@ -626,7 +318,7 @@ mod tests {
             let bytes = |(app, tenant, table, row_id, subject): &(String, Option<String>, String, Option<RowId<'static>>, Option<RowId<'static>>)| {
                 let tenant = tenant.clone().map(|t| TenantName::new(t).unwrap());
                 let table = TableName::new(table.clone()).unwrap();
-                let row = Row { table: &table, tenant: tenant.as_ref(), row_id: row_id.clone(), subject: subject.clone(), keyed: false, key: None };
+                let row = Row { table: &table, tenant: tenant.map(Cow::Owned), row_id: row_id.clone(), subject: subject.clone(), keyed: false, key: None, extra: None };
                 row.encode(&AppName::new(app.clone()).unwrap()).unwrap()
             };
             prop_assert_eq!(bytes(&a) == bytes(&b), a == b);

@@ -1,13 +1,16 @@
 //! What can go wrong, one enum per operation. No error carries plaintext, key material or row values.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::config::ConfigError;
 use crate::durable::FileError;
 use crate::key::KeyId;
+use crate::name::{ColumnName, TableName};
 use crate::provider::ProviderError;
 use crate::random::RandomError;
 use crate::record::KeyState;
+use crate::row_id::RowId;
 
 /// Why a value was not opened (format §4). Causes that an attacker could tell apart are one variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +36,101 @@ pub enum OpenError {
     /// declared type.
     #[error("the token does not authenticate")]
     Authentication,
+}
+
+/// Why a row, or one column of it, was not opened, and where.
+///
+/// `Debug` and `Display` show table and column, and never the row id, which may be a medical record number:
+/// [`row_id`](Self::row_id) gives it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OpenRowError {
+    cause: OpenError,
+    place: Box<Place>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Place {
+    table: TableName,
+    column: Option<ColumnName>,
+    row_id: Option<RowId<'static>>,
+}
+
+impl OpenRowError {
+    pub(crate) fn new(
+        cause: OpenError,
+        table: TableName,
+        column: Option<ColumnName>,
+        row_id: Option<RowId<'static>>,
+    ) -> Self {
+        let place = Place {
+            table,
+            column,
+            row_id,
+        };
+        Self {
+            cause,
+            place: Box::new(place),
+        }
+    }
+
+    /// Why.
+    #[must_use]
+    pub fn cause(&self) -> OpenError {
+        self.cause
+    }
+
+    /// Logical name of the table.
+    #[must_use]
+    pub fn table(&self) -> &TableName {
+        &self.place.table
+    }
+
+    /// Logical name of the column; `None` where no token was looked at.
+    #[must_use]
+    pub fn column(&self) -> Option<&ColumnName> {
+        self.place.column.as_ref()
+    }
+
+    /// The row id; `None` for an unbound row.
+    ///
+    /// # Security
+    /// It may name a person: do not log it where it may not be.
+    #[must_use]
+    pub fn row_id(&self) -> Option<&RowId<'static>> {
+        self.place.row_id.as_ref()
+    }
+}
+
+impl fmt::Display for OpenRowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.column() {
+            Some(column) => write!(f, "{}.{column}: {}", self.table(), self.cause),
+            None => write!(f, "{}: {}", self.table(), self.cause),
+        }
+    }
+}
+
+impl fmt::Debug for OpenRowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OpenRowError({}", self.table())?;
+        self.column().map_or(Ok(()), |column| write!(f, ".{column}"))?;
+        write!(f, ", {:?})", self.cause)
+    }
+}
+
+// No `source`: the cause is in the text already.
+impl std::error::Error for OpenRowError {}
+
+impl PartialEq<OpenError> for OpenRowError {
+    fn eq(&self, cause: &OpenError) -> bool {
+        self.cause == *cause
+    }
+}
+
+impl From<OpenRowError> for OpenError {
+    fn from(error: OpenRowError) -> Self {
+        error.cause
+    }
 }
 
 /// Why a value was not sealed. Nothing was written.
@@ -116,6 +214,9 @@ pub enum Unsealable {
     /// A row id or subject that is too long, empty composite or nested.
     #[error("a row id is too long, or a composite one that is empty, nested or of more than 16 parts")]
     RowId,
+    /// A tenant that is not 1–128 bytes of `[A-Za-z0-9_.:-]`.
+    #[error("a tenant is not 1 to 128 bytes of A-Z a-z 0-9 _ . : -")]
+    Tenant,
     /// An `extra` of more than 1024 bytes.
     #[error("an extra is longer than 1024 bytes")]
     Extra,

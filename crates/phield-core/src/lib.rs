@@ -43,6 +43,7 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
 
+mod binding;
 mod blind_index;
 mod cipher;
 mod column;
@@ -51,6 +52,7 @@ mod context;
 mod data_key_policy;
 mod durable;
 mod error;
+mod field;
 mod fips;
 mod frame;
 mod index_algorithm;
@@ -71,6 +73,7 @@ mod random;
 mod record;
 mod ring;
 mod row;
+mod row_id;
 mod schedule;
 mod schema;
 mod scope;
@@ -94,15 +97,17 @@ pub mod fuzzing;
 #[cfg(feature = "sqlx")]
 mod sqlx;
 
+pub use binding::{
+    AsTenant, BindingUse, InTenant, OfSubject, RowBinding, SubjectUse, Unbound, UnderSubjectKey, WithExtra,
+    WithoutExtra, WithoutSubject, WithoutTenant,
+};
 pub use blind_index::{BlindIndex, Index, IndexError};
 pub use column::Column;
-pub use context::{
-    AsRowId, ColumnBinding, KeyContext, OfSubject, Row, RowBinding, RowId, Share, SubjectUse, Unbound,
-    UnderSubjectKey, WithoutSubject,
-};
+pub use context::{KeyContext, Row, Share};
 pub use data_key_policy::DataKeyPolicy;
 pub use durable::{Faults, FileError, Step};
-pub use error::{OpenError, RingError, SealError, Unsealable};
+pub use error::{OpenError, OpenRowError, RingError, SealError, Unsealable};
+pub use field::Field;
 pub use frame::Padding;
 pub use index_algorithm::IndexAlgorithm;
 pub use index_workers::{IndexWorkerLimits, IndexWorkers};
@@ -116,7 +121,7 @@ pub use model::IndexValue;
 #[doc(hidden)]
 pub use model::{
     IndexColumn, IndexValues, IndexVisitor, MaybePhi, Model, PendingIndexes, PhiField, Plain, has_one_length,
-    index_column, row_opener, same_row_id,
+    index_column, row_opener, same_row_id, same_tenant,
 };
 pub use name::{
     AppName, ColumnName, DomainName, IndexName, InvalidName, ProviderName, RingName, ScopeName, TableName,
@@ -128,7 +133,8 @@ pub use provider::{AllowedProvider, KeyProvider, ProviderError, ProviderErrorKin
 pub use random::RandomError;
 pub use record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 pub use ring::{Ring, VerifiedRing};
-pub use row::{Field, Reported, RowOpener, Sealer, Token};
+pub use row::{Reported, RowOpener, Sealer, Token};
+pub use row_id::{AsRowId, RowId};
 pub use schema::{Binding, ColumnKind, ColumnSchema, IndexSchema, Schema, StorageKind};
 pub use scope::Scopes;
 pub use sealed::{Sealed, SealedText, Storage};

@@ -1,16 +1,18 @@
 //! What the expansion of the derive is written in: sealed fields, index columns and models, by trait. Not for users to
 //! implement; [`IndexValue`] is the one that they meet, in the arguments of generated search methods.
 
+use crate::binding::{AsTenant, RowBinding};
 use crate::blind_index::{BlindIndex, Index, IndexError};
 use crate::column::Column;
-use crate::context::{AsRowId, ColumnBinding, Row, RowBinding};
-use crate::error::{OpenError, SealError, Unsealable};
+use crate::error::{OpenRowError, SealError, Unsealable};
+use crate::field::Field;
 use crate::frame::Padding;
 use crate::indexing::PendingIndex;
 use crate::keyring::Keyring;
-use crate::name::TableName;
+use crate::name::{TableName, TenantName};
 use crate::phi::{Phi, PlainColumn};
-use crate::row::{Field, Reported, RowOpener, Sealer, Token};
+use crate::row::{Reported, RowOpener, Sealer, Token};
+use crate::row_id::AsRowId;
 use crate::sealed::Storage;
 use crate::subject_key::Keys;
 use crate::value::{Encoded, Value};
@@ -33,12 +35,13 @@ pub trait Model: Sized {
     fn seal_with(&self, sealer: &mut Sealer<'_>, indexes: IndexValues) -> Result<Self::Sealed, SealError>;
 
     /// Opens one row.
-    fn open_reported(sealed: Self::Sealed, keys: &Self::Keys<'_>) -> Result<Reported<Self>, OpenError>;
+    fn open_reported(sealed: Self::Sealed, keys: &Self::Keys<'_>) -> Result<Reported<Self>, OpenRowError>;
 }
 
 /// What is called with each blind index of a row.
 #[doc(hidden)]
-pub type IndexVisitor<'v> = dyn FnMut(&Index, &[Option<Encoded<'_>>]) -> Result<(), SealError> + 'v;
+pub type IndexVisitor<'v> =
+    dyn FnMut(&Index, Option<&TenantName>, &[Option<Encoded<'_>>]) -> Result<(), SealError> + 'v;
 
 /// The values of the blind indexes of a row, taken in the order of their columns.
 #[doc(hidden)]
@@ -53,8 +56,8 @@ impl IndexValues {
     /// See [`IndexError`].
     pub fn of<M: Model>(row: &M, keyring: &Keyring) -> Result<Self, SealError> {
         let mut values = Vec::new();
-        row.each_index(&mut |index, parts| {
-            values.push(keyring.blind_index(index, None, parts)?);
+        row.each_index(&mut |index, tenant, parts| {
+            values.push(keyring.blind_index(index, tenant, parts)?);
             Ok(())
         })?;
         Ok(Self(values.into_iter()))
@@ -66,8 +69,8 @@ impl IndexValues {
     /// See [`IndexError`].
     pub fn begin<'k, M: Model>(row: &M, keyring: &'k Keyring) -> Result<PendingIndexes<'k>, SealError> {
         let mut pending = Vec::new();
-        row.each_index(&mut |index, parts| {
-            pending.push(keyring.begin_blind_index(index, None, parts)?);
+        row.each_index(&mut |index, tenant, parts| {
+            pending.push(keyring.begin_blind_index(index, tenant, parts)?);
             Ok(())
         })?;
         Ok(PendingIndexes(pending))
@@ -121,10 +124,7 @@ pub trait PhiField: Sized {
     const SQL_NULL: bool;
 
     /// The field of a row that is about to be sealed.
-    fn field<B: ColumnBinding + ?Sized>(
-        &self,
-        column: Column<Self::Value, B>,
-    ) -> Result<Field<'_>, Unsealable>;
+    fn field<B: RowBinding + ?Sized>(&self, column: Column<Self::Value, B>) -> Result<Field<'_>, Unsealable>;
 
     /// The value as a part of an index.
     fn part(&self) -> Result<Option<Encoded<'_>>, Unsealable>;
@@ -133,11 +133,11 @@ pub trait PhiField: Sized {
     fn stored<S: Storage<Value = Self::Value>>(token: Token) -> Result<Self::Stored<S>, SealError>;
 
     /// Opens a column.
-    fn open<S: Storage<Value = Self::Value>, B: ColumnBinding + ?Sized>(
+    fn open<S: Storage<Value = Self::Value>, B: RowBinding + ?Sized>(
         opener: &mut RowOpener<'_>,
         column: &Column<Self::Value, B>,
         stored: Self::Stored<S>,
-    ) -> Result<Self, OpenError>;
+    ) -> Result<Self, OpenRowError>;
 }
 
 impl<T: Value> PhiField for Phi<T> {
@@ -145,7 +145,7 @@ impl<T: Value> PhiField for Phi<T> {
     type Stored<S: Storage<Value = T>> = S;
     const SQL_NULL: bool = false;
 
-    fn field<B: ColumnBinding + ?Sized>(&self, column: Column<T, B>) -> Result<Field<'_>, Unsealable> {
+    fn field<B: RowBinding + ?Sized>(&self, column: Column<T, B>) -> Result<Field<'_>, Unsealable> {
         column.field(self)
     }
 
@@ -157,12 +157,12 @@ impl<T: Value> PhiField for Phi<T> {
         token.required()
     }
 
-    fn open<S: Storage<Value = T>, B: ColumnBinding + ?Sized>(
+    fn open<S: Storage<Value = T>, B: RowBinding + ?Sized>(
         opener: &mut RowOpener<'_>,
         column: &Column<T, B>,
         stored: S,
-    ) -> Result<Self, OpenError> {
-        opener.open(column, stored)
+    ) -> Result<Self, OpenRowError> {
+        opener.open_column(column, stored)
     }
 }
 
@@ -171,7 +171,7 @@ impl<T: Value> PhiField for Option<Phi<T>> {
     type Stored<S: Storage<Value = T>> = Option<S>;
     const SQL_NULL: bool = true;
 
-    fn field<B: ColumnBinding + ?Sized>(&self, column: Column<T, B>) -> Result<Field<'_>, Unsealable> {
+    fn field<B: RowBinding + ?Sized>(&self, column: Column<T, B>) -> Result<Field<'_>, Unsealable> {
         column.optional_field(self.as_ref())
     }
 
@@ -183,12 +183,14 @@ impl<T: Value> PhiField for Option<Phi<T>> {
         Ok(token.optional())
     }
 
-    fn open<S: Storage<Value = T>, B: ColumnBinding + ?Sized>(
+    fn open<S: Storage<Value = T>, B: RowBinding + ?Sized>(
         opener: &mut RowOpener<'_>,
         column: &Column<T, B>,
         stored: Option<S>,
-    ) -> Result<Self, OpenError> {
-        opener.open_optional(column, stored)
+    ) -> Result<Self, OpenRowError> {
+        stored
+            .map(|stored| opener.open_column(column, stored))
+            .transpose()
     }
 }
 
@@ -237,9 +239,10 @@ impl IndexColumn for Option<BlindIndex> {
 pub fn index_column<I: IndexColumn>(
     keyring: &Keyring,
     index: &Index,
+    tenant: Option<&TenantName>,
     parts: &[Option<Encoded<'_>>],
 ) -> Result<I, SealError> {
-    I::from_value(keyring.blind_index(index, None, parts)?)
+    I::from_value(keyring.blind_index(index, tenant, parts)?)
 }
 
 /// Whether all values have one padded length, for a type of few values; other types need not.
@@ -264,9 +267,14 @@ pub fn row_opener<'k>(
     keys: &'k (impl Keys + ?Sized),
     table: &TableName,
     binding: &(impl RowBinding + ?Sized),
-) -> Result<RowOpener<'k>, OpenError> {
-    let row = Row::new(table, binding).map_err(|_| OpenError::Authentication)?;
-    RowOpener::new(keys, &row)
+) -> Result<RowOpener<'k>, OpenRowError> {
+    RowOpener::of_binding(keys, table, binding)
+}
+
+/// Whether two tenants are the same.
+#[doc(hidden)]
+pub fn same_tenant<T: AsTenant + ?Sized>(a: &T, b: &T) -> bool {
+    a.as_tenant().is_ok_and(|a| b.as_tenant() == Ok(a))
 }
 
 /// What an indexed column of type `T` can be searched by: a `T`, a `Phi<T>`, and `str` and `[u8]` for text and bytes.

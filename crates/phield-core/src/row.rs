@@ -6,21 +6,25 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroize as _;
 
+use crate::binding::RowBinding;
 use crate::cipher::{self, Body, RowCipher, SealedBody};
 use crate::column::Column;
-use crate::context::{self, ColumnBinding, Row, SubjectUse};
-use crate::error::{OpenError, SealError, Unsealable};
-use crate::frame::{self, Padding};
+use crate::context::{self, Row};
+use crate::error::{OpenError, OpenRowError, SealError, Unsealable};
+use crate::field::Field;
+use crate::frame;
 use crate::key::{DataKey, KeyId};
 use crate::keyring::Keyring;
+use crate::lp;
 use crate::name::{ColumnName, ScopeName, TableName};
 use crate::phi::Phi;
 use crate::random::Draw;
+use crate::row_id::RowId;
 use crate::schedule;
 use crate::sealed::Storage;
 use crate::subject_key::{Keys, SubjectError, SubjectKey, SubjectKeyring, SubjectKeys};
 use crate::token::{self, BODY_AT, Commitment, Head, Nonce, Parts, RowSalt, Suite, TAG_LEN};
-use crate::value::{Encoded, Opened, Value, ValueType};
+use crate::value::{Opened, Value, ValueType};
 use crate::wipe::Wiped;
 
 /// Random bytes of one row before its nonces: `r12`, the random input of the salt.
@@ -32,106 +36,6 @@ const MAX_FIELDS: usize = 1 << 16;
 const FEW_FIELDS: usize = 32;
 /// Room for the associated data of a field with a short column name.
 const AAD_CAPACITY: usize = 80;
-
-/// One field of a row that is about to be sealed.
-#[derive(Debug)]
-pub struct Field<'a> {
-    /// Where the field comes from a column handle: the handle's table, and what its rows have to do with a person.
-    column_of: Option<(TableName, SubjectUse)>,
-    column: ColumnName,
-    extra: Option<&'a [u8]>,
-    padding: Padding,
-    value: Option<Encoded<'a>>,
-    /// For a type of few values: its shortest and longest value, in bytes.
-    lengths: Option<[usize; 2]>,
-}
-
-impl<'a> Field<'a> {
-    /// A value for the column with this logical name, padded to a multiple of 16 bytes.
-    ///
-    /// # Errors
-    /// A value outside what the format can hold.
-    pub fn new<T: Value>(column: ColumnName, value: &'a Phi<T>) -> Result<Self, Unsealable> {
-        // Refuses a null in a null, when the program is compiled.
-        const { _ = T::NULLABLE };
-        let value = Some(value.expose().encode()?);
-        Ok(Self {
-            column_of: None,
-            column,
-            extra: None,
-            padding: Padding::Block16,
-            value,
-            lengths: T::LENGTHS,
-        })
-    }
-
-    /// A field that has no token: SQL NULL.
-    #[must_use]
-    pub fn absent(column: ColumnName) -> Self {
-        Self {
-            column_of: None,
-            column,
-            extra: None,
-            padding: Padding::Block16,
-            value: None,
-            lengths: None,
-        }
-    }
-
-    /// Another padding.
-    #[must_use]
-    pub fn with_padding(mut self, padding: Padding) -> Self {
-        self.padding = padding;
-        self
-    }
-
-    /// The application's own part of the field's identity, at most 1024 bytes: a record revision, a list position.
-    /// It is not stored; opening needs the same one.
-    #[must_use]
-    pub fn with_extra(mut self, extra: &'a [u8]) -> Self {
-        self.extra = Some(extra);
-        self
-    }
-
-    pub(crate) fn of_column(mut self, table: TableName, subject: SubjectUse) -> Self {
-        self.column_of = Some((table, subject));
-        self
-    }
-
-    /// Whether the row is one of the table and kind that the field's column is declared for.
-    fn belongs_to(&self, row: &Row<'_>) -> Result<(), SealError> {
-        match &self.column_of {
-            Some((table, _)) if table != row.table() => Err(SealError::WrongTable),
-            Some((_, subject)) if *subject != row.subject_use() => Err(SealError::WrongBinding),
-            _ => Ok(()),
-        }
-    }
-
-    /// The length of the padded frame, or why there cannot be one.
-    fn padded_len(&self, value_limit: usize) -> Result<usize, Unsealable> {
-        if self
-            .lengths
-            .is_some_and(|lengths| !Padding::hides(lengths, self.padding))
-        {
-            return Err(Unsealable::LengthShows);
-        }
-        let len = self.value.as_ref().map_or(0, |value| value.as_bytes().len());
-        if self
-            .lengths
-            .is_some_and(|[shortest, longest]| self.value.is_some() && !(shortest..=longest).contains(&len))
-        {
-            return Err(Unsealable::LengthShows);
-        }
-        if len > value_limit {
-            return Err(Unsealable::ValueTooLong);
-        }
-        self.padding.padded_len(frame::unpadded_len(len))
-    }
-
-    fn identity(&self) -> (&ColumnName, Option<&[u8]>) {
-        (&self.column, self.extra)
-    }
-}
 
 /// The token of one field, or none for an absent field.
 #[derive(Debug)]
@@ -292,23 +196,34 @@ impl<'k> Sealer<'k> {
             key: subject_data_key.as_ref().unwrap_or(key.key),
             ..key
         };
+        let extra = row.extra();
         let row = row.encode(self.keyring.app())?;
         // Nanoseconds since 1970 fit u64 until the year 2554.
         let clock = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let salt = schedule::row_salt(key.key, &self.draw.next()?, clock, &row);
         let draw = &mut self.draw;
         let limit = self.keyring.value_limit();
-        seal_fields(&key, salt, &row, fields, tokens, limit, || {
+        let identity = Identity { row: &row, extra };
+        seal_fields(&key, salt, identity, fields, tokens, limit, || {
             Ok(Nonce(cipher::nonce(|| draw.next())?))
         })
     }
+}
+
+/// What the fields of a row have in common.
+#[derive(Clone, Copy)]
+struct Identity<'a> {
+    /// `ROW`
+    row: &'a [u8],
+    /// The `extra` of every field that has none of its own.
+    extra: Option<&'a [u8]>,
 }
 
 /// `token = HEAD ‖ COM ‖ nonce ‖ C ‖ T` for each field that is there.
 fn seal_fields(
     key: &SealingKey<'_>,
     salt: RowSalt,
-    row: &[u8],
+    identity: Identity<'_>,
     fields: &[Field<'_>],
     tokens: &mut [Token],
     value_limit: usize,
@@ -319,7 +234,7 @@ fn seal_fields(
     }
     refuse_duplicates(fields)?;
     let head = Head::new(key.suite, key.id, salt);
-    let (row_key, commitment) = schedule::row_key(key.key, &head, row);
+    let (row_key, commitment) = schedule::row_key(key.key, &head, identity.row);
     let cipher = RowCipher::new(key.suite, &row_key).map_err(|_| SealError::NoActiveKey)?;
     // Everything that can fail comes before the first byte of plaintext is copied.
     let mut aads = Vec::with_capacity(fields.len() * AAD_CAPACITY);
@@ -328,7 +243,8 @@ fn seal_fields(
         let padded_len = field.padded_len(value_limit)?;
         let Some(value) = &field.value else { continue };
         let start = aads.len();
-        write_aad(&mut aads, &head, &commitment, &field.column, field.extra)?;
+        let extra = field.extra.or(identity.extra);
+        write_aad(&mut aads, &head, &commitment, &field.column, extra)?;
         let nonce = nonce()?;
         let buffer = token
             .0
@@ -395,6 +311,8 @@ pub struct RowOpener<'k> {
     scopes: &'k [Option<ScopeName>],
     /// `ROW`
     row: Vec<u8>,
+    /// The `extra` of every field that has none of its own.
+    extra: Option<Vec<u8>>,
     aad: Vec<u8>,
     derived: Option<Derived>,
     compromised: Option<KeyId>,
@@ -424,6 +342,7 @@ impl<'k> RowOpener<'k> {
             keyring,
             scopes: keyring.scopes().listed(row.table(), row.tenant()),
             row: row.encode(keyring.app()).map_err(|_| OpenError::Authentication)?,
+            extra: row.extra().map(<[u8]>::to_vec),
             aad: Vec::with_capacity(AAD_CAPACITY),
             derived: None,
             compromised: None,
@@ -434,12 +353,35 @@ impl<'k> RowOpener<'k> {
     }
 }
 
+impl<'k> RowOpener<'k> {
+    /// The opener of the row with this binding, for the errors that say where.
+    pub(crate) fn of_binding<B: RowBinding + ?Sized>(
+        keys: &'k (impl Keys + ?Sized),
+        table: &TableName,
+        binding: &B,
+    ) -> Result<Self, OpenRowError> {
+        let row = Row::new(table, binding).map_err(|_| OpenError::Authentication);
+        let opener = row.and_then(|row| Self::new(keys, &row));
+        opener.map_err(|cause| OpenRowError::new(cause, table.clone(), None, None))
+    }
+
+    /// Opens the value of a column; the error says where.
+    pub(crate) fn open_column<T: Value, B: RowBinding + ?Sized>(
+        &mut self,
+        column: &Column<T, B>,
+        sealed: impl Storage<Value = T>,
+    ) -> Result<Phi<T>, OpenRowError> {
+        let opened = self.open(column, sealed);
+        opened.map_err(|cause| self.located(Some(column.name()), cause))
+    }
+}
+
 impl RowOpener<'_> {
     /// Opens the value of a column.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open<T: Value, B: ColumnBinding + ?Sized>(
+    pub fn open<T: Value, B: RowBinding + ?Sized>(
         &mut self,
         column: &Column<T, B>,
         sealed: impl Storage<Value = T>,
@@ -454,7 +396,7 @@ impl RowOpener<'_> {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open_optional<T: Value, B: ColumnBinding + ?Sized>(
+    pub fn open_optional<T: Value, B: RowBinding + ?Sized>(
         &mut self,
         column: &Column<T, B>,
         sealed: Option<impl Storage<Value = T>>,
@@ -501,12 +443,17 @@ impl RowOpener<'_> {
         let mut token = Wiped(token);
         let parts = Parts::parse(&token.0)?;
         let mut aad = std::mem::take(&mut self.aad);
-        let Derived {
+        self.derive(&parts)?;
+        let Some(Derived {
             head,
             commitment,
             cipher,
             compromised,
-        } = self.derive(&parts)?;
+        }) = &self.derived
+        else {
+            return Err(OpenError::Authentication);
+        };
+        let extra = extra.or(self.extra.as_deref());
         if !bool::from(commitment.0.ct_eq(&parts.commitment.0)) {
             return Err(OpenError::Authentication);
         }
@@ -531,7 +478,7 @@ impl RowOpener<'_> {
     }
 
     /// The cipher and commitment of a token's (HEAD, ROW), derived at most once while a row is read.
-    fn derive(&mut self, parts: &Parts) -> Result<&Derived, OpenError> {
+    fn derive(&mut self, parts: &Parts) -> Result<(), OpenError> {
         if self
             .derived
             .as_ref()
@@ -560,7 +507,18 @@ impl RowOpener<'_> {
                 compromised,
             });
         }
-        self.derived.as_ref().ok_or(OpenError::Authentication)
+        Ok(())
+    }
+
+    /// An error, with the place where it was met.
+    pub(crate) fn located(&self, column: Option<&ColumnName>, cause: OpenError) -> OpenRowError {
+        let row_id = lp::decode::<5>(&self.row).and_then(|[_, _, _, row_id, _]| lp::decode_optional(row_id)?);
+        OpenRowError::new(
+            cause,
+            self.table.clone(),
+            column.cloned(),
+            row_id.and_then(RowId::decode),
+        )
     }
 }
 
@@ -603,7 +561,11 @@ mod tests {
             Field::new(column("note"), &note).unwrap(),
         ];
         let mut tokens = [const { Token(None) }; 2];
-        let failed = seal_fields(&key, RowSalt([2; 12]), b"ROW", &fields, &mut tokens, 50, || {
+        let identity = Identity {
+            row: b"ROW",
+            extra: None,
+        };
+        let failed = seal_fields(&key, RowSalt([2; 12]), identity, &fields, &mut tokens, 50, || {
             Ok(Nonce([3; 12]))
         });
         assert_eq!(failed, Err(Unsealable::ValueTooLong.into()));
@@ -617,6 +579,8 @@ pub(crate) mod fixed {
     //! Sealing with given salts and nonces, for vectors. Exists in this crate's own tests alone.
 
     use super::*;
+    use crate::frame::Padding;
+    use crate::value::Encoded;
 
     /// Seals fields under a fixed salt, the nonces taken in turn.
     pub(crate) fn seal<const N: usize>(
@@ -629,7 +593,8 @@ pub(crate) mod fixed {
         let mut nonces = nonces.into_iter().map(Nonce);
         let mut tokens = [const { Token(None) }; N];
         let next = || Ok(nonces.next().expect("one nonce a field"));
-        seal_fields(key, RowSalt(salt), row, &fields, &mut tokens, 1 << 20, next)?;
+        let identity = Identity { row, extra: None };
+        seal_fields(key, RowSalt(salt), identity, &fields, &mut tokens, 1 << 20, next)?;
         Ok(tokens.map(|token| token.0.expect("every field has a value")))
     }
 
@@ -647,6 +612,7 @@ pub(crate) mod fixed {
             extra,
             padding,
             value: Some(Encoded::borrowed(value_type, value)),
+            max_len: None,
             lengths: None,
         }
     }

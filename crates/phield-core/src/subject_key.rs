@@ -14,7 +14,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::context::{AsRowId, RowId};
 use crate::error::{OpenError, SealError, Unsealable};
 use crate::key::{DataKey, KeyId, KeyMaterial, SubjectSecret};
 use crate::keyring::{Keyring, LoadedKey, Role};
@@ -23,6 +22,7 @@ use crate::name::{RingName, ScopeName, TenantName};
 use crate::provider::ProviderErrorKind;
 use crate::random::RandomError;
 use crate::record::KeyUse;
+use crate::row_id::{AsRowId, RowId};
 use crate::schedule;
 use crate::wrap::{self, WRAP_LEN};
 

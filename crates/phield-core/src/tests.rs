@@ -5,6 +5,7 @@
 )]
 
 mod architecture;
+mod bindings;
 // Its harnesses seal with XChaCha20-Poly1305 and Argon2id too.
 #[cfg(not(feature = "fips"))]
 mod corpora;

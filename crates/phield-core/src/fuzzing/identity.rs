@@ -1,12 +1,14 @@
 //! Identities (format §2, §8.1) and the list encoding under them: injective, and decoded again.
 
 use super::input::Input;
-use crate::context::{self, AsRowId, KeyContext, Row, RowBinding, RowId, Share, Unbound};
+use crate::binding::Unbound;
+use crate::context::{self, KeyContext, Row, Share};
 use crate::error::Unsealable;
 use crate::key::KeyId;
 use crate::lp;
 use crate::name::{AppName, ColumnName, RingName, ScopeName, TableName, TenantName};
 use crate::record::KeyUse;
+use crate::row_id::{AsRowId, RowId};
 use crate::token::Suite;
 
 /// Longest text or bytes row id and longest `extra`; most parts and longest encoding of a composite row id.
@@ -85,11 +87,11 @@ impl Place {
     }
 
     pub(super) fn with_row<R>(&self, f: impl FnOnce(&Row<'_>) -> R) -> R {
-        let binding: &dyn RowBinding = match &self.row_id {
-            Some(id) => id,
-            None => &Unbound,
+        let row = match &self.row_id {
+            Some(id) => Row::new(&self.table, id),
+            None => Row::new(&self.table, &Unbound),
         };
-        let mut row = Row::new(&self.table, binding).unwrap();
+        let mut row = row.unwrap();
         if let Some(tenant) = &self.tenant {
             row = row.with_tenant(tenant);
         }

@@ -1,10 +1,12 @@
 //! The table case → error class of opening (format §4).
 
 use super::vectors::{TokenVector, token_vector};
+use crate::binding::Unbound;
 use crate::blind_index::{Index, IndexError};
 use crate::column::Column;
-use crate::context::{Row, RowBinding, RowId, Unbound};
+use crate::context::Row;
 use crate::error::{OpenError, SealError, Unsealable};
+use crate::field::Field;
 use crate::frame::Padding;
 use crate::key::{DataKey, KeyId};
 use crate::keyring::Keyring;
@@ -13,7 +15,8 @@ use crate::name::{ColumnName, ScopeName, TableName, TenantName};
 use crate::normalize::Normalizer;
 use crate::phi::Phi;
 use crate::record::{KeyState, KeyUse};
-use crate::row::{Field, SealingKey, fixed};
+use crate::row::{SealingKey, fixed};
+use crate::row_id::RowId;
 use crate::scope::Scopes;
 use crate::sealed::{Sealed, SealedText, Storage};
 use crate::token::{self, Suite};
@@ -327,7 +330,8 @@ fn every_part_of_the_identity() {
         keyring: &'a Keyring,
         table: &'a TableName,
         tenant: Option<&'a TenantName>,
-        id: &'a dyn RowBinding,
+        /// `None` for an unbound row.
+        id: Option<&'a RowId<'a>>,
         subject: Option<&'a RowId<'a>>,
         column: &'a ColumnName,
         extra: Option<&'a [u8]>,
@@ -337,7 +341,7 @@ fn every_part_of_the_identity() {
         keyring: &ring,
         table: &patients,
         tenant: Some(&t1),
-        id: &int,
+        id: Some(&int),
         subject: None,
         column: &ssn,
         extra: None,
@@ -366,37 +370,37 @@ fn every_part_of_the_identity() {
         },
         Case {
             what: "row id changed",
-            id: &big,
+            id: Some(&big),
             ..right()
         },
         Case {
             what: "row id as text",
-            id: &text,
+            id: Some(&text),
             ..right()
         },
         Case {
             what: "row id as bytes",
-            id: &bytes,
+            id: Some(&bytes),
             ..right()
         },
         Case {
             what: "row id as uuid",
-            id: &uuid,
+            id: Some(&uuid),
             ..right()
         },
         Case {
             what: "row id as composite",
-            id: &composite,
+            id: Some(&composite),
             ..right()
         },
         Case {
             what: "row id emptied",
-            id: &empty,
+            id: Some(&empty),
             ..right()
         },
         Case {
             what: "row id removed",
-            id: &Unbound,
+            id: None,
             ..right()
         },
         Case {
@@ -426,7 +430,11 @@ fn every_part_of_the_identity() {
         },
     ];
     let open = |case: &Case<'_>| {
-        let mut row = Row::new(case.table, case.id).unwrap();
+        let mut row = match case.id {
+            Some(id) => Row::new(case.table, id),
+            None => Row::new(case.table, &Unbound),
+        }
+        .unwrap();
         if let Some(tenant) = case.tenant {
             row = row.with_tenant(tenant);
         }

@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::block_on;
 use super::vectors::{Hex, row_id};
+use crate::binding::Unbound;
 use crate::blind_index::Index;
-use crate::context::{Row, RowBinding, RowId, Unbound};
+use crate::context::Row;
 use crate::frame::Padding;
 use crate::keyring::Keyring;
 use crate::local::{LocalKeyFile, LocalProvider, Passphrase};
@@ -27,6 +28,7 @@ use crate::provider::AllowedProvider;
 use crate::record::KekReference;
 use crate::ring::Ring;
 use crate::row::fixed;
+use crate::row_id::RowId;
 use crate::scope::Scopes;
 use crate::sealed::{Sealed, Storage as _};
 use crate::settings::RingSettings;
@@ -257,11 +259,11 @@ fn with_row<R>(
 ) -> R {
     let table = TableName::new(table).unwrap();
     let tenant = tenant.map(|tenant| TenantName::new(tenant).unwrap());
-    let binding: &dyn RowBinding = match &id {
-        Some(id) => *id,
-        None => &Unbound,
+    let row = match &id {
+        Some(id) => Row::new(&table, *id),
+        None => Row::new(&table, &Unbound),
     };
-    let mut row = Row::new(&table, binding).unwrap();
+    let mut row = row.unwrap();
     if let Some(tenant) = &tenant {
         row = row.with_tenant(tenant);
     }

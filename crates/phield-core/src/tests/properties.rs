@@ -7,12 +7,13 @@ use proptest::prelude::*;
 use sha2::Sha256;
 
 use crate::context::Row;
+use crate::field::Field;
 use crate::frame::Padding;
 use crate::kdf::Prf;
 use crate::keyring::Keyring;
 use crate::name::{AppName, ColumnName, TableName};
 use crate::phi::Phi;
-use crate::row::{Field, Sealer};
+use crate::row::Sealer;
 use crate::sealed::{Sealed, SealedText, Storage};
 use crate::token::{Suite, TokenInfo};
 use crate::value::Value;
@@ -160,7 +161,7 @@ fn salts_of_a_batch() {
         let id = n % 3;
         let row = match n % 2 {
             0 => Row::new(&TABLE, &id).unwrap(),
-            _ => Row::new(&TABLE, &crate::context::Unbound).unwrap(),
+            _ => Row::new(&TABLE, &crate::binding::Unbound).unwrap(),
         };
         let fields = [
             Field::new(COLUMN, &name).unwrap(),

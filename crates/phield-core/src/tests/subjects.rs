@@ -5,9 +5,11 @@ use std::future::ready;
 use std::sync::Mutex;
 
 use super::block_on;
+use crate::binding::UnderSubjectKey;
 use crate::column::Column;
-use crate::context::{AsRowId, Row, UnderSubjectKey};
+use crate::context::Row;
 use crate::error::{OpenError, SealError};
+use crate::field::Field;
 use crate::frame::Padding;
 use crate::key::KeyId;
 use crate::keyring::Keyring;
@@ -15,7 +17,7 @@ use crate::keyring::fixed::{FixedKey, keyring};
 use crate::name::{AppName, ColumnName, TableName, TenantName};
 use crate::phi::Phi;
 use crate::record::{KeyState, KeyUse};
-use crate::row::Field;
+use crate::row_id::AsRowId;
 use crate::scope::Scopes;
 use crate::sealed::Sealed;
 use crate::subject_key::{
@@ -166,7 +168,8 @@ fn there_is_no_way_around_the_secret() {
         .seal(&keyring.with_subjects(&ada), &visit("ada"), &value)
         .unwrap();
     let open = |keys: &dyn crate::subject_key::Keys, row: &UnderSubjectKey<i64, &'static str>| {
-        note().open(keys, row, &sealed).map(|note| note.expose().clone())
+        let opened = note().open(keys, row, &sealed).map(|note| note.expose().clone());
+        opened.map_err(|error| error.cause())
     };
     assert_eq!(
         open(&keyring.with_subjects(&ada), &visit("ada")).unwrap(),
@@ -188,20 +191,20 @@ fn there_is_no_way_around_the_secret() {
         Err(OpenError::Authentication)
     );
     // Bound to the subject, but not declared as sealed under its key: it does not open, and the other way round.
-    let bound = Column::<String, crate::context::OfSubject<i64, &'static str>>::new(
+    let bound = Column::<String, crate::binding::OfSubject<i64, &'static str>>::new(
         "visits",
         "note",
         Padding::Block16,
     );
-    let row = crate::context::OfSubject {
+    let row = crate::binding::OfSubject {
         row: 1,
         subject: "ada",
     };
     assert_eq!(
-        bound.open(&keyring, &row, &sealed).err(),
-        Some(OpenError::Authentication)
+        bound.open(&keyring, &row, &sealed).unwrap_err(),
+        OpenError::Authentication
     );
-    let in_the_ring: Sealed<String> = Column::<String, crate::context::OfSubject<i64, &'static str>>::new(
+    let in_the_ring: Sealed<String> = Column::<String, crate::binding::OfSubject<i64, &'static str>>::new(
         "visits",
         "note",
         Padding::Block16,
@@ -209,7 +212,7 @@ fn there_is_no_way_around_the_secret() {
     .seal(&keyring, &row, &value)
     .unwrap();
     let opened = note().open(&keyring.with_subjects(&ada), &visit("ada"), &in_the_ring);
-    assert_eq!(opened.err(), Some(OpenError::Authentication));
+    assert_eq!(opened.unwrap_err(), OpenError::Authentication);
 
     let seal = |keys: &dyn crate::subject_key::Keys, row: &UnderSubjectKey<i64, &'static str>| {
         note().seal::<Sealed<String>>(keys, row, &value).err()
@@ -264,6 +267,7 @@ fn errors_in_the_order_of_opening() {
         note()
             .open(&keyring.with_subjects(&map), &visit("ada"), &sealed)
             .err()
+            .map(|error| error.cause())
     };
     let data = |state| of([data_key(state), subject_record(KeyState::Active)]);
     let active = || data(KeyState::Active);
@@ -437,7 +441,7 @@ fn a_declared_column_is_not_sealed_under_the_ring_key() {
     let sealed = keys.seal_row(&keyed, [plain.field(&value).unwrap()]);
     assert_eq!(sealed.err(), Some(SealError::WrongBinding));
     static_assertions::assert_not_impl_any!(
-        crate::context::OfSubject<UnderSubjectKey<i64, i64>, i64>: crate::context::RowBinding
+        crate::binding::OfSubject<UnderSubjectKey<i64, i64>, i64>: crate::binding::RowBinding
     );
 }
 

@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use crate::blind_index::Index;
 use crate::column::Column;
-use crate::context::{AsRowId as _, RowId};
 use crate::frame::Padding;
 use crate::key::KeyId;
 use crate::keyring::Keyring;
@@ -16,6 +15,7 @@ use crate::name::{AppName, DomainName, ScopeName, TableName, TenantName};
 use crate::normalize::Normalizer;
 use crate::phi::Phi;
 use crate::record::{KeyState, KeyUse};
+use crate::row_id::{AsRowId as _, RowId};
 use crate::scope::Scopes;
 use crate::sealed::Sealed;
 use crate::token::{Suite, TokenInfo};
@@ -237,7 +237,8 @@ fn nothing_joins_one_person_across_domains_sessions_and_tenants() {
             let row = crate::context::Row::new(&row_table, &uid)
                 .unwrap()
                 .with_tenant(&tenant);
-            let field = crate::row::Field::new(crate::name::ColumnName::from_static("name"), &name).unwrap();
+            let field =
+                crate::field::Field::new(crate::name::ColumnName::from_static("name"), &name).unwrap();
             let [token] = keyring.seal_row(&row, [field]).unwrap();
             let index = Index::new(table, "name", &["name"], &[Normalizer::Name], 256);
             let part = [Some(name.expose().encode().unwrap())];

@@ -7,10 +7,11 @@ use serde::Deserialize;
 
 use super::block_on;
 use super::device::SoftwareDevice;
+use crate::binding::Unbound;
 use crate::blind_index::{BlindIndex, Index, IndexError};
 use crate::cipher::{RowCipher, SealedBody};
 use crate::config::ConfigError;
-use crate::context::{self, KeyContext, Row, RowBinding, RowId, Share, Unbound};
+use crate::context::{self, KeyContext, Row, Share};
 use crate::error::{OpenError, RingError};
 use crate::frame::{self, Padding};
 use crate::index_algorithm::IndexAlgorithm;
@@ -29,6 +30,7 @@ use crate::phi::Phi;
 use crate::provider::{AllowedProvider, KeyProvider, ProviderErrorKind, ProviderFuture};
 use crate::record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 use crate::row::{SealingKey, fixed};
+use crate::row_id::RowId;
 use crate::schedule;
 use crate::scope::Scopes;
 use crate::settings::{RingKeyPin, RingSettings};
@@ -208,11 +210,11 @@ impl TokenVector {
         let (table, tenant) = (self.table(), self.tenant());
         let id = self.row_id.as_ref().map(|id| row_id(&id.0));
         let subject = self.subject.as_ref().map(|subject| row_id(&subject.0));
-        let binding: &dyn RowBinding = match &id {
-            Some(id) => id,
-            None => &Unbound,
+        let row = match &id {
+            Some(id) => Row::new(&table, id),
+            None => Row::new(&table, &Unbound),
         };
-        let mut row = Row::new(&table, binding).unwrap();
+        let mut row = row.unwrap();
         if let Some(tenant) = &tenant {
             row = row.with_tenant(tenant);
         }
