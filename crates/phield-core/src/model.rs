@@ -257,7 +257,7 @@ pub const fn has_one_length<T: Value>(padding: Padding) -> bool {
 
 /// Whether two row ids name the same row, by what a token is bound to.
 #[doc(hidden)]
-pub fn same_row_id<I: AsRowId + ?Sized>(a: &I, b: &I) -> bool {
+pub fn same_row_id<I: AsRowId + ?Sized, J: AsRowId + ?Sized>(a: &I, b: &J) -> bool {
     a.as_row_id().is_ok_and(|a| b.as_row_id() == Ok(a))
 }
 

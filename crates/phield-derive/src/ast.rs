@@ -4,8 +4,8 @@ use proc_macro2::{Ident, Span};
 use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 use syn::{
-    Data, DataStruct, DeriveInput, Fields, FieldsNamed, GenericArgument, PathArguments, PathSegment, Type,
-    Visibility,
+    Attribute, Data, DataStruct, DeriveInput, Fields, FieldsNamed, GenericArgument, PathArguments,
+    PathSegment, Type, Visibility,
 };
 
 use crate::attr::{self, Attr};
@@ -15,6 +15,8 @@ use crate::errors::Errors;
 pub(crate) struct Input<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) vis: &'a Visibility,
+    /// Its doc comments.
+    pub(crate) docs: Vec<&'a Attribute>,
     pub(crate) attrs: Vec<Attr>,
     pub(crate) fields: Vec<InputField<'a>>,
 }
@@ -23,6 +25,8 @@ pub(crate) struct Input<'a> {
 pub(crate) struct InputField<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) vis: &'a Visibility,
+    /// Its doc comments.
+    pub(crate) docs: Vec<&'a Attribute>,
     pub(crate) ty: &'a Type,
     pub(crate) shape: Shape<'a>,
     pub(crate) attrs: Vec<Attr>,
@@ -49,6 +53,7 @@ impl<'a> Input<'a> {
             Some(InputField {
                 ident,
                 vis: &field.vis,
+                docs: docs(&field.attrs),
                 ty: &field.ty,
                 shape: Shape::of(&field.ty),
                 attrs,
@@ -58,10 +63,16 @@ impl<'a> Input<'a> {
         Ok(Self {
             ident: &input.ident,
             vis: &input.vis,
+            docs: docs(&input.attrs),
             attrs: attr::parse(&input.attrs, errors),
             fields,
         })
     }
+}
+
+fn docs(attributes: &[Attribute]) -> Vec<&Attribute> {
+    let is_doc = |attribute: &&Attribute| attribute.path().is_ident("doc");
+    attributes.iter().filter(is_doc).collect()
 }
 
 fn named_fields(input: &DeriveInput) -> syn::Result<&FieldsNamed> {

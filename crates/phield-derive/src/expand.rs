@@ -13,8 +13,8 @@ use quote::{quote, quote_spanned};
 use syn::Type;
 use syn::spanned::Spanned as _;
 
-use crate::valid::{Binding, Field, Index, Kind, LOW_ENTROPY, Model};
-use binding::Keys;
+use crate::valid::{Field, Index, Kind, LOW_ENTROPY, Model};
+use binding::{Keys, TenantParameter};
 pub(crate) use form::Form;
 
 /// Everything that the derive emits.
@@ -39,14 +39,16 @@ fn assertions(model: &Model<'_>) -> TokenStream {
         Field::Plain(plain) => Some(plain_assertion(plain.ty)),
         Field::Sealed(_) => None,
     });
-    let row_id = match model.binding {
-        Binding::RowId { ty, .. } => Some(ty),
-        Binding::Unbound => None,
-    };
-    let subject = model.subject.map(|subject| subject.ty);
-    let ids = row_id.into_iter().chain(subject).map(|ty| {
+    let tenant = model.binding.tenant.as_ref().map(|tenant| tenant.ident);
+    let ids = model.binding.columns().map(|bound| {
+        let ty = bound.ty;
+        let function = if Some(bound.ident) == tenant {
+            quote!(assert_tenant)
+        } else {
+            quote!(assert_row_id)
+        };
         quote_spanned! {ty.span()=>
-            const _: fn() = || ::phield::__private::assert_row_id::<#ty>();
+            const _: fn() = || ::phield::__private::#function::<#ty>();
         }
     });
     let domains = model
@@ -135,10 +137,18 @@ fn model_impl(model: &Model<'_>) -> TokenStream {
         of_model: keys_of_model,
         ..
     } = Keys::of(model);
+    let tenant = model.binding.tenant.as_ref().map(|tenant| {
+        let (tenant, ident) = (binding::tenant(), tenant.ident);
+        quote!(let #tenant = &self.#ident;)
+    });
+    let tenant = tenant.filter(|_| !model.indexes.is_empty());
+    let TenantParameter {
+        name: tenant_name, ..
+    } = TenantParameter::of(model);
     let visits = columns::in_order(
         model,
         |_| TokenStream::new(),
-        columns::visit_index,
+        |index| columns::visit_index(index, &tenant_name),
         |_| TokenStream::new(),
     );
     let opened = model.fields.iter().map(columns::opened);
@@ -153,6 +163,7 @@ fn model_impl(model: &Model<'_>) -> TokenStream {
                 &self,
                 visit: &mut ::phield::__private::IndexVisitor<'_>,
             ) -> ::core::result::Result<(), ::phield::__private::SealError> {
+                #tenant
                 #(#visits)*
                 ::core::result::Result::Ok(())
             }
@@ -172,7 +183,7 @@ fn model_impl(model: &Model<'_>) -> TokenStream {
             fn open_reported(
                 sealed: #sealed_struct,
                 #keys: &#keys_type,
-            ) -> ::core::result::Result<::phield::__private::Reported<Self>, ::phield::__private::OpenError> {
+            ) -> ::core::result::Result<::phield::__private::Reported<Self>, ::phield::__private::OpenRowError> {
                 let table = const { ::phield::__private::TableName::from_static(#table) };
                 let mut opener = ::phield::__private::row_opener(#keys, &table, #open_binding)?;
                 let value = Self { #(#opened,)* };

@@ -11,14 +11,14 @@ mod index;
 mod names;
 
 use proc_macro2::{Ident, Span};
-use syn::Visibility;
+use syn::{Attribute, Visibility};
 
 use crate::ast::Input;
 use crate::errors::Errors;
 pub(crate) use algorithm::Algorithm;
-pub(crate) use binding::{Binding, Subject};
+pub(crate) use binding::{Binding, Bound};
 pub(crate) use entry::Entries;
-use entry::logical_name;
+use entry::{logical_name, sql_identifier};
 pub(crate) use field::{Kind, Padding, Plain, Sealed, UNEVEN, UNPADDED};
 pub(crate) use index::{Index, LOW_ENTROPY};
 
@@ -26,11 +26,14 @@ pub(crate) use index::{Index, LOW_ENTROPY};
 pub(crate) struct Model<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) vis: &'a Visibility,
+    pub(crate) docs: Vec<&'a Attribute>,
     /// Logical name of the table.
     pub(crate) table: String,
+    /// Name of the table in SQL.
+    pub(crate) sql_table: String,
     pub(crate) binding: Binding<'a>,
-    /// The person that a row belongs to.
-    pub(crate) subject: Option<Subject<'a>>,
+    /// The struct of the columns is a serde type.
+    pub(crate) serde: bool,
     /// The fields in the order of the struct.
     pub(crate) fields: Vec<Field<'a>>,
     /// The indexes in the order of their columns: after its field, compound ones at the end.
@@ -78,19 +81,21 @@ impl<'a> Model<'a> {
 pub(crate) fn check<'a>(input: &'a Input<'a>, errors: &Errors) -> Model<'a> {
     let entries = Entries::read(
         &input.attrs,
-        &["table", "unbound", "subject_keys", "index"],
+        &["table", "sql_name", "unbound", "subject_keys", "serde", "index"],
         &["index"],
         "a struct",
         errors,
     );
     let table = table(&entries, input.ident.span(), errors);
+    let sql_table = entries
+        .text_of("sql_name")
+        .map(|text| sql_identifier(text, errors));
     let checked: Vec<_> = input
         .fields
         .iter()
         .map(|field| field::check(field, errors))
         .collect();
     let binding = binding::check(&entries, &checked, input.ident.span(), errors);
-    let subject = binding::check_subject(&entries, &checked, errors);
     let (mut fields, mut indexes) = (Vec::new(), Vec::new());
     for checked in checked {
         fields.extend(checked.field);
@@ -109,9 +114,11 @@ pub(crate) fn check<'a>(input: &'a Input<'a>, errors: &Errors) -> Model<'a> {
     let model = Model {
         ident: input.ident,
         vis: input.vis,
+        docs: input.docs.clone(),
+        sql_table: sql_table.unwrap_or_else(|| table.clone()),
         table,
         binding,
-        subject,
+        serde: entries.has("serde"),
         fields,
         indexes,
     };

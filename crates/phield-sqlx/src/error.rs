@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use phield_core::{IndexError, OpenError, SealError};
+use phield_core::{IndexError, OpenRowError, SealError};
 
 /// Why a row was not written, read or found. No variant shows values.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +13,7 @@ pub enum Error {
     Seal(#[from] SealError),
     /// A row was not opened.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] OpenRowError),
     /// A value was not indexed.
     #[error(transparent)]
     Index(#[from] IndexError),

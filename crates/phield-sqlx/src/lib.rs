@@ -26,7 +26,7 @@ pub use write::{insert, insert_batch};
 /// What the expansion of the derive names.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::read::{fetch, find};
+    pub use crate::read::{Conditions, column, fetch, find};
     pub use crate::{Backend, BindColumn, BindRow, Error, SealedRow, Values};
     pub use sqlx::{ColumnIndex, Database, Decode, Encode, Error as SqlxError, Executor, FromRow, Row, Type};
 }

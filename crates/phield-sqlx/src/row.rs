@@ -10,6 +10,10 @@ pub trait SealedRow {
     const TABLE: &'static str;
     /// Names of the columns in SQL, in the order of the fields.
     const COLUMNS: &'static [&'static str];
+    /// Names in SQL of the columns that say which row it is: tenant and row id. None for an unbound row.
+    const KEY: &'static [&'static str];
+    /// Names in SQL of the columns that the database fills: they are read, and never written.
+    const GENERATED: &'static [&'static str];
 }
 
 /// The struct of a model's columns, in a database that knows all their types. Implemented by the derive.

@@ -49,7 +49,8 @@ where
 fn insert_statement<DB: Backend, R: BindRow<DB>>(rows: &[R]) -> Statement<DB> {
     let mut statement = Statement::new("INSERT INTO ");
     statement.table(R::TABLE).push(" (");
-    for (i, column) in R::COLUMNS.iter().enumerate() {
+    let written = R::COLUMNS.iter().filter(|column| !R::GENERATED.contains(column));
+    for (i, column) in written.enumerate() {
         statement.push(if i > 0 { ", " } else { "" }).name(column);
     }
     statement.push(") VALUES ");

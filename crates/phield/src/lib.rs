@@ -106,18 +106,19 @@
 
 pub use phield_core::config;
 pub use phield_core::{
-    AllowedProvider, AppName, AsRowId, Binding, BlindIndex, Column, ColumnBinding, ColumnKind, ColumnName,
-    ColumnSchema, DataKeyPolicy, DomainName, Encoded, EphemeralError, Erase, Field, FileError, FileStore,
-    FileWitness, IdentifierKind, Index, IndexAlgorithm, IndexError, IndexName, IndexSchema, IndexValue,
-    IndexWorkerLimits, IndexWorkers, InvalidName, InvalidUid, Json, KekReference, KeyContext, KeyId,
-    KeyMaterial, KeyProvider, KeyRecord, KeyState, KeyUse, Keyring, Keys, LocalKeyFile, LocalProvider,
-    Manifest, Normalizer, OfSubject, OpenError, Opened, Padding, Passphrase, Phi, PhiValue, ProviderError,
-    ProviderErrorKind, ProviderFuture, ProviderName, RandomError, Reported, Ring, RingError, RingKeyPin,
-    RingName, RingSettings, Row, RowBinding, RowId, RowOpener, Schema, ScopeName, Scopes, SealError, Sealed,
-    SealedText, Sealer, SessionId, Share, StorageKind, Stretching, SubjectError, SubjectKey, SubjectKeyMap,
-    SubjectKeyring, SubjectKeys, SubjectStore, SubjectStoreError, SubjectStoreFuture, SubjectUse, Suite,
-    Surrogate, TableName, TenantName, Token, TokenInfo, Uid, UidDomain, UidError, Unbound, UnderSubjectKey,
-    Unsealable, Value, ValueType, VerifiedRing, WithoutSubject, Wrap,
+    AllowedProvider, AppName, AsRowId, AsTenant, Binding, BindingUse, BlindIndex, Column, ColumnKind,
+    ColumnName, ColumnSchema, DataKeyPolicy, DomainName, Encoded, EphemeralError, Erase, Field, FileError,
+    FileStore, FileWitness, IdentifierKind, InTenant, Index, IndexAlgorithm, IndexError, IndexName,
+    IndexSchema, IndexValue, IndexWorkerLimits, IndexWorkers, InvalidName, InvalidUid, Json, KekReference,
+    KeyContext, KeyId, KeyMaterial, KeyProvider, KeyRecord, KeyState, KeyUse, Keyring, Keys, LocalKeyFile,
+    LocalProvider, Manifest, Normalizer, OfSubject, OpenError, OpenRowError, Opened, Padding, Passphrase,
+    Phi, PhiValue, ProviderError, ProviderErrorKind, ProviderFuture, ProviderName, RandomError, Reported,
+    Ring, RingError, RingKeyPin, RingName, RingSettings, Row, RowBinding, RowId, RowOpener, Schema,
+    ScopeName, Scopes, SealError, Sealed, SealedText, Sealer, SessionId, Share, StorageKind, Stretching,
+    SubjectError, SubjectKey, SubjectKeyMap, SubjectKeyring, SubjectKeys, SubjectStore, SubjectStoreError,
+    SubjectStoreFuture, SubjectUse, Suite, Surrogate, TableName, TenantName, Token, TokenInfo, Uid,
+    UidDomain, UidError, Unbound, UnderSubjectKey, Unsealable, Value, ValueType, VerifiedRing, WithExtra,
+    WithoutExtra, WithoutSubject, WithoutTenant, Wrap,
 };
 
 /// Seals the `Phi` fields of a struct.

@@ -1,12 +1,12 @@
 //! What the expansion of the derives names, by absolute paths. Not for use by hand.
 
-use phield_core::{AsRowId, Encoded, IndexColumn, Value};
+use phield_core::{AsRowId, Encoded, IndexColumn, TenantName, Value};
 pub use phield_core::{
-    Binding, BlindIndex, Column, ColumnKind, ColumnSchema, Erase, Index, IndexAlgorithm, IndexError,
-    IndexSchema, IndexValue, IndexValues, IndexVisitor, Keyring, Keys, MaybePhi, Model, Normalizer,
-    OfSubject, OpenError, Padding, PhiField, PhiValue, Plain, Reported, Row, Schema, SealError, Sealed,
-    SealedText, Sealer, StorageKind, SubjectKeyring, TableName, Unbound, UnderSubjectKey, has_one_length,
-    index_column, row_opener, same_row_id,
+    AsTenant, Binding, BlindIndex, Column, ColumnKind, ColumnSchema, Erase, InTenant, Index, IndexAlgorithm,
+    IndexError, IndexSchema, IndexValue, IndexValues, IndexVisitor, Keyring, Keys, MaybePhi, Model,
+    Normalizer, OfSubject, OpenRowError, Padding, PhiField, PhiValue, Plain, Reported, Row, RowBinding,
+    Schema, SealError, Sealed, SealedText, Sealer, StorageKind, SubjectKeyring, TableName, Unbound,
+    UnderSubjectKey, WithExtra, has_one_length, index_column, row_opener, same_row_id, same_tenant,
 };
 
 /// How many rows have index values on their way at once: enough to keep every worker busy, few enough to leave the
@@ -69,23 +69,27 @@ pub async fn seal_batch_async<M: Model>(rows: &[M], keys: &M::Keys<'_>) -> Resul
 pub async fn index_column_async<I: IndexColumn>(
     keyring: &Keyring,
     index: &Index,
+    tenant: Option<&TenantName>,
     parts: &[Option<Encoded<'_>>],
 ) -> Result<I, SealError> {
-    I::from_value(keyring.blind_index_async(index, None, parts).await?)
+    I::from_value(keyring.blind_index_async(index, tenant, parts).await?)
 }
 
 /// Opens one row.
-pub fn open<M: Model>(row: M::Sealed, keys: &M::Keys<'_>) -> Result<M, OpenError> {
+pub fn open<M: Model>(row: M::Sealed, keys: &M::Keys<'_>) -> Result<M, OpenRowError> {
     M::open_reported(row, keys).map(|reported| reported.value)
 }
 
 /// Opens rows.
-pub fn open_batch<M: Model>(rows: Vec<M::Sealed>, keys: &M::Keys<'_>) -> Result<Vec<M>, OpenError> {
+pub fn open_batch<M: Model>(rows: Vec<M::Sealed>, keys: &M::Keys<'_>) -> Result<Vec<M>, OpenRowError> {
     rows.into_iter().map(|row| open(row, keys)).collect()
 }
 
-/// A row id is one, and a subject.
+/// A row id is one, a subject, and an `extra`.
 pub const fn assert_row_id<T: AsRowId + ?Sized>() {}
+
+/// A tenant is one.
+pub const fn assert_tenant<T: AsTenant + ?Sized>() {}
 
 /// Whether values are of few kinds, for a type whose name the derive does not know: a bool, an enumeration.
 #[must_use]

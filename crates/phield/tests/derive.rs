@@ -199,8 +199,8 @@ fn batches_are_the_rows_in_order() {
     let mut sealed = Patient::seal_batch(&rows[..2], &keyring).unwrap();
     sealed[1].id = 5;
     assert_eq!(
-        SealedPatient::open_batch(sealed, &keyring).err(),
-        Some(OpenError::Authentication)
+        SealedPatient::open_batch(sealed, &keyring).unwrap_err(),
+        OpenError::Authentication
     );
 }
 
@@ -211,7 +211,7 @@ fn a_token_opens_in_its_own_place_only() {
     let wrong = |change: fn(&mut SealedPatient, &SealedPatient)| {
         let (mut moved, other) = (sealed.clone(), patient(2).seal(&keyring).unwrap());
         change(&mut moved, &other);
-        moved.open(&keyring).err()
+        moved.open(&keyring).err().map(|error| error.cause())
     };
     assert_eq!(wrong(|_, _| ()), None);
     assert_eq!(
@@ -239,10 +239,8 @@ fn a_token_opens_in_its_own_place_only() {
         "SQL NULL is not authenticated"
     );
     let other_keyring = self::keyring();
-    assert!(matches!(
-        sealed.clone().open(&other_keyring),
-        Err(OpenError::UnknownKey(_))
-    ));
+    let unknown = sealed.clone().open(&other_keyring).unwrap_err();
+    assert!(matches!(unknown.cause(), OpenError::UnknownKey(_)));
 }
 
 #[test]
@@ -265,9 +263,12 @@ fn an_unbound_token_opens_in_any_row_of_its_column() {
         text: a.text.clone(),
         other: a.text.clone(),
     };
-    assert_eq!(other_column.open(&keyring).err(), Some(OpenError::Authentication));
+    assert_eq!(
+        other_column.open(&keyring).unwrap_err(),
+        OpenError::Authentication
+    );
     let other_table = SealedOtherNote { text: a.text };
-    assert_eq!(other_table.open(&keyring).err(), Some(OpenError::Authentication));
+    assert_eq!(other_table.open(&keyring).unwrap_err(), OpenError::Authentication);
     let text: Sealed<String> = Note::seal_text(&keyring, &Phi::from("c")).unwrap();
     assert_eq!(
         Note::TEXT
@@ -294,12 +295,12 @@ fn a_column_opens_without_its_row() {
         "Joe"
     );
     assert_eq!(
-        Patient::SSN.open(&keyring, &2, &sealed.ssn).err(),
-        Some(OpenError::Authentication)
+        Patient::SSN.open(&keyring, &2, &sealed.ssn).unwrap_err(),
+        OpenError::Authentication
     );
     assert_eq!(
-        Patient::FAMILY.open(&keyring, &1, &sealed.ssn).err(),
-        Some(OpenError::Authentication)
+        Patient::FAMILY.open(&keyring, &1, &sealed.ssn).unwrap_err(),
+        OpenError::Authentication
     );
     assert_eq!(Everything::TYPE.name().as_str(), "type-of-visit");
 }
@@ -513,7 +514,8 @@ fn schema_describes_the_table() {
         .find(|column| column.sql_name == "as_maybe_text")
         .unwrap()
         .kind;
-    let fixed = ColumnKind::sealed::<Vec<u8>>("as_maybe_text", true, Padding::Fixed(64), StorageKind::Text);
+    let fixed =
+        ColumnKind::sealed::<Vec<u8>>("as_maybe_text", true, Padding::Fixed(64), StorageKind::Text, None);
     assert_eq!(sealed, fixed);
     assert_eq!(Note::SCHEMA.binding, Binding::Unbound);
 }

@@ -145,7 +145,7 @@ async fn two_people() -> (Keyring, SqlitePool, Secrets) {
 }
 
 fn is_open_error(error: &Error, is: impl Fn(&OpenError) -> bool) -> bool {
-    matches!(error, Error::Open(error) if is(error))
+    matches!(error, Error::Open(error) if is(&error.cause()))
 }
 
 #[tokio::test]

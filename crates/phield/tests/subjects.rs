@@ -89,12 +89,12 @@ fn a_row_opens_for_its_own_person_only() {
         patient_id: EVE,
         ..sealed
     };
-    assert_eq!(reassigned.open(&keyring).err(), Some(OpenError::Authentication));
+    assert_eq!(reassigned.open(&keyring).unwrap_err(), OpenError::Authentication);
     let moved = SealedVisit {
         id: 2,
         ..visit(ADA).seal(&keyring).unwrap()
     };
-    assert_eq!(moved.open(&keyring).err(), Some(OpenError::Authentication));
+    assert_eq!(moved.open(&keyring).unwrap_err(), OpenError::Authentication);
     // Whose a row is does not change how it is found.
     let (ada, eve) = (
         visit(ADA).seal(&keyring).unwrap(),
@@ -116,8 +116,8 @@ fn one_column_takes_the_row_and_its_person() {
         "2026-01-31"
     );
     assert_eq!(
-        Visit::DAY.open(&keyring, &of(EVE), &sealed.day).err(),
-        Some(OpenError::Authentication)
+        Visit::DAY.open(&keyring, &of(EVE), &sealed.day).unwrap_err(),
+        OpenError::Authentication
     );
     let (day, day_index) = Visit::seal_day(&keyring, &of(ADA), &"2026-02-01".into()).unwrap();
     let SealedVisitNoteCode {
@@ -163,7 +163,7 @@ fn an_unbound_row_is_bound_to_its_person() {
         patient: "eve".to_owned(),
         ..sealed
     };
-    assert_eq!(reassigned.open(&keyring).err(), Some(OpenError::Authentication));
+    assert_eq!(reassigned.open(&keyring).unwrap_err(), OpenError::Authentication);
 }
 
 #[test]
@@ -209,20 +209,22 @@ fn rows_under_subject_keys_need_them() {
         ..sealed[0].clone()
     };
     assert_eq!(
-        reassigned.clone().open(&keys).err(),
-        Some(OpenError::NoSubjectSecret)
+        reassigned.clone().open(&keys).unwrap_err(),
+        OpenError::NoSubjectSecret
     );
     // With the key of the other person, too.
     let eves = keyring.new_subject_secret(None, &EVE).unwrap();
     subjects.insert(&keyring, None, &EVE, Some(&eves)).unwrap();
     let keys = keyring.with_subjects(&subjects);
-    assert_eq!(reassigned.open(&keys).err(), Some(OpenError::Authentication));
+    assert_eq!(reassigned.open(&keys).unwrap_err(), OpenError::Authentication);
     // The same columns without subject keys are another row.
     let under_ring_key = visit(ADA).seal(&keyring).unwrap();
     let row = UnderSubjectKey { row: 1, subject: ADA };
     assert_eq!(
-        KeyedVisit::NOTE.open(&keys, &row, &under_ring_key.note).err(),
-        Some(OpenError::Authentication)
+        KeyedVisit::NOTE
+            .open(&keys, &row, &under_ring_key.note)
+            .unwrap_err(),
+        OpenError::Authentication
     );
 
     let (note, note_index) = KeyedVisit::seal_note(&keys, &row, &"fever".into()).unwrap();
@@ -254,7 +256,10 @@ fn a_shredded_person_is_gone_and_nobody_else() {
     subjects.insert(&keyring, None, &1_i64, Some(&tombstone)).unwrap();
     let keys = keyring.with_subjects(&subjects);
     let [first, second] = sealed;
-    assert!(matches!(first.open(&keys), Err(OpenError::KeyState(_))));
+    assert!(matches!(
+        first.open(&keys).unwrap_err().cause(),
+        OpenError::KeyState(_)
+    ));
     assert_eq!(second.open(&keys).unwrap(), patient(2));
     assert!(matches!(
         patient(1).seal(&keys),

@@ -154,7 +154,7 @@ fn what_the_type_does_not_know_does_not_open() {
     let known = open_mrn(old("MRN-2", OldSex::Man).seal(&keyring).unwrap());
     assert_eq!(known.unwrap().expose(), &Mrn("MRN-2".to_owned()));
     let unknown = open_mrn(old("2", OldSex::Man).seal(&keyring).unwrap());
-    assert_eq!(unknown.err(), Some(OpenError::Authentication));
+    assert_eq!(unknown.unwrap_err(), OpenError::Authentication);
 
     let open_sex = |sealed: SealedOldPerson| {
         let bytes = sealed.sex.as_bytes().to_vec();
@@ -163,7 +163,7 @@ fn what_the_type_does_not_know_does_not_open() {
     let kept = open_sex(old("", OldSex::Female).seal(&keyring).unwrap());
     assert_eq!(kept.unwrap().expose(), &Sex::Female);
     let renamed = open_sex(old("", OldSex::Man).seal(&keyring).unwrap());
-    assert_eq!(renamed.err(), Some(OpenError::Authentication));
+    assert_eq!(renamed.unwrap_err(), OpenError::Authentication);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The structs of columns, and the pieces that fill and read them.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote};
+use quote::{ToTokens as _, format_ident, quote};
+use syn::Attribute;
 use syn::ext::IdentExt as _;
 
 use super::names;
@@ -70,30 +71,44 @@ pub(super) fn in_order<'a>(
     columns
 }
 
-/// Names and types of the columns, in the order of the sealed struct.
-pub(super) fn typed(model: &Model<'_>) -> Vec<(Ident, TokenStream)> {
+/// A column of the sealed struct.
+pub(super) struct Column {
+    pub(super) ident: Ident,
+    pub(super) ty: TokenStream,
+    pub(super) sql_name: String,
+    /// The database fills it.
+    pub(super) generated: bool,
+}
+
+/// The columns, in the order of the sealed struct.
+pub(super) fn list(model: &Model<'_>) -> Vec<Column> {
+    let of_index = |index: &Index<'_>| Column {
+        ident: names::index_field(index),
+        ty: index_type(index),
+        sql_name: index.sql_name.clone(),
+        generated: false,
+    };
     let mut columns = Vec::new();
     for field in &model.fields {
         match field {
-            Field::Plain(field) => {
-                let ty = field.ty;
-                columns.push((field.ident.clone(), quote!(#ty)));
-            }
+            Field::Plain(field) => columns.push(Column {
+                ident: field.ident.clone(),
+                ty: field.ty.to_token_stream(),
+                sql_name: field.sql_name.clone(),
+                generated: field.generated,
+            }),
             Field::Sealed(field) => {
-                columns.push((field.ident.clone(), stored_type(field)));
-                columns.extend(
-                    model
-                        .index_of(field.ident)
-                        .map(|index| (names::index_field(index), index_type(index))),
-                );
+                columns.push(Column {
+                    ident: field.ident.clone(),
+                    ty: stored_type(field),
+                    sql_name: field.sql_name.clone(),
+                    generated: false,
+                });
+                columns.extend(model.index_of(field.ident).map(of_index));
             }
         }
     }
-    columns.extend(
-        model
-            .compound()
-            .map(|index| (names::index_field(index), index_type(index))),
-    );
+    columns.extend(model.compound().map(of_index));
     columns
 }
 
@@ -104,23 +119,37 @@ pub(super) fn sealed_struct(model: &Model<'_>) -> TokenStream {
         "The columns of a [`{}`]: ciphertext, index values and what is not PHI.",
         model.ident
     );
+    let docs = documented(&doc, &model.docs);
+    let serde = model.serde.then(|| {
+        quote! {
+            #[derive(::phield::__private::serde::Serialize, ::phield::__private::serde::Deserialize)]
+            #[serde(crate = "::phield::__private::serde")]
+        }
+    });
     let fields = in_order(model, sealed_field, index_field, |field| {
         let (vis, ident, ty) = (field.vis, field.ident, field.ty);
-        let doc = format!("`{}`, as it is.", ident.unraw());
-        quote!(#[doc = #doc] #vis #ident: #ty)
+        let docs = documented(&format!("`{}`, as it is.", ident.unraw()), &field.docs);
+        quote!(#docs #vis #ident: #ty)
     });
     quote! {
-        #[doc = #doc]
+        #docs
         #[derive(::core::fmt::Debug, ::core::clone::Clone)]
+        #serde
         #[allow(dead_code)]
         #vis struct #name { #(#fields,)* }
     }
 }
 
+/// What the derive says of an item, and after it what the user says of the field or struct that it comes from.
+fn documented(doc: &str, docs: &[&Attribute]) -> TokenStream {
+    let between = (!docs.is_empty()).then(|| quote!(#[doc = ""]));
+    quote!(#[doc = #doc] #between #(#docs)*)
+}
+
 fn sealed_field(field: &Sealed<'_>) -> TokenStream {
     let (vis, ident, ty) = (field.vis, field.ident, stored_type(field));
-    let doc = format!("`{}`, sealed.", ident.unraw());
-    quote!(#[doc = #doc] #vis #ident: #ty)
+    let docs = documented(&format!("`{}`, sealed.", ident.unraw()), &field.docs);
+    quote!(#docs #vis #ident: #ty)
 }
 
 fn index_field(index: &Index<'_>) -> TokenStream {
@@ -183,10 +212,10 @@ pub(super) fn stored(field: &Sealed<'_>, fields: &[&Sealed<'_>]) -> TokenStream 
     quote!(#ident: <#ty as ::phield::__private::PhiField>::stored(#(#token)*)?)
 }
 
-/// Shows an index of `self` and its parts to `visit`.
-pub(super) fn visit_index(index: &Index<'_>) -> TokenStream {
+/// Shows an index of `self`, with its tenant and parts, to `visit`.
+pub(super) fn visit_index(index: &Index<'_>, tenant: &TokenStream) -> TokenStream {
     let (constant, parts) = (names::index_constant(index), parts(index, of_self));
-    quote!(visit(&Self::#constant, &[#(#parts),*])?;)
+    quote!(visit(&Self::#constant, #tenant, &[#(#parts),*])?;)
 }
 
 /// The values of fields as the parts of an index.

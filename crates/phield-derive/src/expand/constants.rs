@@ -1,13 +1,12 @@
 //! The constants of a model: column handles, index definitions, the schema.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens as _, quote, quote_spanned};
-use syn::ext::IdentExt as _;
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned as _;
 
 use super::{binding, columns, names};
 use crate::sql;
-use crate::valid::{Algorithm, Binding, Index, Kind, Model, Padding, Plain, Sealed, UNEVEN, UNPADDED};
+use crate::valid::{Algorithm, Bound, Index, Kind, Model, Padding, Plain, Sealed, UNEVEN, UNPADDED};
 
 /// Column handles, index definitions, and the schema.
 pub(super) fn expand(model: &Model<'_>) -> TokenStream {
@@ -15,9 +14,9 @@ pub(super) fn expand(model: &Model<'_>) -> TokenStream {
     let columns = model.sealed().map(|field| column_constant(model, field));
     let indexes = model.indexes.iter().map(|index| index_constant(model, index));
     let schema = schema(model);
-    let sql_names: Vec<_> = columns::typed(model)
-        .iter()
-        .map(|(ident, _)| ident.unraw().to_string())
+    let sql_names: Vec<_> = columns::list(model)
+        .into_iter()
+        .map(|column| column.sql_name)
         .collect();
     let list = sql_names
         .iter()
@@ -55,6 +54,7 @@ fn column_constant(model: &Model<'_>, field: &Sealed<'_>) -> TokenStream {
     );
     let (value, padding) = (columns::value_type(field), padding(field));
     let (binding, assertion) = (binding::of_type(model), padding_assertion(field));
+    let max_len = field.max_len.map(|bytes| quote!(.with_max_len(#bytes)));
     let doc = format!(
         "The sealed column of `{}`: opens it without the rest of its row.",
         field.ident
@@ -62,7 +62,7 @@ fn column_constant(model: &Model<'_>, field: &Sealed<'_>) -> TokenStream {
     quote! {
         #[doc = #doc]
         #vis const #name: ::phield::__private::Column<#value, #binding> =
-            { #assertion ::phield::__private::Column::new(#table, #column, #padding) };
+            { #assertion ::phield::__private::Column::new(#table, #column, #padding) #max_len };
     }
 }
 
@@ -101,7 +101,8 @@ fn index_constant(model: &Model<'_>, index: &Index<'_>) -> TokenStream {
 }
 
 fn index_schema(index: &Index<'_>) -> TokenStream {
-    let (name, sql_name, bits) = (&index.name, index.sql_name(), index.options.bits);
+    let (name, sql_name, bits) = (&index.name, &index.sql_name, index.options.bits);
+    let unique = index.options.unique.then(|| quote!(.unique()));
     let columns = index.parts.iter().map(|part| &part.column);
     let normalizers = index.parts.iter().map(|part| part.normalizer.variant());
     let algorithm = algorithm(index.options.algorithm);
@@ -114,6 +115,7 @@ fn index_schema(index: &Index<'_>) -> TokenStream {
             #bits,
         )
         #algorithm
+        #unique
     }
 }
 
@@ -133,34 +135,31 @@ fn algorithm(algorithm: Algorithm) -> TokenStream {
 }
 
 fn schema(model: &Model<'_>) -> TokenStream {
-    let (vis, table) = (model.vis, &model.table);
-    let binding = match model.binding {
-        Binding::RowId { ident, .. } => {
-            let name = ident.unraw().to_string();
-            quote!(::phield::__private::Binding::RowId(&[#name]))
-        }
-        Binding::Unbound => quote!(::phield::__private::Binding::Unbound),
+    let (vis, table, sql_table) = (model.vis, &model.table, &model.sql_table);
+    let row_id: Vec<_> = model.binding.row_id.iter().map(|part| &part.sql_name).collect();
+    let binding = if row_id.is_empty() {
+        quote!(::phield::__private::Binding::Unbound)
+    } else {
+        quote!(::phield::__private::Binding::RowId(&[#(#row_id),*]))
     };
-    let subject = model.subject.map(|subject| {
-        let name = subject.ident.unraw().to_string();
-        let bound = if subject.has_key {
-            quote!(under_subject_key)
-        } else {
-            quote!(of_subject)
-        };
-        quote!(.#bound(#name))
-    });
+    let bound = bound_columns(model);
     let columns = columns::in_order(
         model,
-        |field| column_schema(&field.ident.unraw().to_string(), &sealed_kind(field)),
+        |field| column_schema(&field.sql_name, &sealed_kind(field)),
         |index| {
             let (name, optional) = (&index.name, index.optional);
             column_schema(
-                &index.sql_name(),
+                &index.sql_name,
                 &quote!(::phield::__private::ColumnKind::index(#name, #optional)),
             )
         },
-        |plain| column_schema(&plain.ident.unraw().to_string(), &plain_kind(plain)),
+        |plain| {
+            let (column, generated) = (
+                column_schema(&plain.sql_name, &plain_kind(plain)),
+                plain.generated.then(|| quote!(.generated())),
+            );
+            quote!(#column #generated)
+        },
     );
     // In the order of their columns: compound indexes stand last.
     let indexes = model.indexes.iter().map(index_schema);
@@ -169,9 +168,32 @@ fn schema(model: &Model<'_>) -> TokenStream {
         #vis const SCHEMA: ::phield::__private::Schema = {
             const COLUMNS: &[::phield::__private::ColumnSchema] = &[#(#columns),*];
             const INDEXES: &[::phield::__private::IndexSchema] = &[#(#indexes),*];
-            ::phield::__private::Schema::new(#table, #table, #binding, COLUMNS, INDEXES) #subject
+            ::phield::__private::Schema::new(#table, #sql_table, #binding, COLUMNS, INDEXES) #bound
         };
     }
+}
+
+/// What sets the columns that are bound beside the row id.
+fn bound_columns(model: &Model<'_>) -> TokenStream {
+    let binding = &model.binding;
+    let subject = if binding.subject_keys {
+        quote!(under_subject_key)
+    } else {
+        quote!(of_subject)
+    };
+    let set = |bound: &Option<Bound<'_>>, method: &TokenStream| {
+        bound
+            .as_ref()
+            .map(|Bound { sql_name, .. }| quote!(.#method(#sql_name)))
+    };
+    [
+        set(&binding.tenant, &quote!(in_tenant)),
+        set(&binding.subject, &subject),
+        set(&binding.extra, &quote!(with_extra)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn column_schema(sql_name: &str, kind: &TokenStream) -> TokenStream {
@@ -180,12 +202,21 @@ fn column_schema(sql_name: &str, kind: &TokenStream) -> TokenStream {
 
 fn plain_kind(field: &Plain<'_>) -> TokenStream {
     let rust_type = field.ty.to_token_stream().to_string().replace(' ', "");
-    quote!(::phield::__private::ColumnKind::plain(#rust_type, ::core::option::Option::None))
+    let sql_type = option(field.sql_type.as_ref());
+    quote!(::phield::__private::ColumnKind::plain(#rust_type, #sql_type))
+}
+
+fn option(value: Option<&impl ToTokens>) -> TokenStream {
+    match value {
+        Some(value) => quote!(::core::option::Option::Some(#value)),
+        None => quote!(::core::option::Option::None),
+    }
 }
 
 fn sealed_kind(field: &Sealed<'_>) -> TokenStream {
     let (ty, value) = (field.ty, columns::value_type(field));
     let (column, padding) = (&field.column, padding(field));
+    let max_len = option(field.max_len.as_ref());
     let storage = if field.text { quote!(Text) } else { quote!(Binary) };
     quote! {
         ::phield::__private::ColumnKind::sealed::<#value>(
@@ -193,7 +224,7 @@ fn sealed_kind(field: &Sealed<'_>) -> TokenStream {
             <#ty as ::phield::__private::PhiField>::SQL_NULL,
             #padding,
             ::phield::__private::StorageKind::#storage,
-            ::core::option::Option::None,
+            #max_len,
         )
     }
 }

@@ -5,16 +5,20 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 
-use super::binding::{self, Keys};
+use super::binding::{self, Keys, TenantParameter};
 use super::form::Form;
 use super::{columns, names};
-use crate::valid::{Binding, Index, Model};
+use crate::valid::{Index, Model};
 
 /// Sealing whole rows, sealing single fields, and searching.
 pub(super) fn of_model(model: &Model<'_>) -> TokenStream {
     let ident = model.ident;
     let rows = Form::of(&model.indexes).into_iter().map(|form| seal(model, form));
-    let groups = names::groups(model);
+    // With an `extra`, the tokens of a row are sealed together: one on its own would be of another revision.
+    let groups = match model.binding.extra {
+        Some(_) => Vec::new(),
+        None => names::groups(model),
+    };
     let groups = groups.iter().flat_map(|group| {
         let forms = Form::of(group.indexes.iter().copied());
         forms.into_iter().map(|form| seal_group(model, group, form))
@@ -93,7 +97,7 @@ pub(super) fn of_sealed(model: &Model<'_>) -> TokenStream {
             #vis fn open(
                 self,
                 #keys: &#keys_type,
-            ) -> ::core::result::Result<#ident, ::phield::__private::OpenError> {
+            ) -> ::core::result::Result<#ident, ::phield::__private::OpenRowError> {
                 ::phield::__private::open(self, #keys)
             }
 
@@ -105,7 +109,7 @@ pub(super) fn of_sealed(model: &Model<'_>) -> TokenStream {
             #vis fn open_reported(
                 self,
                 #keys: &#keys_type,
-            ) -> ::core::result::Result<::phield::__private::Reported<#ident>, ::phield::__private::OpenError> {
+            ) -> ::core::result::Result<::phield::__private::Reported<#ident>, ::phield::__private::OpenRowError> {
                 ::phield::__private::Model::open_reported(self, #keys)
             }
 
@@ -116,7 +120,7 @@ pub(super) fn of_sealed(model: &Model<'_>) -> TokenStream {
             #vis fn open_batch(
                 rows: ::std::vec::Vec<Self>,
                 #keys: &#keys_type,
-            ) -> ::core::result::Result<::std::vec::Vec<#ident>, ::phield::__private::OpenError> {
+            ) -> ::core::result::Result<::std::vec::Vec<#ident>, ::phield::__private::OpenRowError> {
                 ::phield::__private::open_batch(rows, #keys)
             }
         }
@@ -137,7 +141,11 @@ fn seal_group(model: &Model<'_>, group: &names::Group<'_, '_>, form: Form) -> To
     let types = group.fields.iter().map(|field| field.ty);
     // Indexes first: what is awaited holds no tokens.
     let index_names = index_names(group);
-    let indexes = group.indexes.iter().map(|index| index_value(index, &ring, form));
+    let (tenant, tenant_name) = tenant_of_row(model, group);
+    let indexes = group
+        .indexes
+        .iter()
+        .map(|index| index_value(index, &ring, &tenant_name, form));
     let token = columns::token_names(&group.fields);
     let fields = group
         .fields
@@ -160,6 +168,7 @@ fn seal_group(model: &Model<'_>, group: &names::Group<'_, '_>, form: Form) -> To
             #parameter
             #(#idents: &#types,)*
         ) -> ::core::result::Result<#returned, ::phield::__private::SealError> {
+            #tenant
             #(let #index_names = #indexes;)*
             let table = const { ::phield::__private::TableName::from_static(#table) };
             let row = ::phield::__private::Row::new(&table, #row)?;
@@ -172,15 +181,29 @@ fn seal_group(model: &Model<'_>, group: &names::Group<'_, '_>, form: Form) -> To
 /// The parameter that says which row a field is of, and what it is bound to.
 fn binding_parameter(model: &Model<'_>) -> (TokenStream, TokenStream) {
     let binding_type = binding::of_type(model);
-    let name = match (model.binding, model.subject) {
-        (Binding::Unbound, None) => {
+    let binding = &model.binding;
+    let name = match (binding.row_id.is_empty(), &binding.tenant, &binding.subject) {
+        (true, None, None) => {
             return (TokenStream::new(), quote!(&::phield::__private::Unbound));
         }
-        (Binding::RowId { .. }, None) => "row_id",
-        (_, Some(_)) => "row",
+        (false, None, None) => "row_id",
+        (_, _, _) => "row",
     };
     let name = Ident::new(name, Span::mixed_site());
     (quote!(#name: &#binding_type,), quote!(#name))
+}
+
+/// The tenant out of the parameter that says which row a field is of, where index values need it.
+fn tenant_of_row(model: &Model<'_>, group: &names::Group<'_, '_>) -> (TokenStream, TokenStream) {
+    if model.binding.tenant.is_none() || group.indexes.is_empty() {
+        return (TokenStream::new(), quote!(::core::option::Option::None));
+    }
+    let tenant = binding::tenant();
+    let (_, row) = binding_parameter(model);
+    (
+        quote!(let #tenant = ::phield::__private::RowBinding::tenant_binding(#row)?;),
+        quote!(#tenant.as_deref()),
+    )
 }
 
 fn index_names(group: &names::Group<'_, '_>) -> Vec<Ident> {
@@ -190,7 +213,7 @@ fn index_names(group: &names::Group<'_, '_>) -> Vec<Ident> {
 }
 
 /// The value of an index whose parts are parameters.
-fn index_value(index: &Index<'_>, ring: &TokenStream, form: Form) -> TokenStream {
+fn index_value(index: &Index<'_>, ring: &TokenStream, tenant: &TokenStream, form: Form) -> TokenStream {
     // What needs no waiting is computed at once, in both forms.
     let form = if index.is_awaited() { form } else { Form::Blocking };
     let (function, wait) = (format_ident!("index_column{}", form.suffix()), form.wait());
@@ -198,7 +221,7 @@ fn index_value(index: &Index<'_>, ring: &TokenStream, form: Form) -> TokenStream
         names::index_constant(index),
         columns::parts(index, columns::parameter),
     );
-    quote!(::phield::__private::#function(#ring, &Self::#constant, &[#(#parts),*]) #wait?)
+    quote!(::phield::__private::#function(#ring, &Self::#constant, #tenant, &[#(#parts),*]) #wait?)
 }
 
 /// What sealing a group gives, and the result: a column, a column with its index, or a struct of all columns.
@@ -239,6 +262,10 @@ fn query(model: &Model<'_>, index: &Index<'_>, form: Form) -> TokenStream {
         names::index_constant(index),
     );
     let keyring = Ident::new("keyring", Span::mixed_site());
+    let TenantParameter {
+        parameter: tenant,
+        name: tenant_name,
+    } = TenantParameter::of(model);
     let (keyword, wait, function) = (
         form.keyword(),
         form.wait(),
@@ -261,9 +288,10 @@ fn query(model: &Model<'_>, index: &Index<'_>, form: Form) -> TokenStream {
         /// When a value is absent, or a pepper is missing.
         #vis #keyword fn #method(
             #keyring: &::phield::__private::Keyring,
+            #tenant
             #(#idents: &(impl ::phield::__private::IndexValue<#types> #sync + ?::core::marker::Sized),)*
         ) -> ::core::result::Result<[::phield::__private::BlindIndex; 2], ::phield::__private::IndexError> {
-            #keyring.#function(&Self::#constant, ::core::option::Option::None, &[
+            #keyring.#function(&Self::#constant, #tenant_name, &[
                 #(::core::option::Option::Some(::phield::__private::IndexValue::<#types>::encode_part(#idents)?)),*
             ]) #wait
         }

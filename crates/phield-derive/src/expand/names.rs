@@ -33,17 +33,17 @@ pub(crate) fn column_constant(field: &Sealed<'_>) -> Ident {
 
 /// The definition of an index.
 pub(crate) fn index_constant(index: &Index<'_>) -> Ident {
-    generated(&index.sql_name().to_uppercase(), index.span)
+    generated(&index.field().to_uppercase(), index.span)
 }
 
 /// The column of an index.
 pub(crate) fn index_field(index: &Index<'_>) -> Ident {
-    generated(&index.sql_name(), index.span)
+    generated(&index.field(), index.span)
 }
 
 /// The method that computes the values to search an index for.
 pub(crate) fn query_method(index: &Index<'_>, form: Form) -> Ident {
-    generated(&format!("{}{}", index.sql_name(), form.suffix()), index.span)
+    generated(&format!("{}{}", index.field(), form.suffix()), index.span)
 }
 
 /// The method that finds rows by an index.

@@ -7,6 +7,8 @@ use crate::errors::Errors;
 
 /// Longest logical name, in bytes (format §2).
 const MAX_NAME: usize = 128;
+/// Longest name in SQL, in bytes, with the schema before it: PostgreSQL cuts a name at 63, MySQL refuses one above 64.
+const MAX_SQL_NAME: usize = 127;
 
 /// The entries of one place.
 pub(crate) struct Entries<'a, 'e> {
@@ -92,6 +94,18 @@ impl<'a, 'e> Entries<'a, 'e> {
         };
         Some(number)
     }
+}
+
+/// A name in SQL. It is written between quotes, so it holds none.
+pub(super) fn sql_identifier(text: &LitStr, errors: &Errors) -> String {
+    let name = text.value();
+    if name.is_empty() || name.len() > MAX_SQL_NAME || name.contains(['"', '`', '\0']) {
+        errors.at(
+            text.span(),
+            format_args!("a name in SQL is 1 to {MAX_SQL_NAME} bytes without quotes"),
+        );
+    }
+    name
 }
 
 /// A logical name as the format wants it.

@@ -3,16 +3,35 @@
 use proc_macro2::{Ident, Span};
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
-use syn::{LitStr, Type, Visibility};
+use syn::{Attribute, LitStr, Type, Visibility};
 
 use super::Field;
-use super::entry::{Entries, is_logical_name, logical_name};
+use super::entry::{Entries, is_logical_name, logical_name, sql_identifier};
 use super::index::{self, Index};
 use crate::ast::{InputField, Shape, argument, last_segment};
 use crate::errors::Errors;
 
 /// Longest frame of the format: 18 MiB.
 const MAX_PADDED: u32 = 18 << 20;
+/// Longest value of the format: 16 MiB.
+const MAX_VALUE: u32 = 16 << 20;
+
+/// The attributes of a field.
+const KNOWN: &[&str] = &[
+    "row_id",
+    "tenant",
+    "subject",
+    "extra",
+    "generated",
+    "sealed",
+    "column",
+    "sql_name",
+    "sql_type",
+    "pad",
+    "store",
+    "max_len",
+    "index",
+];
 
 /// R-5
 pub(crate) const UNPADDED: &str = "a bool or an enumeration without padding shows by its length what it is: leave `pad` \
@@ -26,17 +45,27 @@ pub(crate) const UNEVEN: &str = "the values of this bool or enumeration have mor
 pub(crate) struct Plain<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) vis: &'a Visibility,
+    pub(crate) docs: Vec<&'a Attribute>,
     pub(crate) ty: &'a Type,
+    pub(crate) sql_name: String,
+    /// As written in `sql_type`.
+    pub(crate) sql_type: Option<String>,
+    /// The database fills it.
+    pub(crate) generated: bool,
 }
 
 /// A column of tokens.
 pub(crate) struct Sealed<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) vis: &'a Visibility,
+    pub(crate) docs: Vec<&'a Attribute>,
     pub(crate) ty: &'a Type,
     pub(crate) shape: Shape<'a>,
     /// Logical name.
     pub(crate) column: String,
+    pub(crate) sql_name: String,
+    /// Most bytes of a value.
+    pub(crate) max_len: Option<u32>,
     pub(crate) padding: Padding,
     /// `SealedText`, not `Sealed`.
     pub(crate) text: bool,
@@ -69,12 +98,45 @@ pub(crate) enum Kind {
 pub(super) struct Checked<'a> {
     pub(super) ident: &'a Ident,
     pub(super) ty: &'a Type,
-    /// Where `row_id` stands.
-    pub(super) row_id: Option<Span>,
-    /// Where `subject` stands.
-    pub(super) subject: Option<Span>,
+    pub(super) sql_name: String,
+    pub(super) marks: Marks,
     pub(super) field: Option<Field<'a>>,
     pub(super) index: Option<Index<'a>>,
+}
+
+/// Where the marks of what is bound into the tokens of a row stand.
+#[derive(Clone, Copy)]
+pub(super) struct Marks {
+    pub(super) row_id: Option<Span>,
+    pub(super) tenant: Option<Span>,
+    pub(super) subject: Option<Span>,
+    pub(super) extra: Option<Span>,
+}
+
+impl Marks {
+    fn read(entries: &Entries<'_, '_>) -> Self {
+        let mark = |name| {
+            let attr = entries.one(name).inspect(|attr| entries.flag(attr));
+            attr.map(|attr| attr.span)
+        };
+        Self {
+            row_id: mark("row_id"),
+            tenant: mark("tenant"),
+            subject: mark("subject"),
+            extra: mark("extra"),
+        }
+    }
+
+    /// The first mark, and what it makes of the field.
+    fn first(&self) -> Option<(Span, &'static str)> {
+        let named = [
+            (self.row_id, "a row id"),
+            (self.tenant, "a tenant"),
+            (self.subject, "a subject"),
+            (self.extra, "an `extra`"),
+        ];
+        named.into_iter().find_map(|(span, what)| Some((span?, what)))
+    }
 }
 
 /// Whether a field is meant to be sealed.
@@ -94,18 +156,13 @@ impl Sealed<'_> {
 
 /// Checks one field.
 pub(super) fn check<'a>(field: &'a InputField<'a>, errors: &Errors) -> Checked<'a> {
-    let known = ["row_id", "subject", "sealed", "column", "pad", "store", "index"];
-    let entries = Entries::read(&field.attrs, &known, &[], "a field", errors);
-    let mark = |name| {
-        let attr = entries.one(name).inspect(|attr| entries.flag(attr));
-        attr.map(|attr| attr.span)
-    };
-    let (row_id, subject) = (mark("row_id"), mark("subject"));
+    let entries = Entries::read(&field.attrs, KNOWN, &[], "a field", errors);
+    let marks = Marks::read(&entries);
     let mut checked = Checked {
         ident: field.ident,
         ty: field.ty,
-        row_id,
-        subject,
+        sql_name: sql_name(field, &entries, errors),
+        marks,
         field: None,
         index: None,
     };
@@ -117,13 +174,19 @@ pub(super) fn check<'a>(field: &'a InputField<'a>, errors: &Errors) -> Checked<'
         );
         return checked;
     }
-    if let Some(span) = row_id {
-        refuse_row_id(field, span, errors);
-    } else if let Some(span) = subject {
-        refuse_subject(field, span, errors);
+    if let Some((span, what)) = marks.first() {
+        refuse_bound(field, &entries, span, what, errors);
     }
-    let place = row_id.map(|_| "a row id").or(subject.map(|_| "a subject"));
+    let place = marks.first().map(|(_, what)| what);
     if is_sealed(field) && place.is_none() {
+        for name in ["sql_type", "generated"] {
+            for attr in entries.all(name) {
+                errors.at(
+                    attr.span,
+                    format_args!("`{name}` is for plain columns, not for sealed fields"),
+                );
+            }
+        }
         let sealed = sealed(field, &entries, errors);
         checked.index = entries
             .one("index")
@@ -134,46 +197,53 @@ pub(super) fn check<'a>(field: &'a InputField<'a>, errors: &Errors) -> Checked<'
         checked.field = Some(Field::Plain(Plain {
             ident: field.ident,
             vis: field.vis,
+            docs: field.docs.clone(),
             ty: field.ty,
+            sql_name: checked.sql_name.clone(),
+            sql_type: entries.text_of("sql_type").map(LitStr::value),
+            generated: entries.has("generated"),
         }));
     }
     checked
 }
 
-/// A row id is always there, and readable.
-fn refuse_row_id(field: &InputField<'_>, span: Span, errors: &Errors) {
+/// What is bound is always there, readable, and known before the row is sealed.
+fn refuse_bound(field: &InputField<'_>, entries: &Entries<'_, '_>, span: Span, what: &str, errors: &Errors) {
+    let subject = what == "a subject";
     if is_sealed(field) {
+        let instead = if subject {
+            "; give the person an id that says nothing, a UUID or a `Uid`"
+        } else {
+            ""
+        };
         errors.at(
             span,
-            "a row id cannot be PHI: it is stored readable and bound into every token of the row",
+            format_args!(
+                "{what} cannot be PHI: it is stored readable and bound into every token of the row{instead}"
+            ),
         );
     } else if argument(field.ty, "Option").is_some() {
-        errors.at(
-            span,
-            "a row id cannot be optional: make it before the row is sealed",
-        );
+        let instead = if subject {
+            "a row without one would be bound to nobody; keep such rows in another table"
+        } else {
+            "make it before the row is sealed"
+        };
+        errors.at(span, format_args!("{what} cannot be optional: {instead}"));
     }
-}
-
-/// A subject is always there, and readable.
-fn refuse_subject(field: &InputField<'_>, span: Span, errors: &Errors) {
-    if is_sealed(field) {
+    if let Some(generated) = entries.one("generated") {
         errors.at(
-            span,
-            "a subject cannot be PHI: it is stored readable and bound into every token of the row; give the person an \
-             id that says nothing, a UUID or a `Uid`",
-        );
-    } else if argument(field.ty, "Option").is_some() {
-        errors.at(
-            span,
-            "a subject cannot be optional: a row without one would be bound to nobody; keep such rows in another table",
+            generated.span,
+            format_args!(
+                "{what} cannot be `generated`: it is bound into every token, so it is made before the row is sealed; use \
+                 a column of its own as the row id, or take the next value of the sequence first"
+            ),
         );
     }
 }
 
 /// Some attributes mean nothing on a plain column.
 fn refuse_sealed_only(entries: &Entries<'_, '_>, place: &str, errors: &Errors) {
-    for name in ["column", "pad", "store", "index"] {
+    for name in ["column", "pad", "store", "max_len", "index"] {
         for attr in entries.all(name) {
             errors.at(
                 attr.span,
@@ -206,14 +276,38 @@ fn sealed<'a>(field: &InputField<'a>, entries: &Entries<'_, '_>, errors: &Errors
     Sealed {
         ident: field.ident,
         vis: field.vis,
+        docs: field.docs.clone(),
         ty: field.ty,
         shape: field.shape,
         column: column(field, entries, errors),
+        sql_name: sql_name(field, entries, errors),
+        max_len: max_len(entries, errors),
         padding,
         text: entries.text_of("store").is_some_and(|text| is_text(text, errors)),
         kind,
         pad,
     }
+}
+
+/// The name in SQL: as written, or the name of the field.
+fn sql_name(field: &InputField<'_>, entries: &Entries<'_, '_>, errors: &Errors) -> String {
+    match entries.text_of("sql_name") {
+        Some(text) => sql_identifier(text, errors),
+        None => field.ident.unraw().to_string(),
+    }
+}
+
+/// Most bytes of a value, so that the column has a size.
+fn max_len(entries: &Entries<'_, '_>, errors: &Errors) -> Option<u32> {
+    let number = entries.number_of("max_len")?;
+    let bytes = number
+        .base10_parse()
+        .ok()
+        .filter(|bytes| (1..=MAX_VALUE).contains(bytes));
+    if bytes.is_none() {
+        errors.at(number.span(), "`max_len` is of 1 byte to 16 MiB");
+    }
+    bytes
 }
 
 /// The logical name: as written, or the name of the field.

@@ -7,7 +7,7 @@ use syn::{LitStr, Visibility};
 
 use super::Field;
 use super::algorithm::Algorithm;
-use super::entry::{Entries, is_logical_name, logical_name};
+use super::entry::{Entries, is_logical_name, logical_name, sql_identifier};
 use super::field::{Kind, Sealed};
 use crate::ast::Input;
 use crate::attr::{Attr, AttrValue};
@@ -23,6 +23,8 @@ pub(crate) struct Index<'a> {
     pub(crate) name: String,
     /// What finders and columns are named after: the field, or the name of a compound index.
     pub(crate) base: String,
+    /// Name of the column in SQL.
+    pub(crate) sql_name: String,
     pub(crate) vis: &'a Visibility,
     pub(crate) parts: Vec<Part<'a>>,
     /// Whether the column is SQL NULL when a part is absent.
@@ -39,7 +41,12 @@ pub(crate) struct Options {
     pub(crate) algorithm: Algorithm,
     ///
     pub(crate) leaks_equality: bool,
+    /// No two rows may have the same value.
+    pub(crate) unique: bool,
 }
+
+/// The attributes of every index.
+const OPTIONS: [&str; 5] = ["bits", "algorithm", "leaks_equality", "unique", "sql_name"];
 
 /// One indexed field.
 pub(crate) struct Part<'a> {
@@ -62,8 +69,8 @@ pub(crate) enum Normalizer {
 }
 
 impl Index<'_> {
-    /// Name of the column in SQL.
-    pub(crate) fn sql_name(&self) -> String {
+    /// Name of the column's field.
+    pub(crate) fn field(&self) -> String {
         format!("{}_index", self.base)
     }
 
@@ -98,10 +105,18 @@ impl Options {
         });
         let algorithm = entries.text_of("algorithm");
         let algorithm = algorithm.map_or(Some(Algorithm::HmacSha256), |text| Algorithm::parse(text, errors));
+        let unique = entries.one("unique").inspect(|attr| entries.flag(attr));
+        if let (Some(unique), Some(1..256)) = (unique, bits) {
+            errors.at(
+                unique.span,
+                "a truncated index cannot be unique: different values share index values",
+            );
+        }
         Some(Self {
             bits: bits?,
             algorithm: algorithm?,
             leaks_equality,
+            unique: unique.is_some(),
         })
     }
 }
@@ -118,7 +133,7 @@ pub(super) fn single<'a>(entry: &'a Attr, field: &Sealed<'a>, errors: &Errors) -
     };
     let entries = Entries::read(
         attrs,
-        &["normalize", "name", "bits", "algorithm", "leaks_equality"],
+        &[["normalize", "name"].as_slice(), &OPTIONS].concat(),
         &[],
         "an index",
         errors,
@@ -148,6 +163,7 @@ pub(super) fn single<'a>(entry: &'a Attr, field: &Sealed<'a>, errors: &Errors) -
     let optional = field.can_be_absent();
     Some(Index {
         name,
+        sql_name: sql_name(&entries, &base, errors),
         base,
         vis: field.vis,
         parts: vec![part],
@@ -171,7 +187,7 @@ pub(super) fn compound<'a>(
     };
     let entries = Entries::read(
         attrs,
-        &["name", "on", "bits", "algorithm", "leaks_equality"],
+        &[["name", "on"].as_slice(), &OPTIONS].concat(),
         &[],
         "a compound index",
         errors,
@@ -200,6 +216,7 @@ pub(super) fn compound<'a>(
     let vis = sealed.first()?.vis;
     let optional = sealed.iter().any(|field| field.can_be_absent());
     Some(Index {
+        sql_name: sql_name(&entries, &name, errors),
         base: name.clone(),
         name,
         vis,
@@ -208,6 +225,14 @@ pub(super) fn compound<'a>(
         options,
         span: entry.span,
     })
+}
+
+/// The name of the column in SQL: as written, or the one of its field.
+fn sql_name(entries: &Entries<'_, '_>, base: &str, errors: &Errors) -> String {
+    match entries.text_of("sql_name") {
+        Some(text) => sql_identifier(text, errors),
+        None => format!("{base}_index"),
+    }
 }
 
 /// The name of a compound index becomes a part of method names.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proc_macro2::Span;
 use syn::ext::IdentExt as _;
 
-use super::{Binding, Model};
+use super::{Field, Model};
 use crate::errors::Errors;
 use crate::expand::{Form, names};
 
@@ -33,7 +33,7 @@ impl Taken<'_> {
 
 /// Checks the names of a model. Later kinds of names follow from earlier ones: the first clash is enough.
 pub(super) fn check(model: &Model<'_>, errors: &Errors) {
-    for kind in [columns, indexes, sql_columns, constants, methods] {
+    for kind in [columns, indexes, fields, sql_columns, constants, methods] {
         let mut taken = Taken {
             by: HashMap::new(),
             errors,
@@ -66,19 +66,41 @@ fn indexes(model: &Model<'_>, taken: &mut Taken<'_>) {
     }
 }
 
-/// SQL does not tell upper from lower case.
-fn sql_columns(model: &Model<'_>, taken: &mut Taken<'_>) {
+/// The fields of the sealed struct.
+fn fields(model: &Model<'_>, taken: &mut Taken<'_>) {
     for field in &model.fields {
         let ident = field.ident();
         taken.take(
-            &ident.unraw().to_string().to_lowercase(),
+            &ident.unraw().to_string(),
             ident.span(),
             format!("the column of `{ident}`"),
         );
     }
     for index in &model.indexes {
         taken.take(
-            &index.sql_name().to_lowercase(),
+            &index.field(),
+            index.span,
+            format!("the column of the index over {}", parts(index)),
+        );
+    }
+}
+
+/// SQL does not tell upper from lower case.
+fn sql_columns(model: &Model<'_>, taken: &mut Taken<'_>) {
+    for field in &model.fields {
+        let (ident, sql_name) = match field {
+            Field::Plain(plain) => (plain.ident, &plain.sql_name),
+            Field::Sealed(sealed) => (sealed.ident, &sealed.sql_name),
+        };
+        taken.take(
+            &sql_name.to_lowercase(),
+            ident.span(),
+            format!("the column of `{ident}`"),
+        );
+    }
+    for index in &model.indexes {
+        taken.take(
+            &index.sql_name.to_lowercase(),
             index.span,
             format!("the column of the index over {}", parts(index)),
         );
@@ -114,7 +136,7 @@ fn methods(model: &Model<'_>, taken: &mut Taken<'_>) {
             fixed(&format!("{name}{}", form.suffix()), taken);
         }
     }
-    if let Binding::RowId { .. } = model.binding {
+    if !model.binding.row_id.is_empty() {
         fixed("fetch", taken);
     }
     for index in &model.indexes {
