@@ -1,12 +1,12 @@
 //! What is measured: a model of eight sealed text fields, three of them indexed.
 
-use phield::{AppName, EncryptedPhi, Keyring, Phi, Sealed};
+use phield::{AppName, EncryptedPhi, Keyring, Phi};
 use uuid::Uuid;
 
-use crate::by_hand::ByHand;
-
 pub(crate) const APP: &str = "bench";
+#[allow(dead_code, reason = "one of the benchmarks works by hand")]
 pub(crate) const TABLE: &str = "patients";
+#[allow(dead_code, reason = "one of the benchmarks works by hand")]
 pub(crate) const COLUMNS: [&str; 8] = [
     "name",
     "ssn",
@@ -23,68 +23,40 @@ pub(crate) const COLUMNS: [&str; 8] = [
 #[phi(table = "patients")]
 pub(crate) struct Patient {
     #[phi(row_id)]
-    id: Uuid,
+    pub(crate) id: Uuid,
     #[phi(index(normalize = "exact"))]
-    name: Phi<String>,
+    pub(crate) name: Phi<String>,
     #[phi(index(normalize = "exact"))]
-    ssn: Phi<String>,
+    pub(crate) ssn: Phi<String>,
     #[phi(index(normalize = "exact"))]
-    mrn: Phi<String>,
-    phone: Phi<String>,
-    email: Phi<String>,
-    street: Phi<String>,
-    city: Phi<String>,
-    birth_date: Phi<String>,
+    pub(crate) mrn: Phi<String>,
+    pub(crate) phone: Phi<String>,
+    pub(crate) email: Phi<String>,
+    pub(crate) street: Phi<String>,
+    pub(crate) city: Phi<String>,
+    pub(crate) birth_date: Phi<String>,
 }
 
-pub(crate) struct Work {
-    keyring: Keyring,
-    patient: Patient,
-    pub(crate) short: Phi<String>,
-    pub(crate) long: Phi<String>,
-    pub(crate) hand: ByHand,
+/// A text of 24 bytes.
+pub(crate) const TEXT: &str = "a value of 24 characters";
+
+pub(crate) fn keyring() -> Keyring {
+    Keyring::ephemeral(AppName::from_static(APP)).expect("the system has randomness")
 }
 
-impl Work {
-    pub(crate) fn new() -> Self {
-        let text = "a value of 24 characters";
-        let value = || Phi::from(text);
-        let id = Uuid::now_v7();
-        let patient = Patient {
-            id,
-            name: value(),
-            ssn: value(),
-            mrn: value(),
-            phone: value(),
-            email: value(),
-            street: value(),
-            city: value(),
-            birth_date: value(),
-        };
-        Self {
-            keyring: Keyring::ephemeral(AppName::from_static(APP)).expect("the system has randomness"),
-            patient,
-            short: value(),
-            long: Phi::new("x".repeat(4096)),
-            hand: ByHand::new(*id.as_bytes(), text),
-        }
-    }
-
-    pub(crate) fn seal_row(&self) -> SealedPatient {
-        self.patient.seal(&self.keyring).expect("the row can be sealed")
-    }
-
-    pub(crate) fn open_row(&self, row: SealedPatient) -> Patient {
-        row.open(&self.keyring).expect("the row opens")
-    }
-
-    pub(crate) fn seal_field(&self, value: &Phi<String>) -> Sealed<String> {
-        Patient::seal_phone(&self.keyring, &self.patient.id, value).expect("the field can be sealed")
-    }
-
-    pub(crate) fn open_field(&self, sealed: &Sealed<String>) -> Phi<String> {
-        Patient::PHONE
-            .open(&self.keyring, &self.patient.id, sealed)
-            .expect("the field opens")
+/// A patient whose identifiers nobody else has.
+pub(crate) fn patient(number: usize) -> Patient {
+    let value = || Phi::from(TEXT);
+    let own = |what: &str| Phi::new(format!("{what}{number:>width$}", width = TEXT.len() - what.len()));
+    Patient {
+        id: Uuid::now_v7(),
+        name: own("name"),
+        ssn: own("ssn"),
+        mrn: own("mrn"),
+        phone: value(),
+        email: value(),
+        street: value(),
+        city: value(),
+        birth_date: value(),
     }
 }

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use crate::models::Work;
+use crate::work::Work;
 
 /// Runs of each side; odd, so that there is a median.
 const RUNS: usize = 201;

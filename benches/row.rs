@@ -11,11 +11,12 @@
 mod by_hand;
 mod models;
 mod ratios;
+mod work;
 
 use criterion::{Criterion, criterion_group};
 
 fn row(c: &mut Criterion) {
-    let work = models::Work::new();
+    let work = work::Work::new();
     let mut group = c.benchmark_group("row of eight 24-byte fields, three indexes");
     group.bench_function("seal, phield", |b| b.iter(|| work.seal_row()));
     group.bench_function("seal, by hand", |b| b.iter(|| work.hand.seal_row()));
@@ -38,7 +39,7 @@ fn row(c: &mut Criterion) {
 }
 
 fn field(c: &mut Criterion) {
-    let work = models::Work::new();
+    let work = work::Work::new();
     for (size, value) in [("24 B", &work.short), ("4 KiB", &work.long)] {
         let mut group = c.benchmark_group(format!("one field of {size}"));
         group.bench_function("seal, phield", |b| b.iter(|| work.seal_field(value)));

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::blind_index::BlindIndex;
 use crate::error::OpenError;
+use crate::name::TenantName;
 use crate::sealed::{Sealed, SealedText};
 use crate::uid::{InvalidUid, Uid};
 
@@ -60,6 +61,7 @@ column_type!([T,] Sealed<T>, Vec<u8>, [u8], as_bytes, |bytes| Ok(Self::from_byte
 column_type!([T,] SealedText<T>, String, str, as_str, |text| {
     Self::from_text(text.to_owned()).map_err(|error: OpenError| error.into())
 });
+column_type!([] TenantName, String, str, as_str, |name| Ok(Self::new(name)?));
 column_type!([] BlindIndex, Vec<u8>, [u8], as_bytes, |bytes| Self::from_bytes(bytes).ok_or(NoIndex.into()));
 
 /// A UID is a `UUID`, or 16 bytes, as the driver has it for [`Uuid`].
