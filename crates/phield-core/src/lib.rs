@@ -94,6 +94,9 @@ pub mod fuzzing;
 #[cfg(feature = "sqlx")]
 mod sqlx;
 
+#[cfg(feature = "sqlx")]
+#[doc(hidden)]
+pub use self::sqlx::ColumnError;
 pub use blind_index::{BlindIndex, Index, IndexError};
 pub use column::Column;
 pub use context::{

@@ -25,6 +25,10 @@ fn rows(model: &Model<'_>) -> TokenStream {
     let (sealed_struct, table) = (names::sealed_struct(model.ident), &model.table);
     let (idents, types): (Vec<_>, Vec<_>) = columns::typed(model).into_iter().unzip();
     let sql_names = idents.iter().map(|ident| ident.unraw().to_string());
+    let key = match model.binding {
+        Binding::RowId { ident, .. } => vec![ident.unraw().to_string()],
+        _ => Vec::new(),
+    };
     quote! {
         #[automatically_derived]
         impl<'r, R> ::phield::__private::sqlx::FromRow<'r, R> for #sealed_struct
@@ -45,6 +49,7 @@ fn rows(model: &Model<'_>) -> TokenStream {
         impl ::phield::__private::sqlx::SealedRow for #sealed_struct {
             const TABLE: &'static str = #table;
             const COLUMNS: &'static [&'static str] = #sealed_struct::COLUMNS;
+            const KEY: &'static [&'static str] = &[#(#key),*];
         }
 
         #[automatically_derived]
