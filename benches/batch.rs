@@ -114,18 +114,21 @@ macro_rules! measure {
             times.insert[1].push(start.elapsed());
 
             let start = Instant::now();
+            let mut count = 0;
+            {
             let sealed = sqlx::query_as::<$database, SealedPatient>("SELECT * FROM patients").fetch(&mut *connection);
             let mut opened = std::pin::pin!(phield::sqlx::open_stream::<Patient, _>(sealed, keyring));
-            let mut count = 0;
             while let Some(row) = opened.try_next().await? {
                 count += usize::from(row.name.expose().len() == models::TEXT.len());
+            }
             }
             times.read[0].push(start.elapsed());
             assert_eq!(count, rows, "every row opens");
 
             let start = Instant::now();
-            let mut read = sqlx::query("SELECT * FROM bare").fetch(&mut *connection);
             let mut count = 0;
+            {
+            let mut read = sqlx::query("SELECT * FROM bare").fetch(&mut *connection);
             while let Some(row) = read.try_next().await? {
                 let (_id, mut length): (Uuid, usize) = (row.try_get(0)?, 0);
                 for column in 1..=COLUMNS {
@@ -133,7 +136,7 @@ macro_rules! measure {
                 }
                 count += usize::from(length > 0);
             }
-            drop(read);
+            }
             times.read[1].push(start.elapsed());
             assert_eq!(count, rows, "every row is read");
         }
@@ -143,11 +146,20 @@ macro_rules! measure {
 
 fn table_of(name: &str, bytes: &str) -> String {
     let id = if bytes == "BYTEA" { "UUID" } else { "BLOB" };
-    let columns = ["name", "ssn", "mrn", "phone", "email", "street", "city", "birth_date"]
-        .into_iter()
-        .chain(["name_index", "ssn_index", "mrn_index"])
-        .map(|column| format!(", {column} {bytes} NOT NULL"))
-        .collect::<String>();
+    let columns = [
+        "name",
+        "ssn",
+        "mrn",
+        "phone",
+        "email",
+        "street",
+        "city",
+        "birth_date",
+    ]
+    .into_iter()
+    .chain(["name_index", "ssn_index", "mrn_index"])
+    .map(|column| format!(", {column} {bytes} NOT NULL"))
+    .collect::<String>();
     let indexes = ["name", "ssn", "mrn"]
         .map(|column| format!("; CREATE INDEX {name}_{column} ON {name} ({column}_index)"))
         .concat();
@@ -161,20 +173,25 @@ fn print(what: &str, rows: usize, times: [Vec<Duration>; 2]) {
         f64::from(u32::try_from(rows).unwrap_or(u32::MAX)) / median.as_secs_f64()
     });
     let target = format!(">= {TARGET}");
-    println!("{what:<28}{ours:>12.0}{bare:>12.0}{:>8.2}{target:>9}", ours / bare);
+    println!(
+        "{what:<28}{ours:>12.0}{bare:>12.0}{:>8.2}{target:>9}",
+        ours / bare
+    );
 }
 
 /// The memory of this process in KiB, now.
 fn memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
 }
 
 /// Reads every row of the table and gives the memory that it took at most, beyond what there was.
 macro_rules! memory_of_stream {
     ($database:ty, $connection:expr, $keyring:expr) => {{
-        let sealed = sqlx::query_as::<$database, SealedPatient>("SELECT * FROM patients").fetch(&mut *$connection);
+        let sealed =
+            sqlx::query_as::<$database, SealedPatient>("SELECT * FROM patients").fetch(&mut *$connection);
         let mut opened = std::pin::pin!(phield::sqlx::open_stream::<Patient, _>(sealed, $keyring));
         let (before, mut most, mut count) = (memory(), 0, 0_u64);
         while opened.try_next().await?.is_some() {
@@ -196,7 +213,9 @@ async fn main() -> Result<(), Error> {
     let folder = tempfile::tempdir()?;
     let url = format!("sqlite:{}?mode=rwc", folder.path().join("bench.db").display());
     let mut sqlite = sqlx::SqliteConnection::connect(&url).await?;
-    sqlite.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL").await?;
+    sqlite
+        .execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+        .await?;
     let of_sqlite = measure!(sqlx::Sqlite, &mut sqlite, &keyring, rows, runs, "BLOB");
     let sqlite_memory = memory_of_stream!(sqlx::Sqlite, &mut sqlite, &keyring);
 
@@ -217,6 +236,8 @@ async fn main() -> Result<(), Error> {
     print("SQLite, open_stream", rows, of_sqlite.read);
     print("PostgreSQL, insert_batch", rows, of_postgres.insert);
     print("PostgreSQL, open_stream", rows, of_postgres.read);
-    println!("memory that open_stream takes: {sqlite_memory} KiB (SQLite), {postgres_memory} KiB (PostgreSQL)");
+    println!(
+        "memory that open_stream takes: {sqlite_memory} KiB (SQLite), {postgres_memory} KiB (PostgreSQL)"
+    );
     Ok(())
 }

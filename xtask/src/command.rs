@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::root;
 
@@ -19,12 +19,10 @@ impl fmt::Display for Failed {
 /// A command that is printed when it fails.
 pub(crate) struct Task(Command);
 
-/// The cargo that runs this.
+/// The cargo that runs this. The checked macros of sqlx read what is committed, whatever database is configured here.
 pub(crate) fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Task {
-    task(
-        std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
-        arguments,
-    )
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    task(program, arguments).env("SQLX_OFFLINE", "true")
 }
 
 /// Any program.
@@ -50,6 +48,12 @@ impl Task {
             Ok(status) => Err(Failed(format!("{status}: {}", self.line()))),
             Err(error) => Err(Failed(format!("cannot run {}: {error}", self.line()))),
         }
+    }
+
+    /// Starts it.
+    pub(crate) fn spawn(mut self, input: Stdio, output: Stdio) -> Result<Child, Failed> {
+        let child = self.0.stdin(input).stdout(output).spawn();
+        child.map_err(|error| Failed(format!("cannot run {}: {error}", self.line())))
     }
 
     /// What it prints, if it succeeds.

@@ -9,6 +9,7 @@ mod command;
 mod fuzz;
 mod prerequisites;
 mod sources;
+mod sqlx;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,16 +18,19 @@ use std::time::Instant;
 use command::{Failed, cargo};
 
 const HELP: &str = "\
-cargo xtask test           everything that CI runs: prerequisites, format, clippy, tests, docs, example, benches, fuzz, FIPS
-cargo xtask test --quick   the same without example, benches, fuzz and FIPS
+cargo xtask test           everything that CI runs: prerequisites, format, clippy, tests, docs, example, macros, benches, fuzz, FIPS
+cargo xtask test --quick   the same without example, macros, benches, fuzz and FIPS
 cargo xtask clinic         run the example twice; then the independent checker opens its database
 cargo xtask fuzz           run every fuzz harness for ten seconds
+cargo xtask sqlx           write the folders .sqlx of tests/macros anew, after a query or a schema changed
+cargo xtask databases      the tests that need a PostgreSQL and a MariaDB server, and nothing else
 cargo xtask fmt            format every crate
 ";
 
 /// Every feature of every crate but `fips`, a profile that refuses what the others test (docs/decisions/0003): so there is
 /// no `--all-features` here. Of a name, cargo switches it on in the members that have it.
-const FEATURES: &str = "aws-lc,chrono,decimal,derive,fuzzing,serde,sqlite,sqlx,sqlx-sqlite,time";
+const FEATURES: &str = "aws-lc,chrono,decimal,derive,fuzzing,mysql,postgres,serde,sqlite,sqlx,sqlx-mysql,sqlx-postgres,\
+    sqlx-sqlite,time";
 /// The core alone, in the FIPS profile.
 const FIPS: [&str; 5] = [
     "--package",
@@ -44,6 +48,8 @@ fn main() -> ExitCode {
         ["test", "--quick"] => test(true),
         ["clinic"] => prerequisites::install().and_then(|python| clinic::run(&python)),
         ["fuzz"] => prerequisites::install().and_then(|_| fuzz::smoke()),
+        ["sqlx"] => prerequisites::install_servers().and_then(|()| sqlx::write()),
+        ["databases"] => prerequisites::install_servers().and_then(|()| databases()),
         ["fmt"] => cargo(["fmt", "--all"]).run(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -66,7 +72,10 @@ fn main() -> ExitCode {
 /// Every check, in the order of what is found out soonest; the first failure ends it.
 fn test(quick: bool) -> Result<(), Failed> {
     let start = Instant::now();
-    let python = step("prerequisites", prerequisites::install)?;
+    let python = step("prerequisites", || {
+        prerequisites::install_servers()?;
+        prerequisites::install()
+    })?;
     step("source rules", sources::check)?;
     step("format", || cargo(["fmt", "--all", "--check"]).run())?;
     step("clippy", clippy)?;
@@ -85,6 +94,7 @@ fn test(quick: bool) -> Result<(), Failed> {
         cargo(interop).env("PHIELD_PYTHON", &python).run()?;
         cargo(["test", "--package", "phield-core", "--no-default-features"]).run()
     })?;
+    step("servers", servers)?;
     step("docs", || {
         cargo(["doc", "--workspace", "--features", FEATURES, "--no-deps"])
             .env("RUSTDOCFLAGS", "-D warnings")
@@ -92,6 +102,7 @@ fn test(quick: bool) -> Result<(), Failed> {
     })?;
     if !quick {
         step("example clinic, end to end", || clinic::run(&python))?;
+        step("checked macros are current", sqlx::check)?;
         step("what release builds refuse", || {
             let cheap = [
                 "test",
@@ -111,6 +122,41 @@ fn test(quick: bool) -> Result<(), Failed> {
     }
     println!("\nEverything passed in {} s.", start.elapsed().as_secs());
     Ok(())
+}
+
+/// The packages whose tests need a server; a plain `cargo test` builds none of them.
+const DATABASE_TESTS: [&str; 8] = [
+    "--package",
+    "phield-database-tests",
+    "--package",
+    "phield-macro-tests-sqlite",
+    "--package",
+    "phield-macro-tests-postgres",
+    "--package",
+    "phield-macro-tests-mysql",
+];
+
+/// All that needs a PostgreSQL or a MariaDB server.
+fn databases() -> Result<(), Failed> {
+    step("servers", servers)?;
+    step("database tests", || {
+        cargo([&["test"], DATABASE_TESTS.as_slice()].concat()).run()
+    })?;
+    step("checked macros are current", sqlx::check)
+}
+
+/// The temporary servers themselves.
+fn servers() -> Result<(), Failed> {
+    let servers = [
+        "test",
+        "--package",
+        "phield-testkit",
+        "--test",
+        "servers",
+        "--",
+        "--ignored",
+    ];
+    cargo(servers).run()
 }
 
 fn clippy() -> Result<(), Failed> {

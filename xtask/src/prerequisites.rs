@@ -1,9 +1,9 @@
 //! What the tests need besides Rust: a C compiler (for aws-lc and SQLite), a C++ compiler (for libFuzzer) and a Python
-//! with the independent checker's two libraries; for the FIPS module cmake, Go and Perl.
+//! with the independent checker's two libraries; a PostgreSQL and a MariaDB server; for the FIPS module cmake, Go and Perl.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::command::{Failed, exists, task};
 use crate::{root, target};
@@ -32,6 +32,22 @@ pub(crate) fn install() -> Result<PathBuf, Failed> {
         ));
     }
     virtual_environment()
+}
+
+/// Installs the database servers that are missing: the tests start their own, on free ports.
+pub(crate) fn install_servers() -> Result<(), Failed> {
+    let mut packages = Vec::new();
+    // Debian puts the server's programs into a folder of its version, and not on the path.
+    if !exists("initdb") && !Path::new("/usr/lib/postgresql").exists() {
+        packages.push("postgresql");
+    }
+    if !exists("mariadbd") && !Path::new("/usr/sbin/mariadbd").exists() {
+        packages.push("mariadb-server");
+    }
+    if packages.is_empty() {
+        return Ok(());
+    }
+    apt_get(&packages)
 }
 
 /// Installs what builds the FIPS module and is missing: for that step alone.

@@ -97,6 +97,9 @@ pub mod fuzzing;
 #[cfg(feature = "sqlx")]
 mod sqlx;
 
+#[cfg(feature = "sqlx")]
+#[doc(hidden)]
+pub use self::sqlx::ColumnError;
 pub use binding::{
     AsTenant, BindingUse, InTenant, OfSubject, RowBinding, SubjectUse, Unbound, UnderSubjectKey, WithExtra,
     WithoutExtra, WithoutSubject, WithoutTenant,

@@ -15,14 +15,50 @@ pub trait Backend: Database<Arguments: IntoArguments<Self>> + private::Sealed {
     /// How many values one statement can bind.
     #[doc(hidden)]
     const MAX_BINDS: usize;
+    /// How it updates many rows in one statement.
+    #[doc(hidden)]
+    const UPDATE: UpdateForm;
+    /// What stands around a value that is compared byte for byte, and not by its collation.
+    #[doc(hidden)]
+    const AS_BYTES: [&'static str; 2];
 
     /// Binds an index value.
     #[doc(hidden)]
     fn bind_index(statement: &mut Statement<Self>, value: BlindIndex);
 
-    /// Runs a statement; the number of rows that it wrote.
+    /// Runs a statement; the number of rows that it wrote, or found to be as they should.
     #[doc(hidden)]
-    fn execute<'c>(statement: Statement<Self>, connection: &'c mut Self::Connection) -> Written<'c>;
+    fn execute<'c>(
+        statement: Statement<Self>,
+        reuse: Reuse,
+        connection: &'c mut Self::Connection,
+    ) -> Written<'c>;
+
+    /// The number of rows that a statement wrote, or found to be as they should.
+    #[doc(hidden)]
+    fn rows_affected(result: &Self::QueryResult) -> u64;
+}
+
+/// How rows of values and a table meet in one `UPDATE`.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UpdateForm {
+    /// `WITH new (…) AS (VALUES (…), …) UPDATE t SET … FROM new WHERE …`
+    From,
+    /// `UPDATE (SELECT … UNION ALL SELECT …) AS new STRAIGHT_JOIN t ON … SET …`
+    Join,
+}
+
+/// Whether the connection should remember a prepared statement: not one whose number of rows is chance.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reuse {
+    /// It comes again.
+    Likely,
+    /// It does not.
+    Unlikely,
 }
 
 type Written<'c> = Pin<Box<dyn Future<Output = Result<u64, sqlx::Error>> + Send + 'c>>;
@@ -35,23 +71,34 @@ mod private {
 /// A database that knows bytes and text.
 #[allow(unused_macros, reason = "used behind features")]
 macro_rules! backend {
-    ($database:ty, $quote:literal, $max_binds:literal) => {
+    ($database:ty, $quote:literal, $max_binds:literal, $update:ident, $as_bytes:expr) => {
         impl private::Sealed for $database {}
 
         impl Backend for $database {
             const QUOTE: char = $quote;
             const MAX_BINDS: usize = $max_binds;
+            const UPDATE: UpdateForm = UpdateForm::$update;
+            const AS_BYTES: [&'static str; 2] = $as_bytes;
 
             fn bind_index(statement: &mut Statement<Self>, value: BlindIndex) {
                 statement.bind(value);
             }
 
-            fn execute<'c>(statement: Statement<Self>, connection: &'c mut Self::Connection) -> Written<'c> {
+            fn execute<'c>(
+                statement: Statement<Self>,
+                reuse: Reuse,
+                connection: &'c mut Self::Connection,
+            ) -> Written<'c> {
                 Box::pin(async move {
                     let (sql, arguments) = statement.finish()?;
-                    let done = sqlx::query_with(sql, arguments).execute(connection).await?;
+                    let query = sqlx::query_with(sql, arguments).persistent(reuse == Reuse::Likely);
+                    let done = query.execute(connection).await?;
                     Ok(done.rows_affected())
                 })
+            }
+
+            fn rows_affected(result: &Self::QueryResult) -> u64 {
+                result.rows_affected()
             }
         }
     };
@@ -59,4 +106,17 @@ macro_rules! backend {
 
 // SQLITE_MAX_VARIABLE_NUMBER since SQLite 3.32.
 #[cfg(feature = "sqlite")]
-backend!(sqlx::Sqlite, '"', 32_766);
+backend!(sqlx::Sqlite, '"', 32_766, From, ["", " COLLATE BINARY"]);
+
+// The protocol counts them in 16 bits.
+#[cfg(feature = "postgres")]
+backend!(
+    sqlx::Postgres,
+    '"',
+    65_535,
+    From,
+    ["CAST(", r#" AS TEXT) COLLATE "C""#]
+);
+
+#[cfg(feature = "mysql")]
+backend!(sqlx::MySql, '`', 65_535, Join, ["CAST(", " AS BINARY)"]);

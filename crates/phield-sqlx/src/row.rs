@@ -10,15 +10,15 @@ pub trait SealedRow {
     const TABLE: &'static str;
     /// Names of the columns in SQL, in the order of the fields.
     const COLUMNS: &'static [&'static str];
-    /// Names in SQL of the columns that say which row it is: tenant and row id. None for an unbound row.
-    const KEY: &'static [&'static str];
-    /// Names in SQL of the columns that the database fills: they are read, and never written.
-    const GENERATED: &'static [&'static str];
+    /// Names in SQL of the columns that say which row it is: tenant and row id. None in an `unbound` table.
+    const KEY: &'static [&'static str] = &[];
+    /// Names in SQL of the columns that the database fills itself: read, and not written.
+    const GENERATED: &'static [&'static str] = &[];
 }
 
 /// The struct of a model's columns, in a database that knows all their types. Implemented by the derive.
 pub trait BindRow<DB: Database>: SealedRow {
-    /// Binds every column, in the order of [`COLUMNS`](SealedRow::COLUMNS).
+    /// Binds every column that is not [`GENERATED`](SealedRow::GENERATED), in the order of [`COLUMNS`](SealedRow::COLUMNS).
     #[doc(hidden)]
     fn bind_row(&self, values: &mut Values<'_, DB>);
 }
@@ -44,22 +44,50 @@ impl<DB: Database, T: for<'q> Encode<'q, DB> + Type<DB>> BindColumn<DB> for T {
 #[derive(Debug)]
 pub struct Values<'s, DB: Database> {
     statement: &'s mut Statement<DB>,
-    first: bool,
+    written: Written,
+}
+
+/// Which values are written, and what stands around them.
+#[derive(Debug)]
+enum Written {
+    /// All, with commas between them.
+    All { first: bool },
+    /// For each value the text before and after it, or nothing if it is left out.
+    Some(std::vec::IntoIter<Option<[String; 2]>>),
 }
 
 impl<'s, DB: Database> Values<'s, DB> {
+    /// Every value, with commas between them.
     pub(crate) fn new(statement: &'s mut Statement<DB>) -> Self {
         Self {
             statement,
-            first: true,
+            written: Written::All { first: true },
+        }
+    }
+
+    /// Some of the values, each between two texts.
+    pub(crate) fn some(statement: &'s mut Statement<DB>, texts: Vec<Option<[String; 2]>>) -> Self {
+        Self {
+            statement,
+            written: Written::Some(texts.into_iter()),
         }
     }
 
     /// Binds the next value.
     pub fn bind(&mut self, value: &impl BindColumn<DB>) {
-        if !std::mem::take(&mut self.first) {
-            self.statement.push(", ");
+        match &mut self.written {
+            Written::All { first } => {
+                if !std::mem::take(first) {
+                    self.statement.push(", ");
+                }
+                value.bind_column(self.statement);
+            }
+            Written::Some(texts) => {
+                if let Some([before, after]) = texts.next().flatten() {
+                    value.bind_column(self.statement.push(before));
+                    self.statement.push(after);
+                }
+            }
         }
-        value.bind_column(self.statement);
     }
 }

@@ -13,6 +13,8 @@ use crate::backend::Backend;
 pub struct Statement<DB: Database> {
     sql: String,
     arguments: DB::Arguments,
+    /// About how many bytes are bound.
+    size: usize,
     error: Option<BoxDynError>,
 }
 
@@ -29,6 +31,7 @@ impl<DB: Database> Statement<DB> {
         Self {
             sql: sql.to_owned(),
             arguments: DB::Arguments::default(),
+            size: 0,
             error: None,
         }
     }
@@ -40,6 +43,7 @@ impl<DB: Database> Statement<DB> {
 
     /// A placeholder, and the value behind it.
     pub(crate) fn bind<'t>(&mut self, value: impl Encode<'t, DB> + Type<DB>) -> &mut Self {
+        self.size = self.size.saturating_add(value.size_hint());
         let added = self.arguments.add(value);
         let placed = self
             .arguments
@@ -51,10 +55,21 @@ impl<DB: Database> Statement<DB> {
         self
     }
 
+    /// About how many bytes are bound.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// How many values are bound.
+    pub(crate) fn binds(&self) -> usize {
+        self.arguments.len()
+    }
+
     pub(crate) fn finish(self) -> Result<(SqlStr, DB::Arguments), sqlx::Error> {
         let Self {
             sql,
             arguments,
+            size: _,
             error,
         } = self;
         match error {
@@ -76,6 +91,19 @@ impl<DB: Backend> Statement<DB> {
     pub(crate) fn table(&mut self, table: &str) -> &mut Self {
         for (i, part) in table.split('.').enumerate() {
             self.push(if i > 0 { "." } else { "" }).name(part);
+        }
+        self
+    }
+
+    /// Names with commas between them, each written by `write`.
+    pub(crate) fn list<'n>(
+        &mut self,
+        names: impl Iterator<Item = &'n str>,
+        write: impl Fn(&mut Self, &str),
+    ) -> &mut Self {
+        for (i, name) in names.enumerate() {
+            self.push(if i > 0 { ", " } else { "" });
+            write(self, name);
         }
         self
     }

@@ -1,10 +1,11 @@
-//! What the tests of phield share: writers that stop at any step, throwaway key rings, and a scanner that looks for
-//! plaintext where none may be. Not published.
+//! What the tests of phield share: writers that stop at any step, throwaway key rings, a scanner that looks for
+//! plaintext where none may be, and temporary database servers. Not published.
 #![forbid(unsafe_code)]
 
 mod canary;
 mod faults;
 mod ring;
+pub mod servers;
 
 pub use canary::{Encoding, Hit, Scanner};
 pub use faults::{AbortAt, StopAt};

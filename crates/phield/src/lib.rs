@@ -101,7 +101,7 @@
 //! | `decimal` | | `rust_decimal::Decimal` as a value |
 //! | `fips` | | a profile for a whole build, with `default-features = false`: cryptography by the FIPS module of `aws-lc-rs`, the rest refused; see the section FIPS of [`phield_core`] |
 //! | `serde` | | `Deserialize` of [`Phi`], so that JSON comes in straight; never `Serialize` |
-//! | `sqlx-sqlite` | | sealed columns in SQLite, through sqlx 0.9: `phield::sqlx` |
+//! | `sqlx-sqlite`, `sqlx-postgres`, `sqlx-mysql` | | sealed columns in a database, through sqlx 0.9: `phield::sqlx`. `sqlx-mysql` is tested with MariaDB |
 #![forbid(unsafe_code)]
 
 pub use phield_core::config;
@@ -319,7 +319,7 @@ pub use phield_derive::PhiValue;
 #[cfg(feature = "derive")]
 pub use phield_derive::Erase;
 
-#[cfg(feature = "sqlx-sqlite")]
+#[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 pub use phield_sqlx as sqlx;
 
 #[doc(hidden)]
@@ -327,7 +327,7 @@ pub use phield_sqlx as sqlx;
 pub mod __private;
 
 /// Keeps the part of an expansion that needs a database.
-#[cfg(feature = "sqlx-sqlite")]
+#[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __with_sqlx {
@@ -335,7 +335,7 @@ macro_rules! __with_sqlx {
 }
 
 /// Drops the part of an expansion that needs a database.
-#[cfg(not(feature = "sqlx-sqlite"))]
+#[cfg(not(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql")))]
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __with_sqlx {

@@ -14,7 +14,7 @@ pub use phield_core::{
 const ROWS_AWAITED: usize = 64;
 
 /// Everything of a database that the expansion names.
-#[cfg(feature = "sqlx-sqlite")]
+#[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 pub use phield_sqlx::__private as sqlx;
 
 /// Seals one row.

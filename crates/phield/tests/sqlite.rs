@@ -195,7 +195,10 @@ async fn absent_values_are_null_and_present_ones_are_ciphertext() {
     let error = Patient::find_by_family_zip(&mut db, &keyring, "garcia", "12345678")
         .await
         .unwrap_err();
-    assert_eq!(error.to_string(), "column \"note\" does not hold its type");
+    assert_eq!(
+        error.to_string(),
+        "column note holds no phield token: plaintext, or cut off?"
+    );
 }
 
 #[tokio::test]
@@ -284,11 +287,11 @@ async fn errors_name_their_kind_and_show_no_values() {
     let error = insert(&mut db, &ada.seal(&keyring).unwrap()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the database refused: UniqueViolation, code 2067"
+        "the database refused: UniqueViolation, constraint order.ssn_index, code 2067"
     );
     assert_eq!(
         format!("{error:?}"),
-        "Database(DatabaseError(the database refused: UniqueViolation, code 2067))"
+        "Database(DatabaseError(the database refused: UniqueViolation, constraint order.ssn_index, code 2067))"
     );
     assert!(std::error::Error::source(&error).is_none());
     let Error::Database(database) = error else {
@@ -377,7 +380,7 @@ async fn a_wrong_schema_is_named() {
     let missing = insert(&mut db, &note).await.unwrap_err().to_string();
     assert_eq!(
         missing,
-        "the database refused: Other, no such table: notes, code 1"
+        "the database refused: Other, there is no table notes, code 1"
     );
     sqlx::query("CREATE TABLE notes (id TEXT PRIMARY KEY)")
         .execute(&mut db)
@@ -386,7 +389,7 @@ async fn a_wrong_schema_is_named() {
     let missing = insert(&mut db, &note).await.unwrap_err().to_string();
     assert_eq!(
         missing,
-        "the database refused: Other, table notes has no column named text, code 1"
+        "the database refused: Other, there is no column text in table notes, code 1"
     );
 }
 

@@ -1,0 +1,248 @@
+//! Visits of several people, each person's rows under a key of their own, kept in a table of secrets.
+
+use phield::sqlx::{Error, insert, insert_batch};
+use phield::{
+    AppName, EncryptedPhi, Keyring, OpenError, Phi, SealError, SubjectError, SubjectKeyMap, SubjectStore,
+    SubjectStoreError, SubjectStoreFuture, TenantName, UnderSubjectKey,
+};
+use sqlx::Pool;
+
+use phield_database_tests::Fresh;
+
+use super::{Db, fresh, sql};
+
+#[derive(Debug, Clone, PartialEq, EncryptedPhi)]
+#[phi(table = "visits", subject_keys)]
+struct Visit {
+    #[phi(row_id)]
+    id: i64,
+    #[phi(subject)]
+    patient_id: i64,
+    #[phi(index(normalize = "name"))]
+    note: Phi<String>,
+}
+
+const ADA: i64 = 7;
+const EVE: i64 = 8;
+
+/// Subject secrets in a table of the same database. (In production: of another one, backed up for a short time.)
+struct Secrets(Pool<Db>);
+
+/// The tenant as a column: empty without one, which no tenant's name is.
+fn column(tenant: Option<&TenantName>) -> String {
+    tenant.map(ToString::to_string).unwrap_or_default()
+}
+
+impl SubjectStore for Secrets {
+    fn read<'a>(
+        &'a self,
+        tenant: Option<&'a TenantName>,
+        subject: &'a [u8],
+    ) -> SubjectStoreFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async move {
+            let query = sqlx::query_scalar(sql("SELECT stored FROM secrets WHERE tenant = ? AND subject = ?"));
+            Ok(query
+                .bind(column(tenant))
+                .bind(subject)
+                .fetch_optional(&self.0)
+                .await?)
+        })
+    }
+
+    fn insert_if_absent<'a>(
+        &'a self,
+        tenant: Option<&'a TenantName>,
+        subject: &'a [u8],
+        stored: &'a [u8],
+    ) -> SubjectStoreFuture<'a, ()> {
+        Box::pin(async move {
+            let query = sqlx::query(sql("INSERT INTO secrets SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM secrets WHERE tenant = ? AND subject = ?)"));
+            let query = query.bind(column(tenant)).bind(subject).bind(stored);
+            let query = query.bind(column(tenant)).bind(subject);
+            query.execute(&self.0).await?;
+            Ok(())
+        })
+    }
+
+    fn compare_and_swap<'a>(
+        &'a self,
+        tenant: Option<&'a TenantName>,
+        subject: &'a [u8],
+        old: &'a [u8],
+        new: &'a [u8],
+    ) -> SubjectStoreFuture<'a, bool> {
+        Box::pin(async move {
+            let query =
+                sqlx::query(sql("UPDATE secrets SET stored = ? WHERE tenant = ? AND subject = ? AND stored = ?"));
+            let query = query.bind(new).bind(column(tenant)).bind(subject).bind(old);
+            Ok(query.execute(&self.0).await?.rows_affected() == 1)
+        })
+    }
+}
+
+impl Secrets {
+    /// What is stored for these people, as a program reads it before it opens their rows.
+    async fn load(&self, keyring: &Keyring, people: &[i64]) -> SubjectKeyMap {
+        let mut keys = SubjectKeyMap::new();
+        for person in people {
+            let encoded = [b"i".as_slice(), &person.to_be_bytes()].concat();
+            let stored = self.read(None, &encoded).await.unwrap();
+            keys.insert(keyring, None, person, stored.as_deref()).unwrap();
+        }
+        keys
+    }
+}
+
+async fn database() -> Fresh<Db> {
+    let db = fresh().await;
+    for table in [
+        "CREATE TABLE visits (id {int} PRIMARY KEY, patient_id {int} NOT NULL, note {bytes} NOT NULL, \
+         note_index {index} NOT NULL)",
+        "CREATE TABLE secrets (tenant {key_text} NOT NULL, subject {key_bytes} NOT NULL, stored {bytes} NOT NULL, \
+         PRIMARY KEY (tenant, subject))",
+    ] {
+        sqlx::query(sql(table)).execute(&*db).await.unwrap();
+    }
+    db
+}
+
+fn visit(id: i64, patient_id: i64, note: &str) -> Visit {
+    Visit {
+        id,
+        patient_id,
+        note: note.into(),
+    }
+}
+
+/// Two people with secrets, two visits of each.
+async fn two_people() -> (Keyring, Fresh<Db>, Secrets) {
+    let keyring = Keyring::ephemeral(AppName::from_static("emr")).unwrap();
+    let db = database().await;
+    let secrets = Secrets((*db).clone());
+    for person in [ADA, EVE] {
+        keyring.subject_key_or_new(&secrets, None, &person).await.unwrap();
+    }
+    let subjects = secrets.load(&keyring, &[ADA, EVE]).await;
+    let keys = keyring.with_subjects(&subjects);
+    insert(&*db, &visit(1, ADA, "cough").seal(&keys).unwrap())
+        .await
+        .unwrap();
+    let rows = [
+        visit(2, EVE, "cough"),
+        visit(3, ADA, "fever"),
+        visit(4, EVE, "rash"),
+    ];
+    let sealed = Visit::seal_batch(&rows, &keys).unwrap();
+    let mut connection = db.acquire().await.unwrap();
+    insert_batch(&mut *connection, sealed).await.unwrap();
+    drop(connection);
+    (keyring, db, secrets)
+}
+
+fn is_open_error(error: &Error, is: impl Fn(&OpenError) -> bool) -> bool {
+    matches!(error, Error::Open(error) if is(&error.cause()))
+}
+
+#[tokio::test]
+async fn rows_of_two_people_are_found_and_fetched() {
+    let (keyring, db, secrets) = two_people().await;
+    let found = tokio::spawn(async move {
+        let subjects = secrets.load(&keyring, &[ADA, EVE]).await;
+        let keys = keyring.with_subjects(&subjects);
+        let found = Visit::find_by_note(&*db, &keys, "Cough").await?;
+        let fetched = Visit::fetch(&*db, &keys, &4).await?;
+        Ok::<_, Error>((found, fetched))
+    });
+    let (found, fetched) = found.await.unwrap().unwrap();
+    assert_eq!(found, [visit(1, ADA, "cough"), visit(2, EVE, "cough")]);
+    assert_eq!(fetched, Some(visit(4, EVE, "rash")));
+}
+
+#[tokio::test]
+async fn shredding_one_person_leaves_the_other() {
+    let (keyring, db, secrets) = two_people().await;
+    keyring.shred_subject(&secrets, None, &ADA).await.unwrap();
+    let subjects = secrets.load(&keyring, &[ADA, EVE]).await;
+    let keys = keyring.with_subjects(&subjects);
+    assert_eq!(
+        Visit::fetch(&*db, &keys, &2).await.unwrap(),
+        Some(visit(2, EVE, "cough"))
+    );
+    assert_eq!(
+        Visit::find_by_note(&*db, &keys, "rash").await.unwrap(),
+        [visit(4, EVE, "rash")]
+    );
+    for id in [1, 3] {
+        let error = Visit::fetch(&*db, &keys, &id).await.unwrap_err();
+        assert!(is_open_error(&error, |error| matches!(
+            error,
+            OpenError::KeyState(_)
+        )));
+    }
+    // One candidate is of the shredded person: the error says so, and no row is lost silently.
+    let error = Visit::find_by_note(&*db, &keys, "cough").await.unwrap_err();
+    assert!(is_open_error(&error, |error| matches!(
+        error,
+        OpenError::KeyState(_)
+    )));
+    // Shredding is complete without her index values. Then the finder does not meet her rows.
+    let update = sqlx::query(sql("UPDATE visits SET note_index = ? WHERE patient_id = ?"));
+    let no_value = [0_u8, 0, 0, 1, 0];
+    update.bind(no_value.as_slice()).bind(ADA).execute(&*db).await.unwrap();
+    assert_eq!(
+        Visit::find_by_note(&*db, &keys, "cough").await.unwrap(),
+        [visit(2, EVE, "cough")]
+    );
+    // She cannot be sealed for again, nor get a new secret.
+    assert!(matches!(
+        visit(5, ADA, "x").seal(&keys),
+        Err(SealError::Subject(SubjectError::Shredded(_)))
+    ));
+    assert!(matches!(
+        keyring.subject_key_or_new(&secrets, None, &ADA).await,
+        Err(SubjectStoreError::Subject(SubjectError::Shredded(_)))
+    ));
+}
+
+#[tokio::test]
+async fn an_edited_subject_column_re_assigns_nothing() {
+    let (keyring, db, secrets) = two_people().await;
+    let update = sqlx::query(sql("UPDATE visits SET patient_id = ? WHERE id = 1"));
+    update.bind(EVE).execute(&*db).await.unwrap();
+    let subjects = secrets.load(&keyring, &[ADA, EVE]).await;
+    let error = Visit::fetch(&*db, &keyring.with_subjects(&subjects), &1).await;
+    assert!(is_open_error(&error.unwrap_err(), |error| *error == OpenError::Authentication));
+    // Nor does it under no key at all.
+    let only_ada = secrets.load(&keyring, &[ADA]).await;
+    let error = Visit::fetch(&*db, &keyring.with_subjects(&only_ada), &1).await;
+    assert!(is_open_error(&error.unwrap_err(), |error| *error == OpenError::NoSubjectSecret));
+}
+
+#[tokio::test]
+async fn what_was_not_loaded_is_named() {
+    let (keyring, db, secrets) = two_people().await;
+    let subjects = secrets.load(&keyring, &[EVE]).await;
+    let keys = keyring.with_subjects(&subjects);
+    let error = Visit::find_by_note(&*db, &keys, "cough").await.unwrap_err();
+    assert!(is_open_error(&error, |error| *error == OpenError::NoSubjectSecret));
+    assert_eq!(
+        Visit::fetch(&*db, &keys, &2).await.unwrap(),
+        Some(visit(2, EVE, "cough"))
+    );
+    // The way that the manual tells: ask for the subjects of the candidates, and load their keys.
+    let [first, second] = Visit::note_index(&keyring, "cough").unwrap();
+    let query = sqlx::query_scalar(sql("SELECT DISTINCT patient_id FROM visits WHERE note_index IN (?, ?)"));
+    let people: Vec<i64> = query.bind(first).bind(second).fetch_all(&*db).await.unwrap();
+    let subjects = secrets.load(&keyring, &people).await;
+    let keys = keyring.with_subjects(&subjects);
+    assert_eq!(Visit::find_by_note(&*db, &keys, "cough").await.unwrap().len(), 2);
+
+    let row = UnderSubjectKey { row: 2, subject: EVE };
+    let (note, note_index) = Visit::seal_note(&keys, &row, &"asthma".into()).unwrap();
+    let update = sqlx::query(sql("UPDATE visits SET note = ?, note_index = ? WHERE id = 2"));
+    update.bind(note).bind(note_index).execute(&*db).await.unwrap();
+    assert_eq!(
+        Visit::find_by_note(&*db, &keys, "asthma").await.unwrap(),
+        [visit(2, EVE, "asthma")]
+    );
+}

@@ -1,0 +1,125 @@
+//! What PostgreSQL alone has: arrays, and sequences that give a row id before the row is sealed.
+
+use phield::sqlx::insert;
+use phield::{BlindIndex, EncryptedPhi, Phi, Sealed, SealedText, Uid};
+use phield_database_tests::postgres::{fresh, sql};
+
+use crate::keyring;
+
+#[derive(Debug, Clone, PartialEq, EncryptedPhi)]
+#[phi(table = "notes")]
+struct Note {
+    #[phi(row_id)]
+    id: i64,
+    #[phi(index(normalize = "name"))]
+    text: Phi<String>,
+    #[phi(store = "text")]
+    more: Option<Phi<String>>,
+    author: Option<Uid>,
+}
+
+const TABLE: &str = "CREATE TABLE notes (id BIGSERIAL PRIMARY KEY, text BYTEA NOT NULL, text_index BYTEA NOT NULL, \
+                     more TEXT, author UUID)";
+
+#[tokio::test]
+async fn columns_of_many_rows_bind_as_arrays() {
+    let (keyring, db) = (keyring(), fresh().await);
+    sqlx::query(sql(TABLE)).execute(&*db).await.unwrap();
+    let author = Uid::from_uuid(uuid::Builder::from_custom_bytes([7; 16]).into_uuid());
+    let notes: Vec<_> = (0..1000)
+        .map(|id| Note {
+            id,
+            text: Phi::new(format!("note {id}")),
+            more: (id % 3 == 0).then(|| Phi::from("more")),
+            author: author.filter(|_| id % 2 == 0),
+        })
+        .collect();
+    let (mut ids, mut texts, mut indexes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut mores, mut authors) = (Vec::new(), Vec::new());
+    for row in Note::seal_batch(&notes, &keyring).unwrap() {
+        ids.push(row.id);
+        texts.push(row.text);
+        indexes.push(row.text_index);
+        mores.push(row.more);
+        authors.push(row.author);
+    }
+    let insert = "INSERT INTO notes (id, text, text_index, more, author) \
+                  SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::text[], $5::uuid[])";
+    let insert = sqlx::query(insert)
+        .bind(ids)
+        .bind(texts)
+        .bind(indexes)
+        .bind(mores)
+        .bind(authors);
+    assert_eq!(insert.execute(&*db).await.unwrap().rows_affected(), 1000);
+    let rows: Vec<SealedNote> = sqlx::query_as("SELECT * FROM notes ORDER BY id")
+        .fetch_all(&*db)
+        .await
+        .unwrap();
+    assert_eq!(SealedNote::open_batch(rows, &keyring).unwrap(), notes);
+
+    // And out again.
+    type Arrays = (
+        Vec<Sealed<String>>,
+        Vec<BlindIndex>,
+        Vec<Option<SealedText<String>>>,
+        Vec<Option<Uid>>,
+    );
+    let select = "SELECT array_agg(text ORDER BY id), array_agg(text_index ORDER BY id), array_agg(more ORDER BY id), \
+                  array_agg(author ORDER BY id) FROM notes WHERE id < 4";
+    let (texts, indexes, mores, authors): Arrays = sqlx::query_as(select).fetch_one(&*db).await.unwrap();
+    let opened = Note::TEXT.open(&keyring, &3, &texts[3]).unwrap();
+    assert_eq!(opened.expose(), "note 3");
+    assert_eq!(indexes[3], Note::text_index(&keyring, "note 3").unwrap()[0]);
+    let present: Vec<_> = mores.iter().map(Option::is_some).collect();
+    assert_eq!(present, [true, false, false, true]);
+    assert_eq!(authors, [author, None, author, None]);
+}
+
+#[tokio::test]
+async fn many_index_values_are_one_array() {
+    let (keyring, db) = (keyring(), fresh().await);
+    sqlx::query(sql(TABLE)).execute(&*db).await.unwrap();
+    for id in 0..5 {
+        let (text, more, author) = (Phi::new(format!("note {id}")), None, None);
+        let note = Note {
+            id,
+            text,
+            more,
+            author,
+        };
+        insert(&*db, &note.seal(&keyring).unwrap()).await.unwrap();
+    }
+    let slots: Vec<_> = ["note 1", "note 4", "note 9"]
+        .iter()
+        .flat_map(|text| Note::text_index(&keyring, *text).unwrap())
+        .collect();
+    let ids: Vec<i64> = sqlx::query_scalar("SELECT id FROM notes WHERE text_index = ANY($1) ORDER BY id")
+        .bind(slots)
+        .fetch_all(&*db)
+        .await
+        .unwrap();
+    assert_eq!(ids, [1, 4]);
+}
+
+#[tokio::test]
+async fn a_sequence_gives_the_row_id_first() {
+    let (keyring, db) = (keyring(), fresh().await);
+    sqlx::query(sql(TABLE)).execute(&*db).await.unwrap();
+    for expected in 1..=3 {
+        let id = sqlx::query_scalar("SELECT nextval(pg_get_serial_sequence('notes', 'id'))")
+            .fetch_one(&*db)
+            .await
+            .unwrap();
+        assert_eq!(id, expected);
+        let (text, more, author) = ("cough".into(), None, None);
+        let note = Note {
+            id,
+            text,
+            more,
+            author,
+        };
+        insert(&*db, &note.seal(&keyring).unwrap()).await.unwrap();
+        assert_eq!(Note::fetch(&*db, &keyring, &id).await.unwrap(), Some(note));
+    }
+}

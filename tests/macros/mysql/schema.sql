@@ -1,0 +1,8 @@
+CREATE TABLE patients (
+    id BINARY(16) NOT NULL PRIMARY KEY,
+    name VARBINARY(200) NOT NULL,
+    ssn VARBINARY(200) NOT NULL,
+    ssn_index VARBINARY(36) NOT NULL,
+    note VARCHAR(300) CHARACTER SET ascii COLLATE ascii_bin,
+    clinic BIGINT NOT NULL
+);
