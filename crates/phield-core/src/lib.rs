@@ -49,6 +49,7 @@ mod column;
 pub mod config;
 mod context;
 mod data_key_policy;
+mod disclosure;
 mod durable;
 mod error;
 mod fips;
@@ -91,6 +92,8 @@ mod wrap;
 #[cfg(all(any(test, feature = "fuzzing"), not(feature = "fips")))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "serde")]
+mod serde;
 #[cfg(feature = "sqlx")]
 mod sqlx;
 
@@ -101,6 +104,10 @@ pub use context::{
     UnderSubjectKey, WithoutSubject,
 };
 pub use data_key_policy::DataKeyPolicy;
+pub use disclosure::{
+    Disclosed, DisclosedColumn, Disclosure, DisclosureEvent, DisclosureRecorder, DisclosureRefused,
+    DisclosureView,
+};
 pub use durable::{Faults, FileError, Step};
 pub use error::{OpenError, RingError, SealError, Unsealable};
 pub use frame::Padding;
@@ -119,8 +126,8 @@ pub use model::{
     index_column, row_opener, same_row_id,
 };
 pub use name::{
-    AppName, ColumnName, DomainName, IndexName, InvalidName, ProviderName, RingName, ScopeName, TableName,
-    TenantName,
+    AppName, ColumnName, DomainName, IndexName, InvalidName, ProviderName, Purpose, RingName, ScopeName,
+    TableName, TenantName,
 };
 pub use normalize::Normalizer;
 pub use phi::{Phi, PlainColumn};
@@ -129,7 +136,10 @@ pub use random::RandomError;
 pub use record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 pub use ring::{Ring, VerifiedRing};
 pub use row::{Field, Reported, RowOpener, Sealer, Token};
-pub use schema::{Binding, ColumnKind, ColumnSchema, IndexSchema, Schema, StorageKind};
+pub use schema::{
+    Binding, BindingEntry, ColumnEntry, ColumnKind, ColumnSchema, Dialect, IndexEntry, IndexSchema, Schema,
+    SchemaFile, SchemaFileError, SchemaSqlError, StorageKind, TableEntry,
+};
 pub use scope::Scopes;
 pub use sealed::{Sealed, SealedText, Storage};
 pub use settings::{RingKeyPin, RingSettings};

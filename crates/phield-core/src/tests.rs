@@ -10,6 +10,7 @@ mod architecture;
 mod corpora;
 mod debug;
 mod device;
+mod disclosure;
 mod errors;
 #[cfg(feature = "fips")]
 mod fips;
@@ -17,6 +18,9 @@ mod indexes;
 mod interop;
 mod normalizers;
 mod properties;
+mod schemas;
+#[cfg(feature = "serde")]
+mod serde;
 mod subjects;
 mod uids;
 mod values;

@@ -34,7 +34,7 @@ const MIN_FRAME: usize = 2;
 /// Longest ciphertext without its tag: 18 MiB.
 pub(crate) const MAX_BODY: usize = 18 << 20;
 /// Start of the text form.
-const TEXT_PREFIX: &str = "phi1.";
+pub(crate) const TEXT_PREFIX: &str = "phi1.";
 
 /// The AEAD of a data key. A property of the key record, repeated in every token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
