@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use phield_core::config::ConfigError;
-use phield_core::{InvalidName, OpenError, RingError, SealError};
+use phield_core::{InvalidName, OpenError, RingError, SchemaFileError, SchemaSqlError, SealError};
 
 use crate::text::paths;
 
@@ -35,6 +35,17 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+    /// A schema file.
+    #[error("cannot use {}", path.display())]
+    SchemaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: SchemaFileError,
+    },
+    /// The SQL of a schema.
+    #[error(transparent)]
+    SchemaSql(#[from] SchemaSqlError),
     /// Standard input.
     #[error("cannot read standard input")]
     Input(#[source] io::Error),

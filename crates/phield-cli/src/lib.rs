@@ -25,12 +25,14 @@ mod init;
 mod inspect;
 mod keys;
 mod rehearsal;
+mod schema;
 mod text;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
 
+use phield_core::SchemaFile;
 use serde::Serialize;
 
 pub use error::{Error, causes};
@@ -38,6 +40,7 @@ pub use init::{InitArguments, StretchingChoice, SuiteChoice};
 pub use inspect::InspectArguments;
 pub use keys::{KeysCommand, ListArguments};
 pub use rehearsal::VerifyBackupArguments;
+pub use schema::{DialectChoice, SchemaCommand, SchemaSqlArguments};
 
 /// What `phield` does.
 #[derive(Debug, clap::Subcommand)]
@@ -50,12 +53,16 @@ pub enum Command {
     Keys(KeysCommand),
     /// Show what anybody can see in a token: everything visible, nothing more
     Inspect(InspectArguments),
+    /// Print the SQL of the tables that an application seals into
+    #[command(subcommand)]
+    Schema(SchemaCommand),
 }
 
 /// Where a verb runs: what it prints to, and how it starts this program again.
 pub struct Host<'a> {
     out: &'a mut dyn Write,
     verbs: Vec<OsString>,
+    schema: Option<SchemaFile>,
 }
 
 impl<'a> Host<'a> {
@@ -65,6 +72,7 @@ impl<'a> Host<'a> {
         Self {
             out,
             verbs: Vec::new(),
+            schema: None,
         }
     }
 
@@ -72,6 +80,13 @@ impl<'a> Host<'a> {
     #[must_use]
     pub fn under<S: Into<OsString>>(mut self, verbs: impl IntoIterator<Item = S>) -> Self {
         self.verbs = verbs.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The tables of your application, by the constants of its models: no schema file is read unless one is named.
+    #[must_use]
+    pub fn with_schema(mut self, schema: SchemaFile) -> Self {
+        self.schema = Some(schema);
         self
     }
 
@@ -107,5 +122,6 @@ pub async fn run(command: &Command, host: &mut Host<'_>) -> Result<(), Error> {
             rehearsal::verify_backup(arguments, host).await
         }
         Command::Inspect(arguments) => inspect::run(arguments, host).await,
+        Command::Schema(SchemaCommand::Sql(arguments)) => schema::sql(arguments, host),
     }
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use phield_cli::{Command, Error, Host, causes};
 
-/// Makes, lists and checks the key rings of phield.
+/// Makes, lists and checks the key rings of phield, and prints the tables that it seals into.
 ///
 /// A key ring holds the keys that seal health data in your database. It is useless without its key file and
 /// passphrase, and they are useless without it: back them up apart from each other.

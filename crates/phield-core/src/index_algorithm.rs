@@ -106,6 +106,30 @@ impl IndexAlgorithm {
         }
     }
 
+    /// The algorithm with this id; `None` for any other text, and for parameters out of bounds.
+    pub(crate) fn from_id(id: &str) -> Option<Self> {
+        let mut parts = id.split('-').skip(1);
+        let mut number = |letter| parts.next()?.strip_prefix::<char>(letter)?.parse::<u32>().ok();
+        let algorithm = match id {
+            "hmac-sha256" => Self::HmacSha256,
+            "device-hmac-sha256" => Self::DeviceHmacSha256,
+            _ if id.starts_with("argon2id-") => Self::Argon2id {
+                memory_kib: number('m').filter(|kib| (65_536..=4_194_304).contains(kib))?,
+                passes: number('t').filter(|passes| (3..=1024).contains(passes))?,
+                lanes: number('p').filter(|lanes| (1..=255).contains(lanes))?,
+            },
+            _ => Self::Pbkdf2 {
+                iterations: id
+                    .strip_prefix("pbkdf2-sha256-i")?
+                    .parse()
+                    .ok()
+                    .filter(|iterations| (600_000..=100_000_000).contains(iterations))?,
+            },
+        };
+        // One spelling each: nothing behind it, no signs, no leading zeros.
+        (algorithm.id() == id).then_some(algorithm)
+    }
+
     /// Whether the pepper stays in a device.
     pub(crate) const fn is_device(self) -> bool {
         matches!(self, Self::DeviceHmacSha256)
@@ -201,6 +225,42 @@ mod tests {
             IndexAlgorithm::argon2id(65_536, 3, 1).id(),
             "argon2id-m65536-t3-p1"
         );
+    }
+
+    #[test]
+    fn ids_are_read_back_and_nothing_else_is() {
+        for id in [
+            "hmac-sha256",
+            "device-hmac-sha256",
+            "argon2id-m65536-t3-p1",
+            "argon2id-m4194304-t1024-p255",
+            "pbkdf2-sha256-i600000",
+            "pbkdf2-sha256-i100000000",
+        ] {
+            assert_eq!(IndexAlgorithm::from_id(id).unwrap().id(), id);
+        }
+        for wrong in [
+            "",
+            "hmac",
+            "HMAC-SHA256",
+            "argon2id",
+            "argon2id-m65535-t3-p1",
+            "argon2id-m4194305-t3-p1",
+            "argon2id-m65536-t2-p1",
+            "argon2id-m65536-t1025-p1",
+            "argon2id-m65536-t3-p0",
+            "argon2id-m65536-t3-p256",
+            "argon2id-m065536-t3-p1",
+            "argon2id-m+65536-t3-p1",
+            "argon2id-m65536-t3-p1-",
+            "argon2id-t3-m65536-p1",
+            "pbkdf2-sha256-i599999",
+            "pbkdf2-sha256-i100000001",
+            "pbkdf2-sha256-600000",
+            "pbkdf2-sha256-i600000 ",
+        ] {
+            assert_eq!(IndexAlgorithm::from_id(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

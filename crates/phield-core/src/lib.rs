@@ -50,6 +50,7 @@ mod column;
 pub mod config;
 mod context;
 mod data_key_policy;
+mod disclosure;
 mod durable;
 mod error;
 mod field;
@@ -94,6 +95,8 @@ mod wrap;
 #[cfg(all(any(test, feature = "fuzzing"), not(feature = "fips")))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "serde")]
+mod serde;
 #[cfg(feature = "sqlx")]
 mod sqlx;
 
@@ -108,6 +111,10 @@ pub use blind_index::{BlindIndex, Index, IndexError};
 pub use column::Column;
 pub use context::{KeyContext, Row, Share};
 pub use data_key_policy::DataKeyPolicy;
+pub use disclosure::{
+    Disclosed, DisclosedColumn, Disclosure, DisclosureEvent, DisclosureRecorder, DisclosureRefused,
+    DisclosureView,
+};
 pub use durable::{Faults, FileError, Step};
 pub use error::{OpenError, OpenRowError, RingError, SealError, Unsealable};
 pub use field::Field;
@@ -127,8 +134,8 @@ pub use model::{
     index_column, row_opener, same_row_id, same_tenant,
 };
 pub use name::{
-    AppName, ColumnName, DomainName, IndexName, InvalidName, ProviderName, RingName, ScopeName, TableName,
-    TenantName,
+    AppName, ColumnName, DomainName, IndexName, InvalidName, ProviderName, Purpose, RingName, ScopeName,
+    TableName, TenantName,
 };
 pub use normalize::Normalizer;
 pub use phi::{Phi, PlainColumn};
@@ -138,7 +145,10 @@ pub use record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 pub use ring::{Ring, VerifiedRing};
 pub use row::{Reported, RowOpener, Sealer, Token};
 pub use row_id::{AsRowId, RowId};
-pub use schema::{Binding, ColumnKind, ColumnSchema, IndexSchema, Schema, StorageKind};
+pub use schema::{
+    Binding, BindingEntry, ColumnEntry, ColumnKind, ColumnSchema, Dialect, IndexEntry, IndexSchema, Schema,
+    SchemaFile, SchemaFileError, SchemaSqlError, StorageKind, TableEntry,
+};
 pub use scope::Scopes;
 pub use sealed::{Sealed, SealedText, Storage};
 pub use settings::{RingKeyPin, RingSettings};

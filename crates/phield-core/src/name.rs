@@ -115,6 +115,13 @@ name_type! {
     /// A kind of key provider: `local`, `aws-kms`, `pkcs11`, `split`, or a third party's.
     ProviderName, "provider name"
 }
+name_type! {
+    /// What decrypted values are disclosed for: a purpose of use, by its code or by a name of your own.
+    ///
+    /// # Security
+    /// It goes into the audit trail: never the name or a number of a person.
+    Purpose, "purpose of use"
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,20 @@
-//! What a model looks like in the database: the `SCHEMA` constant of the derive.
+//! What a model looks like in the database: the `SCHEMA` constant of the derive, the file of all of them for commands that
+//! run without the application, and their SQL.
+
+mod check;
+mod difference;
+mod file;
+mod size;
+mod sql;
+mod text;
 
 use crate::blind_index::Index;
 use crate::frame::Padding;
 use crate::index_algorithm::IndexAlgorithm;
 use crate::value::ValueType;
+
+pub use file::{BindingEntry, ColumnEntry, IndexEntry, SchemaFile, SchemaFileError, TableEntry};
+pub use sql::{Dialect, SchemaSqlError};
 
 /// A model's table, columns and indexes. Logical names are what the format binds; SQL names are how the database calls
 /// the same things, and can change.
@@ -182,6 +193,7 @@ impl ColumnKind {
     /// A column of tokens; written by the derive.
     #[doc(hidden)]
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "the arm is of lengths that fit")]
     pub const fn sealed<T: crate::value::Value>(
         name: &'static str,
         sql_null: bool,
@@ -196,7 +208,10 @@ impl ColumnKind {
             sql_null,
             padding,
             storage,
-            max_len,
+            max_len: match (max_len, T::LENGTHS) {
+                (None, Some([_, longest])) if longest <= u32::MAX as usize => Some(longest as u32),
+                (max_len, _) => max_len,
+            },
         }
     }
 

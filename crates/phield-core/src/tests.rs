@@ -11,6 +11,7 @@ mod bindings;
 mod corpora;
 mod debug;
 mod device;
+mod disclosure;
 mod errors;
 #[cfg(feature = "fips")]
 mod fips;
@@ -18,6 +19,9 @@ mod indexes;
 mod interop;
 mod normalizers;
 mod properties;
+mod schemas;
+#[cfg(feature = "serde")]
+mod serde;
 mod subjects;
 mod uids;
 mod values;

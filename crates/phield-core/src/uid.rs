@@ -372,50 +372,6 @@ impl From<Uid> for Uuid {
     }
 }
 
-/// As text where the format is human-readable, as 16 bytes elsewhere.
-#[cfg(feature = "serde")]
-impl serde::Serialize for Uid {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.collect_str(self)
-        } else {
-            serializer.serialize_bytes(self.0.as_bytes())
-        }
-    }
-}
-
-#[cfg(feature = "serde")]
-impl<'de> serde::Deserialize<'de> for Uid {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            deserializer.deserialize_str(Visitor)
-        } else {
-            deserializer.deserialize_bytes(Visitor)
-        }
-    }
-}
-
-#[cfg(feature = "serde")]
-struct Visitor;
-
-#[cfg(feature = "serde")]
-impl serde::de::Visitor<'_> for Visitor {
-    type Value = Uid;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&InvalidUid, f)
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Uid, E> {
-        text.parse().map_err(E::custom)
-    }
-
-    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Uid, E> {
-        let uid = Uuid::from_slice(bytes).ok().and_then(Uid::from_uuid);
-        uid.ok_or_else(|| E::custom(InvalidUid))
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod fixed {
     //! The steps of a UID, for vectors.

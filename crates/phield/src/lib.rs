@@ -100,25 +100,27 @@
 //! | `time` | | `time::Date` and `time::OffsetDateTime` as values |
 //! | `decimal` | | `rust_decimal::Decimal` as a value |
 //! | `fips` | | a profile for a whole build, with `default-features = false`: cryptography by the FIPS module of `aws-lc-rs`, the rest refused; see the section FIPS of [`phield_core`] |
-//! | `serde` | | `Deserialize` of [`Phi`], so that JSON comes in straight; never `Serialize` |
+//! | `serde` | | sealed values, index values and UIDs in every serde format; `Serialize` of [`Disclosed`]; `Deserialize` of [`Phi`], so that JSON comes in straight; never `Serialize` |
 //! | `sqlx-sqlite`, `sqlx-postgres`, `sqlx-mysql` | | sealed columns in a database, through sqlx 0.9: `phield::sqlx`. `sqlx-mysql` is tested with MariaDB |
 #![forbid(unsafe_code)]
 
 pub use phield_core::config;
 pub use phield_core::{
-    AllowedProvider, AppName, AsRowId, AsTenant, Binding, BindingUse, BlindIndex, Column, ColumnKind,
-    ColumnName, ColumnSchema, DataKeyPolicy, DomainName, Encoded, EphemeralError, Erase, Field, FileError,
-    FileStore, FileWitness, IdentifierKind, InTenant, Index, IndexAlgorithm, IndexError, IndexName,
-    IndexSchema, IndexValue, IndexWorkerLimits, IndexWorkers, InvalidName, InvalidUid, Json, KekReference,
-    KeyContext, KeyId, KeyMaterial, KeyProvider, KeyRecord, KeyState, KeyUse, Keyring, Keys, LocalKeyFile,
-    LocalProvider, Manifest, Normalizer, OfSubject, OpenError, OpenRowError, Opened, Padding, Passphrase,
-    Phi, PhiValue, ProviderError, ProviderErrorKind, ProviderFuture, ProviderName, RandomError, Reported,
-    Ring, RingError, RingKeyPin, RingName, RingSettings, Row, RowBinding, RowId, RowOpener, Schema,
+    AllowedProvider, AppName, AsRowId, AsTenant, Binding, BindingEntry, BindingUse, BlindIndex, Column,
+    ColumnEntry, ColumnKind, ColumnName, ColumnSchema, DataKeyPolicy, Dialect, Disclosed, DisclosedColumn,
+    Disclosure, DisclosureEvent, DisclosureRecorder, DisclosureRefused, DisclosureView, DomainName, Encoded,
+    EphemeralError, Erase, Field, FileError, FileStore, FileWitness, IdentifierKind, InTenant, Index,
+    IndexAlgorithm, IndexEntry, IndexError, IndexName, IndexSchema, IndexValue, IndexWorkerLimits,
+    IndexWorkers, InvalidName, InvalidUid, Json, KekReference, KeyContext, KeyId, KeyMaterial, KeyProvider,
+    KeyRecord, KeyState, KeyUse, Keyring, Keys, LocalKeyFile, LocalProvider, Manifest, Normalizer, OfSubject,
+    OpenError, OpenRowError, Opened, Padding, Passphrase, Phi, PhiValue, ProviderError, ProviderErrorKind,
+    ProviderFuture, ProviderName, Purpose, RandomError, Reported, Ring, RingError, RingKeyPin, RingName,
+    RingSettings, Row, RowBinding, RowId, RowOpener, Schema, SchemaFile, SchemaFileError, SchemaSqlError,
     ScopeName, Scopes, SealError, Sealed, SealedText, Sealer, SessionId, Share, StorageKind, Stretching,
     SubjectError, SubjectKey, SubjectKeyMap, SubjectKeyring, SubjectKeys, SubjectStore, SubjectStoreError,
-    SubjectStoreFuture, SubjectUse, Suite, Surrogate, TableName, TenantName, Token, TokenInfo, Uid,
-    UidDomain, UidError, Unbound, UnderSubjectKey, Unsealable, Value, ValueType, VerifiedRing, WithExtra,
-    WithoutExtra, WithoutSubject, WithoutTenant, Wrap,
+    SubjectStoreFuture, SubjectUse, Suite, Surrogate, TableEntry, TableName, TenantName, Token, TokenInfo,
+    Uid, UidDomain, UidError, Unbound, UnderSubjectKey, Unsealable, Value, ValueType, VerifiedRing,
+    WithExtra, WithoutExtra, WithoutSubject, WithoutTenant, Wrap,
 };
 
 /// Seals the `Phi` fields of a struct.
@@ -322,9 +324,47 @@ pub use phield_derive::Erase;
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 pub use phield_sqlx as sqlx;
 
+mod schema_test;
+
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+
+/// Makes a `#[test]` that keeps the schema file of an application current: `phield::schema_test!("phield.schema.json",
+/// [Patient, Visit]);`, once, in a test or module that sees every model.
+///
+/// The path is relative to the crate's `Cargo.toml`. The test fails where the file differs from the models, and says how;
+/// with the variable `PHIELD_UPDATE_SCHEMA=1` it writes the file instead. It fails, too, where two models do not go
+/// together: one table twice, two tables in one SQL table. Commit the file: it is what `phield schema sql` and other
+/// commands read.
+///
+/// ```no_run
+/// # #[cfg(feature = "derive")]
+/// # mod models {
+/// #[derive(phield::EncryptedPhi)]
+/// #[phi(table = "patients")]
+/// struct Patient {
+///     #[phi(row_id)]
+///     id: i64,
+///     name: phield::Phi<String>,
+/// }
+///
+/// phield::schema_test!("phield.schema.json", [Patient]);
+/// # }
+/// ```
+#[macro_export]
+macro_rules! schema_test {
+    ($file:expr, [$($model:ty),+ $(,)?] $(,)?) => {
+        #[test]
+        fn phield_schema() {
+            let models = [$(<$model>::SCHEMA),+];
+            let folder = ::core::env!("CARGO_MANIFEST_DIR");
+            if let ::core::result::Result::Err(message) = $crate::__private::schema_test(folder, $file, &models) {
+                ::core::panic!("{message}");
+            }
+        }
+    };
+}
 
 /// Keeps the part of an expansion that needs a database.
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]

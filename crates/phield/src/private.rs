@@ -9,6 +9,12 @@ pub use phield_core::{
     UnderSubjectKey, WithExtra, has_one_length, index_column, row_opener, same_row_id, same_tenant,
 };
 
+pub use crate::schema_test::schema_test;
+
+/// For `#[derive(::phield::__private::serde::Serialize)]` with `#[serde(crate = "::phield::__private::serde")]`.
+#[cfg(feature = "serde")]
+pub use serde;
+
 /// How many rows have index values on their way at once: enough to keep every worker busy, few enough to leave the
 /// queue to others.
 const ROWS_AWAITED: usize = 64;

@@ -28,6 +28,7 @@ macro_rules! on_every_database {
                 mod refusals;
                 mod row_ids;
                 mod rows;
+                mod schema_sql;
                 mod streams;
                 mod subjects;
                 mod updates;

@@ -68,6 +68,14 @@ impl<'de, T: serde::Deserialize<'de>> serde::Deserialize<'de> for Json<T> {
     }
 }
 
+/// As the value inside: what [`Disclosed`](crate::Disclosed) gives out.
+#[cfg(feature = "serde")]
+impl<T: Serialize> Serialize for Json<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
 /// Collects a document; a buffer that has to grow is wiped, not just freed.
 struct Document(Wiped);
 
