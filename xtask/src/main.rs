@@ -92,6 +92,17 @@ fn test(quick: bool) -> Result<(), Failed> {
             "--ignored",
         ];
         cargo(interop).env("PHIELD_PYTHON", &python).run()?;
+        let service = [
+            "test",
+            "--workspace",
+            "--features",
+            FEATURES,
+            "--test",
+            "http",
+            "--",
+            "--ignored",
+        ];
+        cargo(service).run()?;
         cargo(["test", "--package", "phield-core", "--no-default-features"]).run()
     })?;
     step("servers", servers)?;

@@ -8,8 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::column::Column;
 use crate::binding::RowBinding;
+use crate::column::Column;
 use crate::name::{ColumnName, Purpose, TableName};
 use crate::phi::Phi;
 use crate::value::Value;

@@ -75,23 +75,25 @@ pub(crate) fn sha256(message: &[u8]) -> [u8; 32] {
 /// HMAC and SHA-256 by the `hmac` and `sha2` crates.
 #[cfg(not(feature = "fips"))]
 mod rust_crypto {
-    use hmac::{KeyInit as _, Mac as _};
+    use hmac::{HmacReset, KeyInit as _, Mac as _};
     use sha2::{Digest as _, Sha256};
     use zeroize::Zeroize as _;
 
-    pub(super) struct Hmac(hmac::Hmac<Sha256>);
+    /// The kind that is finished in place: `finalize` of the other one takes it by value, and what it is moved from keeps
+    /// the last block of the message, which is where an index has its value.
+    pub(super) struct Hmac(HmacReset<Sha256>);
 
     impl Hmac {
         pub(super) fn new(key: &[u8; 32]) -> Self {
-            Self(hmac::Hmac::new_from_slice(key).expect("HMAC takes keys of any length"))
+            Self(HmacReset::new_from_slice(key).expect("HMAC takes keys of any length"))
         }
 
         pub(super) fn mac_into<'a>(&self, parts: impl Iterator<Item = &'a [u8]>, out: &mut [u8; 32]) {
-            let mut mac = hmac::Hmac::clone(&self.0);
+            let mut mac = self.0.clone();
             for part in parts {
                 mac.update(part);
             }
-            let mut tag = mac.finalize().into_bytes();
+            let mut tag = mac.finalize_reset().into_bytes();
             out.copy_from_slice(&tag);
             tag.as_mut_slice().zeroize();
         }

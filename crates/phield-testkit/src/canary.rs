@@ -6,7 +6,11 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, BuildError};
-use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
+use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER};
+
+mod folder;
+
+pub use folder::{FileHit, FolderScan};
 
 /// How many bytes are read at a time.
 const CHUNK: usize = 1 << 20;
@@ -17,9 +21,9 @@ const CHUNK: usize = 1 << 20;
 pub enum Encoding {
     /// As it is.
     Utf8,
-    /// UTF-16, little-endian.
+    /// UTF-16, in either byte order.
     Utf16,
-    /// Hexadecimal, all lower or all upper case.
+    /// Hexadecimal, in lower, upper or mixed case.
     Hex,
     /// Base64, standard or URL alphabet, starting anywhere in the encoded stream.
     Base64,
@@ -33,7 +37,7 @@ pub struct Hit {
     pub needle: usize,
     /// How it was encoded.
     pub encoding: Encoding,
-    /// Where it starts, in bytes from the start.
+    /// Where it starts, in bytes from the start. Of big-endian UTF-16, where its second byte stands.
     pub offset: u64,
 }
 
@@ -52,10 +56,16 @@ pub struct Hit {
 /// ```
 #[derive(Debug)]
 pub struct Scanner {
+    /// Patterns that are found byte for byte, and those that are found in either case.
+    searches: [Search; 2],
+    longest: usize,
+}
+
+#[derive(Debug)]
+struct Search {
     automaton: AhoCorasick,
     /// Needle and encoding of every pattern.
     patterns: Vec<(usize, Encoding)>,
-    longest: usize,
 }
 
 impl Scanner {
@@ -64,23 +74,21 @@ impl Scanner {
     /// # Errors
     /// When there are more values than fit into one automaton: some thousand million bytes.
     pub fn new<S: AsRef<str>>(needles: impl IntoIterator<Item = S>) -> Result<Self, BuildError> {
-        let (mut bytes, mut patterns) = (Vec::new(), Vec::new());
+        let (mut exact, mut either_case) = (Vec::new(), Vec::new());
         for (needle, value) in needles.into_iter().enumerate() {
             for (encoding, pattern) in encodings(value.as_ref()) {
-                patterns.push((needle, encoding));
-                bytes.push(pattern);
+                let patterns = if encoding == Encoding::Hex {
+                    &mut either_case
+                } else {
+                    &mut exact
+                };
+                patterns.push(((needle, encoding), pattern));
             }
         }
-        let longest = bytes.iter().map(Vec::len).max().unwrap_or(0);
-        // Not the default, a DFA for few patterns: building one takes very long for a long value that repeats itself.
-        let automaton = AhoCorasickBuilder::new()
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(bytes)?;
-        Ok(Self {
-            automaton,
-            patterns,
-            longest,
-        })
+        let lengths = exact.iter().chain(&either_case).map(|(_, pattern)| pattern.len());
+        let longest = lengths.max().unwrap_or(0);
+        let searches = [Search::new(exact, false)?, Search::new(either_case, true)?];
+        Ok(Self { searches, longest })
     }
 
     /// Every place where a value stands in these bytes.
@@ -88,7 +96,7 @@ impl Scanner {
     pub fn scan(&self, bytes: &[u8]) -> Vec<Hit> {
         let mut hits = Vec::new();
         self.scan_from(bytes, 0, 0, &mut hits);
-        hits
+        in_order(hits)
     }
 
     /// Every place where a value stands in a file. Reads a mebibyte at a time.
@@ -110,7 +118,7 @@ impl Scanner {
             let seen = buffer.len();
             let read = reader.by_ref().take(CHUNK as u64).read_to_end(&mut buffer)?;
             if read == 0 {
-                return Ok(hits);
+                return Ok(in_order(hits));
             }
             self.scan_from(&buffer, seen, start, &mut hits);
             let done = buffer.len().saturating_sub(overlap);
@@ -121,38 +129,61 @@ impl Scanner {
 
     /// Hits that end after the first `seen` bytes; `start` is where `bytes` starts.
     fn scan_from(&self, bytes: &[u8], seen: usize, start: u64, hits: &mut Vec<Hit>) {
-        for found in self
-            .automaton
-            .find_overlapping_iter(bytes)
-            .filter(|found| found.end() > seen)
-        {
-            let Some(&(needle, encoding)) = self.patterns.get(found.pattern().as_usize()) else {
-                continue;
-            };
-            hits.push(Hit {
-                needle,
-                encoding,
-                offset: start + found.start() as u64,
-            });
+        for search in &self.searches {
+            for found in search.automaton.find_overlapping_iter(bytes) {
+                let pattern = search.patterns.get(found.pattern().as_usize());
+                let Some(&(needle, encoding)) = pattern.filter(|_| found.end() > seen) else {
+                    continue;
+                };
+                hits.push(Hit {
+                    needle,
+                    encoding,
+                    offset: start + found.start() as u64,
+                });
+            }
         }
     }
+}
+
+impl Search {
+    fn new(patterns: Vec<((usize, Encoding), Vec<u8>)>, either_case: bool) -> Result<Self, BuildError> {
+        let (patterns, bytes): (Vec<_>, Vec<_>) = patterns.into_iter().unzip();
+        // Not the default, a DFA for few patterns: building one takes very long for a long value that repeats itself.
+        let automaton = AhoCorasickBuilder::new()
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .ascii_case_insensitive(either_case)
+            .build(bytes)?;
+        Ok(Self { automaton, patterns })
+    }
+}
+
+fn in_order(mut hits: Vec<Hit>) -> Vec<Hit> {
+    hits.sort_by_key(|hit| (hit.offset, hit.needle, hit.encoding));
+    hits
 }
 
 /// Every way in which a value is looked for, each once.
 fn encodings(value: &str) -> BTreeSet<(Encoding, Vec<u8>)> {
     let bytes = value.as_bytes();
-    let utf16 = value.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let mut encodings = BTreeSet::from([
         (Encoding::Utf8, bytes.to_vec()),
-        (Encoding::Utf16, utf16),
         (Encoding::Hex, HEXLOWER.encode(bytes).into_bytes()),
-        (Encoding::Hex, HEXUPPER.encode(bytes).into_bytes()),
     ]);
+    encodings.extend(utf16(value).map(|pattern| (Encoding::Utf16, pattern)));
     for alphabet in [&BASE64_NOPAD, &BASE64URL_NOPAD] {
         encodings.extend((0..3).map(|before| (Encoding::Base64, base64_core(alphabet, before, bytes))));
     }
     encodings.retain(|(_, pattern)| !pattern.is_empty());
     encodings
+}
+
+/// Both byte orders, from the low byte of the first unit to the low byte of the last. For most values that is one
+/// pattern: with the high bytes at the ends, text before or after a value would make it look like both.
+fn utf16(value: &str) -> impl Iterator<Item = Vec<u8>> {
+    let mut little: Vec<u8> = value.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    little.pop();
+    let big = value.encode_utf16().flat_map(u16::to_be_bytes).skip(1).collect();
+    [little, big].into_iter()
 }
 
 /// The characters that depend on the value alone when `before` other bytes stand in front of it in its group of three,
@@ -177,12 +208,20 @@ mod tests {
         for (needle, value) in NEEDLES.iter().enumerate() {
             for before in 0..7 {
                 let text = format!("{}{value}!?", &"xyzxyzx"[..before]);
-                let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+                let little = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+                let big = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+                let hex = HEXLOWER.encode(text.as_bytes());
+                let mixed = hex.bytes().enumerate().map(|(i, digit)| match i % 3 {
+                    0 => digit.to_ascii_uppercase(),
+                    _ => digit,
+                });
                 let encoded = [
                     (Encoding::Utf8, text.clone().into_bytes()),
-                    (Encoding::Utf16, utf16),
-                    (Encoding::Hex, HEXLOWER.encode(text.as_bytes()).into_bytes()),
-                    (Encoding::Hex, HEXUPPER.encode(text.as_bytes()).into_bytes()),
+                    (Encoding::Utf16, little),
+                    (Encoding::Utf16, big),
+                    (Encoding::Hex, mixed.collect()),
+                    (Encoding::Hex, format!("\\x{}", hex.to_uppercase()).into_bytes()),
+                    (Encoding::Hex, format!("\\x{hex}").into_bytes()),
                     (
                         Encoding::Base64,
                         BASE64_NOPAD.encode(text.as_bytes()).into_bytes(),

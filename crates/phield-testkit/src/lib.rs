@@ -7,6 +7,6 @@ mod faults;
 mod ring;
 pub mod servers;
 
-pub use canary::{Encoding, Hit, Scanner};
+pub use canary::{Encoding, FileHit, FolderScan, Hit, Scanner};
 pub use faults::{AbortAt, StopAt};
 pub use ring::{TestRing, block_on};
