@@ -197,7 +197,7 @@ async fn absent_values_are_null_and_present_ones_are_ciphertext() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "column note holds no phield token: plaintext, or cut off?"
+        "column order.note holds no phield token: plaintext, or cut off?"
     );
 }
 

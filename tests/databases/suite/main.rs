@@ -29,6 +29,7 @@ macro_rules! on_every_database {
                 mod row_ids;
                 mod rows;
                 mod schema_sql;
+                mod shapes;
                 mod streams;
                 mod subjects;
                 mod updates;
