@@ -1,10 +1,13 @@
 //! What does not compile, with the message for it, and what does, in a crate with strict lints.
 //!
-//! One file for each rule of the derive: it fails when its rule is removed. `TRYBUILD=overwrite` rewrites the messages.
+//! One file for each rule of the derive: it fails when its rule is removed. `TRYBUILD=overwrite` rewrites the messages,
+//! which list types of every database.
 #![cfg(all(
     feature = "derive",
     feature = "chrono",
     feature = "serde",
+    feature = "sqlx-mysql",
+    feature = "sqlx-postgres",
     feature = "sqlx-sqlite"
 ))]
 

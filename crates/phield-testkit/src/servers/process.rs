@@ -30,10 +30,11 @@ pub(super) struct Program {
     pub(super) end: &'static str,
 }
 
-/// The folder of a server. Removed by the [`Supervisor`].
+/// The folder of a server. Removed by its [`Supervisor`].
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
+    supervisor: Supervisor,
     /// User and group that the server runs as, if not those of the tests.
     owner: Option<(u32, u32)>,
 }
@@ -48,7 +49,12 @@ impl Folder {
         if let Some((user, group)) = owner {
             chown(&path, Some(user), Some(group)).expect("root gives folders away");
         }
-        Self { path, owner }
+        let supervisor = Supervisor::start(&path, program.end);
+        Self {
+            path,
+            supervisor,
+            owner,
+        }
     }
 
     pub(super) fn join(&self, name: &str) -> PathBuf {
@@ -59,6 +65,8 @@ impl Folder {
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.path).stdin(Stdio::null());
+        // A MariaDB server that starts removes the temporary tables that it finds, of other servers, too.
+        command.env("TMPDIR", &self.path);
         if let Some((user, group)) = self.owner {
             command.uid(user).gid(group);
         }
@@ -86,7 +94,6 @@ pub(super) struct Process {
     folder: Folder,
     command: Command,
     child: Option<Child>,
-    supervisor: Supervisor,
     ready: Ready,
     pub(super) port: u16,
 }
@@ -99,12 +106,10 @@ impl Process {
         command: impl Fn(&Folder, u16) -> Command,
         ready: Ready,
     ) -> Self {
-        let supervisor = Supervisor::start(&folder.path, program.end);
         let mut process = Self {
             program,
             command: Command::new(""),
             child: None,
-            supervisor,
             ready,
             port: 0,
             folder,
@@ -144,11 +149,11 @@ impl Process {
         // A group of its own: Ctrl-C is for the tests, and the supervisor ends the server after them.
         let command = self.command.stdout(log()).stderr(log()).process_group(0);
         let mut child = command.spawn().expect("a program that was found runs");
-        self.supervisor.watch(Some(child.id()));
+        self.folder.supervisor.watch(Some(child.id()));
         let started = Instant::now();
         while started.elapsed() < PATIENCE {
             if child.try_wait().expect("a child can be waited for").is_some() {
-                self.supervisor.watch(None);
+                self.folder.supervisor.watch(None);
                 return false;
             }
             if (self.ready)(self, child.id()) {
@@ -193,7 +198,7 @@ impl Process {
             "the server ended before it was told to"
         );
         child.wait().expect("a child can be waited for");
-        self.supervisor.watch(None);
+        self.folder.supervisor.watch(None);
     }
 
     /// Starts it again, on the same port and files.
@@ -207,12 +212,11 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The supervisor ends the server; without being waited for, it would stay as a zombie that looks alive.
-        drop(self.supervisor.pipe.take());
+        // The supervisor ends the server. A child that nobody waits for stays as a zombie, and looks alive to it.
+        drop(self.folder.supervisor.pipe.take());
         if let Some(child) = &mut self.child {
             let _ = child.wait();
         }
-        let _ = self.supervisor.shell.wait();
     }
 }
 
@@ -255,6 +259,13 @@ impl Supervisor {
         let line = id.map_or_else(String::new, |id| id.to_string());
         let pipe = self.pipe.as_mut().expect("the pipe is open until the drop");
         writeln!(pipe, "{line}").expect("the supervisor reads");
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        drop(self.pipe.take());
+        let _ = self.shell.wait();
     }
 }
 
