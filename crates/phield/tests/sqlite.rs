@@ -195,7 +195,7 @@ async fn absent_values_are_null_and_present_ones_are_ciphertext() {
     let error = Patient::find_by_family_zip(&mut db, &keyring, "garcia", "12345678")
         .await
         .unwrap_err();
-    assert_eq!(error.to_string(), "column \"note\" does not hold its type");
+    assert_eq!(error.to_string(), "column order.note does not hold its type");
 }
 
 #[tokio::test]
