@@ -82,7 +82,7 @@ impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
 
     /// The logical name.
     #[must_use]
-    pub fn name(&self) -> &ColumnName {
+    pub const fn name(&self) -> &ColumnName {
         &self.name
     }
 

@@ -130,8 +130,12 @@ pub use manifest::Manifest;
 pub use model::IndexValue;
 #[doc(hidden)]
 pub use model::{
-    IndexColumn, IndexValues, IndexVisitor, MaybePhi, Model, PendingIndexes, PhiField, Plain, has_one_length,
-    index_column, row_opener, same_row_id, same_tenant,
+    Columns, Embedded, IndexColumn, IndexValues, IndexVisitor, MaybePhi, Model, PendingIndexes, PhiField,
+    Place, Plain, ReadModel, TokenColumn, assert_bound, assert_distinct, assert_plain, assert_sealed,
+    concat_columns, extra, field, has_one_length, index_column, join, joined_len, names_of, next_token,
+    open_field, part, placed, prefixed, prefixed_len, prefixed_names, row_opener, same_row_id, same_tenant,
+    schema, seal_all_fields, seal_fields, seal_group, seal_indexed, seal_one, searched, subject, subject_key,
+    tenant, text,
 };
 pub use name::{
     AppName, ColumnName, DomainName, IndexName, InvalidName, ProviderName, Purpose, RingName, ScopeName,

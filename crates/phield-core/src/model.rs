@@ -1,41 +1,67 @@
-//! What the expansion of the derive is written in: sealed fields, index columns and models, by trait. Not for users to
+//! What the expansion of the derive is written in: models, sealed fields and index columns, by trait. Not for users to
 //! implement; [`IndexValue`] is the one that they meet, in the arguments of generated search methods.
 
-use crate::binding::{AsTenant, RowBinding};
+mod columns;
+mod embedded;
+mod field;
+mod part;
+mod search;
+
+use crate::binding::RowBinding;
 use crate::blind_index::{BlindIndex, Index, IndexError};
 use crate::column::Column;
-use crate::error::{OpenRowError, SealError, Unsealable};
+use crate::context::Row;
+use crate::error::{OpenRowError, SealError};
 use crate::field::Field;
-use crate::frame::Padding;
 use crate::indexing::PendingIndex;
 use crate::keyring::Keyring;
 use crate::name::{TableName, TenantName};
-use crate::phi::{Phi, PlainColumn};
 use crate::row::{Reported, RowOpener, Sealer, Token};
-use crate::row_id::AsRowId;
-use crate::sealed::Storage;
+use crate::schema::{ColumnSchema, IndexSchema};
 use crate::subject_key::Keys;
-use crate::value::{Encoded, Value};
+use crate::value::Encoded;
 
-/// A model with sealed fields, and the struct of its columns.
+pub use columns::{extra, schema, subject, subject_key, tenant};
+pub use embedded::{
+    Embedded, Place, assert_distinct, concat_columns, join, joined_len, names_of, placed, prefixed,
+    prefixed_len, prefixed_names, text,
+};
+pub use field::{MaybePhi, PhiField, Plain, TokenColumn, field, has_one_length, open_field, part};
+pub use part::{assert_bound, assert_plain, assert_sealed};
+pub use search::{IndexValue, same_row_id, same_tenant, searched};
+
+/// A struct that is read from sealed columns: a model, or a part of one.
 #[doc(hidden)]
-pub trait Model: Sized {
+pub trait ReadModel: Sized {
     /// The columns.
     type Sealed;
     /// What it is sealed and opened with: a [`Keyring`], or a [`SubjectKeyring`](crate::SubjectKeyring) for a table
     /// with subject keys.
     type Keys<'k>: Keys;
+    /// Logical name of the table.
+    const TABLE: TableName;
+    /// Fails when a rule is broken by the types that stand for the parameters of a generic struct.
+    const CHECKED: () = ();
+
+    /// Opens one row.
+    fn open_reported(sealed: Self::Sealed, keys: &Self::Keys<'_>) -> Result<Reported<Self>, OpenRowError>;
+}
+
+/// A model with sealed fields, and the struct of its columns.
+#[doc(hidden)]
+pub trait Model: ReadModel {
     /// How many tokens a row has.
     const TOKENS: usize;
+    /// Every column, in the order of the sealed struct.
+    const COLUMNS: &'static [ColumnSchema];
+    /// The blind indexes, in the order of their columns.
+    const INDEXES: &'static [IndexSchema];
 
     /// Shows every blind index of the row and its parts to `visit`, in the order of their columns.
     fn each_index(&self, visit: &mut IndexVisitor<'_>) -> Result<(), SealError>;
 
     /// Seals one row; `indexes` are the values of its blind indexes, in the order of their columns.
     fn seal_with(&self, sealer: &mut Sealer<'_>, indexes: IndexValues) -> Result<Self::Sealed, SealError>;
-
-    /// Opens one row.
-    fn open_reported(sealed: Self::Sealed, keys: &Self::Keys<'_>) -> Result<Reported<Self>, OpenRowError>;
 }
 
 /// What is called with each blind index of a row.
@@ -108,112 +134,119 @@ impl PendingIndexes<'_> {
     }
 }
 
-/// The type of a model's sealed field: `Phi<T>`, or `Option<Phi<T>>` for a column that is SQL NULL when absent.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not `Phi<T>` or `Option<Phi<T>>`",
-    label = "cannot be a sealed field",
-    note = "`#[phi(sealed)]` is for aliases of these two"
-)]
-#[doc(hidden)]
-pub trait PhiField: Sized {
-    /// What is sealed.
-    type Value: Value;
-    /// The column: `S` or `Option<S>`.
-    type Stored<S: Storage<Value = Self::Value>>;
-    /// Whether the column is SQL NULL when the value is absent.
-    const SQL_NULL: bool;
-
-    /// The field of a row that is about to be sealed.
-    fn field<B: RowBinding + ?Sized>(&self, column: Column<Self::Value, B>) -> Result<Field<'_>, Unsealable>;
-
-    /// The value as a part of an index.
-    fn part(&self) -> Result<Option<Encoded<'_>>, Unsealable>;
-
-    /// The token as a column.
-    fn stored<S: Storage<Value = Self::Value>>(token: Token) -> Result<Self::Stored<S>, SealError>;
-
-    /// Opens a column.
-    fn open<S: Storage<Value = Self::Value>, B: RowBinding + ?Sized>(
-        opener: &mut RowOpener<'_>,
-        column: &Column<Self::Value, B>,
-        stored: Self::Stored<S>,
-    ) -> Result<Self, OpenRowError>;
-}
-
-impl<T: Value> PhiField for Phi<T> {
-    type Value = T;
-    type Stored<S: Storage<Value = T>> = S;
-    const SQL_NULL: bool = false;
-
-    fn field<B: RowBinding + ?Sized>(&self, column: Column<T, B>) -> Result<Field<'_>, Unsealable> {
-        column.field(self)
-    }
-
-    fn part(&self) -> Result<Option<Encoded<'_>>, Unsealable> {
-        self.expose().encode().map(Some)
-    }
-
-    fn stored<S: Storage<Value = T>>(token: Token) -> Result<S, SealError> {
-        token.required()
-    }
-
-    fn open<S: Storage<Value = T>, B: RowBinding + ?Sized>(
-        opener: &mut RowOpener<'_>,
-        column: &Column<T, B>,
-        stored: S,
-    ) -> Result<Self, OpenRowError> {
-        opener.open_column(column, stored)
-    }
-}
-
-impl<T: Value> PhiField for Option<Phi<T>> {
-    type Value = T;
-    type Stored<S: Storage<Value = T>> = Option<S>;
-    const SQL_NULL: bool = true;
-
-    fn field<B: RowBinding + ?Sized>(&self, column: Column<T, B>) -> Result<Field<'_>, Unsealable> {
-        column.optional_field(self.as_ref())
-    }
-
-    fn part(&self) -> Result<Option<Encoded<'_>>, Unsealable> {
-        self.as_ref().map(|value| value.expose().encode()).transpose()
-    }
-
-    fn stored<S: Storage<Value = T>>(token: Token) -> Result<Option<S>, SealError> {
-        Ok(token.optional())
-    }
-
-    fn open<S: Storage<Value = T>, B: RowBinding + ?Sized>(
-        opener: &mut RowOpener<'_>,
-        column: &Column<T, B>,
-        stored: Option<S>,
-    ) -> Result<Self, OpenRowError> {
-        stored
-            .map(|stored| opener.open_column(column, stored))
-            .transpose()
-    }
-}
-
-/// Asks whether a plain column hides PHI: `PLAIN` is the constant of [`Plain`](Self) itself for a type that holds no
-/// [`Phi`], and otherwise the one of [`MaybePhi`]. By a constant, because the error of the compiler about the missing
-/// trait would not say what is wrong.
+/// The columns of a row that was sealed, taken in their order.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct Plain<T: ?Sized>(std::marker::PhantomData<T>);
-
-impl<T: PlainColumn + ?Sized> Plain<T> {
-    /// It holds no PHI.
-    pub const PLAIN: bool = true;
+pub struct Columns<I> {
+    tokens: I,
+    indexes: IndexValues,
 }
 
-/// The other answer of [`Plain`].
+#[allow(clippy::missing_errors_doc, reason = "called by generated code")]
+impl<I: Iterator<Item = Token>> Columns<I> {
+    /// The next column of tokens.
+    pub fn token<C: TokenColumn>(&mut self) -> Result<C, SealError> {
+        next_token(&mut self.tokens)
+    }
+
+    /// The next column of index values.
+    pub fn index<C: IndexColumn>(&mut self) -> Result<C, SealError> {
+        self.indexes.column()
+    }
+
+    /// The columns of an embedded struct.
+    pub fn embedded<E: Embedded>(&mut self, embedded: &E) -> Result<E::Sealed, SealError> {
+        embedded.sealed(&mut self.tokens)
+    }
+}
+
+/// The next column of tokens.
 #[doc(hidden)]
-pub trait MaybePhi {
-    /// It holds PHI.
-    const PLAIN: bool = false;
+pub fn next_token<C: TokenColumn>(tokens: &mut dyn Iterator<Item = Token>) -> Result<C, SealError> {
+    C::from_token(tokens.next().ok_or(SealError::NoValue)?)
 }
 
-impl<T: ?Sized> MaybePhi for Plain<T> {}
+/// Seals the fields of a row.
+#[doc(hidden)]
+pub fn seal_fields<M: ReadModel, const N: usize>(
+    _: &M,
+    sealer: &mut Sealer<'_>,
+    indexes: IndexValues,
+    binding: &(impl RowBinding + ?Sized),
+    fields: [Field<'_>; N],
+) -> Result<Columns<std::array::IntoIter<Token, N>>, SealError> {
+    const { M::CHECKED };
+    let tokens = sealer
+        .seal_row(&Row::new(&M::TABLE, binding)?, fields)?
+        .into_iter();
+    Ok(Columns { tokens, indexes })
+}
+
+/// As [`seal_fields`], for a row with embedded structs, the number of whose fields the derive does not know.
+#[doc(hidden)]
+pub fn seal_all_fields<M: ReadModel>(
+    _: &M,
+    sealer: &mut Sealer<'_>,
+    indexes: IndexValues,
+    binding: &(impl RowBinding + ?Sized),
+    fields: &[Field<'_>],
+) -> Result<Columns<std::vec::IntoIter<Token>>, SealError> {
+    const { M::CHECKED };
+    let tokens = sealer
+        .seal_fields(&Row::new(&M::TABLE, binding)?, fields)?
+        .into_iter();
+    Ok(Columns { tokens, indexes })
+}
+
+/// Seals fields of a row that exists, on their own.
+#[doc(hidden)]
+pub fn seal_group<const N: usize>(
+    keys: &(impl Keys + ?Sized),
+    table: &TableName,
+    binding: &(impl RowBinding + ?Sized),
+    fields: [Field<'_>; N],
+) -> Result<Columns<std::array::IntoIter<Token, N>>, SealError> {
+    let tokens = Sealer::new(keys, 1, N)?.seal_row(&Row::new(table, binding)?, fields)?;
+    Ok(Columns {
+        tokens: tokens.into_iter(),
+        indexes: IndexValues::default(),
+    })
+}
+
+/// Seals one field of a row that exists.
+#[doc(hidden)]
+pub fn seal_one<F: PhiField, B: RowBinding + ?Sized, C: TokenColumn>(
+    keys: &(impl Keys + ?Sized),
+    row: &B,
+    column: Column<F::Value, B>,
+    value: &F,
+) -> Result<C, SealError> {
+    let table = column.table().clone();
+    seal_group(keys, &table, row, [value.field(column)?])?.token()
+}
+
+/// As [`seal_one`], with the index over the field.
+#[doc(hidden)]
+pub fn seal_indexed<F: PhiField, B: RowBinding + ?Sized, C: TokenColumn, I: IndexColumn>(
+    keys: &(impl Keys + ?Sized),
+    row: &B,
+    column: Column<F::Value, B>,
+    index: &Index,
+    value: &F,
+) -> Result<(C, I), SealError> {
+    let index = index_column(keys.ring_keys(), index, row, &[value.part()?])?;
+    Ok((seal_one(keys, row, column, value)?, index))
+}
+
+/// The opener of a row.
+#[doc(hidden)]
+pub fn row_opener<'k, M: ReadModel>(
+    keys: &'k M::Keys<'_>,
+    binding: &(impl RowBinding + ?Sized),
+) -> Result<RowOpener<'k>, OpenRowError> {
+    const { M::CHECKED };
+    RowOpener::of_binding(keys, &M::TABLE, binding)
+}
 
 /// An index column: [`BlindIndex`], or `Option` of it where a part of the index can be absent.
 #[doc(hidden)]
@@ -234,103 +267,17 @@ impl IndexColumn for Option<BlindIndex> {
     }
 }
 
-/// The index column of a row.
+/// The index column of the row with this binding.
 #[doc(hidden)]
 pub fn index_column<I: IndexColumn>(
     keyring: &Keyring,
     index: &Index,
-    tenant: Option<&TenantName>,
+    binding: &(impl RowBinding + ?Sized),
     parts: &[Option<Encoded<'_>>],
 ) -> Result<I, SealError> {
-    I::from_value(keyring.blind_index(index, tenant, parts)?)
+    let tenant = binding.tenant_binding()?;
+    I::from_value(keyring.blind_index(index, tenant.as_deref(), parts)?)
 }
-
-/// Whether all values have one padded length, for a type of few values; other types need not.
-#[doc(hidden)]
-#[must_use]
-pub const fn has_one_length<T: Value>(padding: Padding) -> bool {
-    match T::LENGTHS {
-        Some(lengths) => Padding::hides(lengths, padding),
-        None => true,
-    }
-}
-
-/// Whether two row ids name the same row, by what a token is bound to.
-#[doc(hidden)]
-pub fn same_row_id<I: AsRowId + ?Sized, J: AsRowId + ?Sized>(a: &I, b: &J) -> bool {
-    a.as_row_id().is_ok_and(|a| b.as_row_id() == Ok(a))
-}
-
-/// The opener of the row with this id.
-#[doc(hidden)]
-pub fn row_opener<'k>(
-    keys: &'k (impl Keys + ?Sized),
-    table: &TableName,
-    binding: &(impl RowBinding + ?Sized),
-) -> Result<RowOpener<'k>, OpenRowError> {
-    RowOpener::of_binding(keys, table, binding)
-}
-
-/// Whether two tenants are the same.
-#[doc(hidden)]
-pub fn same_tenant<T: AsTenant + ?Sized>(a: &T, b: &T) -> bool {
-    a.as_tenant().is_ok_and(|a| b.as_tenant() == Ok(a))
-}
-
-/// What an indexed column of type `T` can be searched by: a `T`, a `Phi<T>`, and `str` and `[u8]` for text and bytes.
-///
-/// A column of type `Option<T>` is searched by what a column of type `T` is searched by. Not for users to implement.
-#[diagnostic::on_unimplemented(
-    message = "an indexed column of type `{T}` cannot be searched by `{Self}`",
-    note = "take `&T`, `&Phi<T>`, or `&str` and `&[u8]` for text and bytes"
-)]
-pub trait IndexValue<T> {
-    /// The value as a part of an index.
-    #[doc(hidden)]
-    fn encode_part(&self) -> Result<Encoded<'_>, Unsealable>;
-}
-
-impl<T: Value> IndexValue<T> for T {
-    fn encode_part(&self) -> Result<Encoded<'_>, Unsealable> {
-        self.encode()
-    }
-}
-
-impl<T: Value> IndexValue<Option<T>> for T {
-    fn encode_part(&self) -> Result<Encoded<'_>, Unsealable> {
-        self.encode()
-    }
-}
-
-impl<T: Value> IndexValue<T> for Phi<T> {
-    fn encode_part(&self) -> Result<Encoded<'_>, Unsealable> {
-        self.expose().encode()
-    }
-}
-
-impl<T: Value> IndexValue<Option<T>> for Phi<T> {
-    fn encode_part(&self) -> Result<Encoded<'_>, Unsealable> {
-        self.expose().encode()
-    }
-}
-
-macro_rules! borrowed_index_value {
-    ($borrowed:ty, $owned:ty) => {
-        impl IndexValue<$owned> for $borrowed {
-            fn encode_part(&self) -> Result<Encoded<'_>, Unsealable> {
-                Ok(Encoded::borrowed(<$owned>::TYPE, self.as_ref()))
-            }
-        }
-
-        impl IndexValue<Option<$owned>> for $borrowed {
-            fn encode_part(&self) -> Result<Encoded<'_>, Unsealable> {
-                Ok(Encoded::borrowed(<$owned>::TYPE, self.as_ref()))
-            }
-        }
-    };
-}
-borrowed_index_value!(str, String);
-borrowed_index_value!([u8], Vec<u8>);
 
 impl From<IndexError> for SealError {
     fn from(error: IndexError) -> Self {

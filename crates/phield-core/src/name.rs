@@ -58,8 +58,11 @@ macro_rules! name_type {
 
             /// The name as text.
             #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
+            pub const fn as_str(&self) -> &str {
+                match &self.0 {
+                    Cow::Borrowed(name) => name,
+                    Cow::Owned(name) => name.as_str(),
+                }
             }
 
             #[allow(dead_code, reason = "not every kind of name is encoded by itself")]

@@ -166,11 +166,8 @@ impl<'k> Sealer<'k> {
     ///
     /// # Errors
     /// See [`SealError`].
-    pub(crate) fn seal_fields(
-        &mut self,
-        row: &Row<'_>,
-        fields: &[Field<'_>],
-    ) -> Result<Vec<Token>, SealError> {
+    #[doc(hidden)]
+    pub fn seal_fields(&mut self, row: &Row<'_>, fields: &[Field<'_>]) -> Result<Vec<Token>, SealError> {
         let mut tokens = Vec::new();
         tokens.resize_with(fields.len(), || Token(None));
         self.seal_into(row, fields, &mut tokens)?;

@@ -4,8 +4,8 @@ use proc_macro2::{Ident, Span};
 use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 use syn::{
-    Attribute, Data, DataStruct, DeriveInput, Fields, FieldsNamed, GenericArgument, PathArguments,
-    PathSegment, Type, Visibility,
+    Attribute, Data, DataStruct, DeriveInput, Fields, FieldsNamed, GenericArgument, GenericParam, Generics,
+    Path, PathArguments, PathSegment, Type, Visibility,
 };
 
 use crate::attr::{self, Attr};
@@ -15,6 +15,7 @@ use crate::errors::Errors;
 pub(crate) struct Input<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) vis: &'a Visibility,
+    pub(crate) generics: &'a Generics,
     /// Its doc comments.
     pub(crate) docs: Vec<&'a Attribute>,
     pub(crate) attrs: Vec<Attr>,
@@ -63,6 +64,7 @@ impl<'a> Input<'a> {
         Ok(Self {
             ident: &input.ident,
             vis: &input.vis,
+            generics: &input.generics,
             docs: docs(&input.attrs),
             attrs: attr::parse(&input.attrs, errors),
             fields,
@@ -77,10 +79,10 @@ fn docs(attributes: &[Attribute]) -> Vec<&Attribute> {
 
 fn named_fields(input: &DeriveInput) -> syn::Result<&FieldsNamed> {
     let refuse = |span, message| Err(syn::Error::new(span, message));
-    if !input.generics.params.is_empty() {
+    if let Some(lifetime) = input.generics.lifetimes().next() {
         return refuse(
-            input.generics.span(),
-            "EncryptedPhi does not support generic structs yet",
+            lifetime.span(),
+            "a model has no lifetimes: what is opened is owned, and erased where it is dropped",
         );
     }
     match &input.data {
@@ -129,6 +131,46 @@ pub(crate) fn last_segment(ty: &Type) -> Option<&PathSegment> {
         Type::Group(group) => last_segment(&group.elem),
         Type::Paren(paren) => last_segment(&paren.elem),
         _ => None,
+    }
+}
+
+/// Whether a type names a parameter of the struct.
+pub(crate) fn mentions(ty: &Type, generics: &Generics) -> bool {
+    let mut finder = Parameters {
+        generics,
+        found: false,
+    };
+    finder.visit_type(ty);
+    finder.found
+}
+
+/// As [`mentions`], of the path of a type.
+pub(crate) fn path_mentions(path: &Path, generics: &Generics) -> bool {
+    let mut finder = Parameters {
+        generics,
+        found: false,
+    };
+    finder.visit_path(path);
+    finder.found
+}
+
+/// Finds the parameters of a struct.
+struct Parameters<'g> {
+    generics: &'g Generics,
+    found: bool,
+}
+
+impl<'ast> Visit<'ast> for Parameters<'_> {
+    fn visit_path(&mut self, path: &'ast Path) {
+        let first = path.segments.first().filter(|_| path.leading_colon.is_none());
+        self.found |= first.is_some_and(|first| {
+            self.generics.params.iter().any(|parameter| match parameter {
+                GenericParam::Type(parameter) => parameter.ident == first.ident,
+                GenericParam::Const(parameter) => parameter.ident == first.ident,
+                GenericParam::Lifetime(_) => false,
+            })
+        });
+        visit::visit_path(self, path);
     }
 }
 

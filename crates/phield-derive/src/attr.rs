@@ -1,4 +1,5 @@
-//! The syntax of `#[phi(…)]`: a list of `name`, `name = "text"`, `name = 5` and `name(…)`. What the names mean is for
+//! The syntax of `#[phi(…)]`: a list of `name`, `name = "text"`, `name = 5`, `name = Path` and
+//! `name(…)`. What the names mean is for
 //! `valid`.
 
 use proc_macro2::{Ident, Span};
@@ -6,7 +7,7 @@ use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned as _;
-use syn::{Attribute, LitInt, LitStr, Meta, Token, parenthesized, token};
+use syn::{Attribute, LitBool, LitInt, LitStr, Meta, Path, Token, parenthesized, token};
 
 use crate::errors::Errors;
 
@@ -26,6 +27,8 @@ pub(crate) enum AttrValue {
     Text(LitStr),
     /// `= 5`
     Number(LitInt),
+    /// `= path::to::Type`
+    Path(Path),
     /// `(…)`
     List(Vec<Attr>),
 }
@@ -36,15 +39,7 @@ impl Parse for Attr {
         let start = name.span();
         if input.peek(Token![=]) {
             input.parse::<Token![=]>()?;
-            let (value, end) = if input.peek(LitInt) {
-                let number: LitInt = input.parse()?;
-                let end = number.span();
-                (AttrValue::Number(number), end)
-            } else {
-                let text: LitStr = input.parse()?;
-                let end = text.span();
-                (AttrValue::Text(text), end)
-            };
+            let (value, end) = value(input)?;
             let span = start.join(end).unwrap_or(start);
             return Ok(Self { name, value, span });
         }
@@ -65,6 +60,23 @@ impl Parse for Attr {
             span: start,
         })
     }
+}
+
+/// What stands behind `=`, and where it ends.
+fn value(input: ParseStream<'_>) -> syn::Result<(AttrValue, Span)> {
+    if input.peek(LitInt) {
+        let number: LitInt = input.parse()?;
+        let end = number.span();
+        return Ok((AttrValue::Number(number), end));
+    }
+    if input.peek(Ident::peek_any) && !input.peek(LitBool) {
+        let path: Path = input.parse()?;
+        let end = path.span();
+        return Ok((AttrValue::Path(path), end));
+    }
+    let text: LitStr = input.parse()?;
+    let end = text.span();
+    Ok((AttrValue::Text(text), end))
 }
 
 /// The entries of every `#[phi(…)]` among `attributes`.

@@ -44,14 +44,14 @@ fn stub(input: &DeriveInput) -> TokenStream {
             #vis fn open(
                 self,
                 keys: &(impl ::phield::__private::Keys + ?::core::marker::Sized),
-            ) -> ::core::result::Result<#ident, ::phield::__private::OpenError> {
+            ) -> ::core::result::Result<#ident, ::phield::__private::OpenRowError> {
                 loop {}
             }
 
             #vis fn open_batch(
                 rows: ::std::vec::Vec<Self>,
                 keys: &(impl ::phield::__private::Keys + ?::core::marker::Sized),
-            ) -> ::core::result::Result<::std::vec::Vec<#ident>, ::phield::__private::OpenError> {
+            ) -> ::core::result::Result<::std::vec::Vec<#ident>, ::phield::__private::OpenRowError> {
                 loop {}
             }
         }

@@ -55,3 +55,6 @@ fn derive(input: &DeriveInput) -> syn::Result<proc_macro2::TokenStream> {
     let model = valid::check(&parsed, &errors);
     errors.check().map(|()| expand::expand(&model))
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,22 +11,26 @@ mod index;
 mod names;
 
 use proc_macro2::{Ident, Span};
-use syn::{Attribute, Visibility};
+use syn::spanned::Spanned as _;
+use syn::{Attribute, Generics, LitStr, Path, Visibility};
 
 use crate::ast::Input;
+use crate::attr::{Attr, AttrValue};
 use crate::errors::Errors;
 pub(crate) use algorithm::Algorithm;
 pub(crate) use binding::{Binding, Bound};
 pub(crate) use entry::Entries;
 use entry::{logical_name, sql_identifier};
-pub(crate) use field::{Kind, Padding, Plain, Sealed, UNEVEN, UNPADDED};
-pub(crate) use index::{Index, LOW_ENTROPY};
+pub(crate) use field::{Flat, Kind, Padding, Plain, Sealed, UNEVEN, UNPADDED};
+pub(crate) use index::{Index, LOW_ENTROPY, Part};
 
 /// A struct that keeps every rule.
 pub(crate) struct Model<'a> {
     pub(crate) ident: &'a Ident,
     pub(crate) vis: &'a Visibility,
+    pub(crate) generics: &'a Generics,
     pub(crate) docs: Vec<&'a Attribute>,
+    pub(crate) role: Role<'a>,
     /// Logical name of the table.
     pub(crate) table: String,
     /// Name of the table in SQL.
@@ -40,10 +44,34 @@ pub(crate) struct Model<'a> {
     pub(crate) indexes: Vec<Index<'a>>,
 }
 
+/// What a struct is.
+#[derive(Clone, Copy)]
+pub(crate) enum Role<'a> {
+    /// The model of a table.
+    Table,
+    /// Some columns of the model at this path, for reading.
+    Part(&'a Path),
+    /// Columns that are flattened into models.
+    Embedded,
+}
+
+impl Role<'_> {
+    /// The struct, in a sentence.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Table => "a model",
+            Self::Part(_) => "a part of a model",
+            Self::Embedded => "an embedded struct",
+        }
+    }
+}
+
 /// A field that keeps every rule.
 pub(crate) enum Field<'a> {
     Plain(Plain<'a>),
     Sealed(Sealed<'a>),
+    /// A struct whose columns stand among those of the model.
+    Flat(Flat<'a>),
 }
 
 impl<'a> Field<'a> {
@@ -51,6 +79,7 @@ impl<'a> Field<'a> {
         match self {
             Self::Plain(plain) => plain.ident,
             Self::Sealed(sealed) => sealed.ident,
+            Self::Flat(flat) => flat.ident,
         }
     }
 }
@@ -60,7 +89,15 @@ impl<'a> Model<'a> {
     pub(crate) fn sealed(&self) -> impl Iterator<Item = &Sealed<'a>> {
         self.fields.iter().filter_map(|field| match field {
             Field::Sealed(sealed) => Some(sealed),
-            Field::Plain(_) => None,
+            Field::Plain(_) | Field::Flat(_) => None,
+        })
+    }
+
+    /// The flattened fields.
+    pub(crate) fn flat(&self) -> impl Iterator<Item = &Flat<'a>> {
+        self.fields.iter().filter_map(|field| match field {
+            Field::Flat(flat) => Some(flat),
+            Field::Plain(_) | Field::Sealed(_) => None,
         })
     }
 
@@ -79,29 +116,29 @@ impl<'a> Model<'a> {
 
 /// Checks every rule; reports everything that is wrong.
 pub(crate) fn check<'a>(input: &'a Input<'a>, errors: &Errors) -> Model<'a> {
-    let entries = Entries::read(
-        &input.attrs,
-        &["table", "sql_name", "unbound", "subject_keys", "serde", "index"],
-        &["index"],
-        "a struct",
-        errors,
-    );
-    let table = table(&entries, input.ident.span(), errors);
-    let sql_table = entries
-        .text_of("sql_name")
-        .map(|text| sql_identifier(text, errors));
+    let entries = Entries::read(&input.attrs, KNOWN, &["index"], "a struct", errors);
+    let role = role(&input.attrs, &entries, input, errors);
+    let (table, sql_table) = match role {
+        Role::Table if entries.one("part_of").is_none() => tables(&entries, input.ident.span(), errors),
+        Role::Table | Role::Part(_) | Role::Embedded => (String::new(), String::new()),
+    };
     let checked: Vec<_> = input
         .fields
         .iter()
-        .map(|field| field::check(field, errors))
+        .map(|field| field::check(field, role, input.generics, errors))
         .collect();
-    let binding = binding::check(&entries, &checked, input.ident.span(), errors);
+    let binding = match role {
+        Role::Table | Role::Part(_) => binding::check(&entries, &checked, input.ident.span(), errors),
+        Role::Embedded => Binding::default(),
+    };
     let (mut fields, mut indexes) = (Vec::new(), Vec::new());
     for checked in checked {
         fields.extend(checked.field);
         indexes.extend(checked.index);
     }
-    if !input.fields.iter().any(field::is_sealed) {
+    if !input.fields.iter().any(field::is_sealed)
+        && !fields.iter().any(|field| matches!(field, Field::Flat(_)))
+    {
         errors.at(
             input.ident.span(),
             "no field is `Phi<T>` or `Option<Phi<T>>`: there is nothing to seal",
@@ -114,8 +151,10 @@ pub(crate) fn check<'a>(input: &'a Input<'a>, errors: &Errors) -> Model<'a> {
     let model = Model {
         ident: input.ident,
         vis: input.vis,
+        generics: input.generics,
         docs: input.docs.clone(),
-        sql_table: sql_table.unwrap_or_else(|| table.clone()),
+        role,
+        sql_table,
         table,
         binding,
         serde: entries.has("serde"),
@@ -124,6 +163,67 @@ pub(crate) fn check<'a>(input: &'a Input<'a>, errors: &Errors) -> Model<'a> {
     };
     names::check(&model, errors);
     model
+}
+
+/// The attributes of a struct.
+const KNOWN: &[&str] = &[
+    "table",
+    "sql_name",
+    "part_of",
+    "embedded",
+    "unbound",
+    "subject_keys",
+    "serde",
+    "index",
+];
+
+/// What the struct is; attributes that are not for it are reported.
+fn role<'a>(attrs: &'a [Attr], entries: &Entries<'a, '_>, input: &Input<'_>, errors: &Errors) -> Role<'a> {
+    let (role, refused): (_, &[&str]) = match (entries.one("part_of"), entries.has("embedded")) {
+        (Some(attr), _) => {
+            let AttrValue::Path(path) = &attr.value else {
+                errors.at(
+                    attr.span,
+                    "write `part_of = Model`: the struct whose columns these are",
+                );
+                return Role::Table;
+            };
+            (Role::Part(path), &["table", "sql_name", "embedded", "index"])
+        }
+        (None, true) => (
+            Role::Embedded,
+            &["table", "sql_name", "unbound", "subject_keys", "index"],
+        ),
+        (None, false) => (Role::Table, &[]),
+    };
+    for attr in attrs
+        .iter()
+        .filter(|attr| refused.iter().any(|name| attr.name == name))
+    {
+        let instead = match role {
+            Role::Part(_) => "it has those of its model",
+            Role::Table | Role::Embedded => "the model that it is flattened into says that",
+        };
+        errors.at(
+            attr.span,
+            format_args!("`{}` is not for {}: {instead}", attr.name, role.name()),
+        );
+    }
+    if let (Role::Embedded, Some(parameter)) = (role, input.generics.params.first()) {
+        errors.at(
+            parameter.span(),
+            "an embedded struct has no parameters: the names of its columns are computed where it is flattened",
+        );
+    }
+    role
+}
+
+/// The names of the table: the logical one, and the one in SQL.
+fn tables(entries: &Entries<'_, '_>, span: Span, errors: &Errors) -> (String, String) {
+    let table = table(entries, span, errors);
+    let sql_name = entries.text_of("sql_name");
+    let sql_table = sql_name.map(|text: &LitStr| sql_identifier(text, errors));
+    (table.clone(), sql_table.unwrap_or(table))
 }
 
 /// A model has a table name.

@@ -32,8 +32,9 @@ pub use backend::Backend;
 #[doc(hidden)]
 pub use backend::{Reuse, UpdateForm};
 pub use error::{DatabaseError, Error};
+pub use read::ReadRow;
 #[doc(hidden)]
-pub use row::BindColumn;
+pub use row::{BindColumn, BindPart, FromPart, ReadColumn};
 pub use row::{BindRow, SealedRow, Values};
 #[doc(hidden)]
 pub use statement::Statement;
@@ -43,7 +44,9 @@ pub use write::{insert, insert_batch, update, update_batch};
 /// What the expansion of the derive names.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::read::{Conditions, column, fetch, find};
-    pub use crate::{Backend, BindColumn, BindRow, Error, SealedRow, Values};
-    pub use sqlx::{ColumnIndex, Database, Decode, Encode, Error as SqlxError, Executor, FromRow, Row, Type};
+    pub use crate::read::{Conditions, column, column_of_part, fetch, find, find_in};
+    pub use crate::{
+        Backend, BindColumn, BindPart, BindRow, Error, FromPart, ReadColumn, ReadRow, SealedRow, Values,
+    };
+    pub use sqlx::{ColumnIndex, Database, Error as SqlxError, Executor, FromRow, Row};
 }

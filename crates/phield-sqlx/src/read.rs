@@ -1,75 +1,168 @@
 //! Reading and finding rows: what the generated finders call.
 
-use phield_core::{BlindIndex, IndexError, Model};
-use sqlx::{ColumnIndex, Database, Decode, Executor, FromRow, Row, Type};
+use phield_core::{
+    AsTenant, BlindIndex, ColumnSchema, Encoded, Index, IndexError, Model, ReadModel, TenantName,
+};
+use sqlx::{ColumnIndex, Database, Executor, FromRow, Row};
 
 use crate::backend::Backend;
-use crate::error::Error;
-use crate::row::{BindColumn, SealedRow};
+use crate::error::{DatabaseError, Error};
+use crate::row::{BindColumn, ReadColumn, SealedRow};
 use crate::statement::Statement;
 
-/// The rows with one of two index values, opened; of these, the rows that have the `same` value.
-///
-/// An index value is a claim of whoever writes to the database: the opened value decides.
+/// The columns of a model, in a database that knows all their types. For every sealed row that sqlx reads.
+#[diagnostic::on_unimplemented(
+    message = "a column of `{Self}` cannot be read from `{DB}`",
+    note = "is the feature of sqlx for the types of its plain columns on (`uuid`, `chrono`, `time`, …)?"
+)]
+pub trait ReadRow<DB: Database>: SealedRow + Send + Unpin {
+    /// The columns in a row of the database.
+    #[doc(hidden)]
+    #[allow(clippy::missing_errors_doc, reason = "called by generated code")]
+    fn read(row: &DB::Row) -> Result<Self, sqlx::Error>
+    where
+        Self: Sized;
+}
+
+impl<DB: Database, R: SealedRow + Send + Unpin + for<'r> FromRow<'r, DB::Row>> ReadRow<DB> for R {
+    fn read(row: &DB::Row) -> Result<Self, sqlx::Error> {
+        Self::from_row(row)
+    }
+}
+
+/// What rows are searched for: an index, its two values, and the parts that they are of.
+type Search<'s, const N: usize> = (&'s Index, [BlindIndex; 2], [Option<Encoded<'s>>; N]);
+
+/// The rows with one of the index values, opened; of these, the rows that have the parts.
 #[allow(clippy::missing_errors_doc, reason = "called by generated code")]
-pub async fn find<'c, M, E>(
+pub async fn find<'c, M, E, const N: usize>(
     executor: E,
     keys: &M::Keys<'_>,
-    index_column: &'static str,
-    slots: [BlindIndex; 2],
-    tenant: impl FnOnce(&mut Conditions<'_, E::Database>),
-    same: impl Fn(&M) -> Result<bool, IndexError>,
+    search: Search<'_, N>,
 ) -> Result<Vec<M>, Error>
 where
-    E: Executor<'c>,
-    E::Database: Backend,
-    M: Model,
-    M::Sealed: SealedRow + for<'r> FromRow<'r, <E::Database as Database>::Row> + Send + Unpin,
+    E: Executor<'c, Database: Backend>,
+    M: Model<Sealed: ReadRow<E::Database>>,
 {
-    let mut statement = select::<E::Database, M::Sealed>();
-    let [first, second] = slots;
-    let mut conditions = Conditions::new(&mut statement, M::Sealed::TABLE);
-    conditions.column(index_column).push(" IN (");
-    E::Database::bind_index(conditions.statement, first);
-    conditions.statement.push(", ");
-    E::Database::bind_index(conditions.statement, second);
-    conditions.statement.push(")");
-    tenant(&mut conditions);
+    let statement = candidates::<E::Database, M, N>(&search);
+    found(executor, keys, statement, &search, None).await
+}
+
+/// As [`find`], of the rows of a tenant.
+#[allow(clippy::missing_errors_doc, reason = "called by generated code")]
+pub async fn find_in<'c, M, E, T, const N: usize>(
+    executor: E,
+    keys: &M::Keys<'_>,
+    tenant: &T,
+    search: Search<'_, N>,
+) -> Result<Vec<M>, Error>
+where
+    E: Executor<'c, Database: Backend>,
+    M: Model<Sealed: ReadRow<E::Database>>,
+    T: AsTenant + BindColumn<E::Database>,
+{
+    let mut statement = candidates::<E::Database, M, N>(&search);
+    if let Some(column) = M::Sealed::KEY.first() {
+        statement
+            .push(" AND ")
+            .column(M::Sealed::TABLE, column)
+            .push(" = ");
+        tenant.bind_column(&mut statement);
+    }
+    let name = tenant.as_tenant().map_err(IndexError::from)?;
+    found(executor, keys, statement, &search, Some(&name)).await
+}
+
+/// `SELECT columns FROM table WHERE index IN (…, …)`
+fn candidates<DB: Backend, M: Model<Sealed: SealedRow>, const N: usize>(
+    (index, [first, second], _): &Search<'_, N>,
+) -> Statement<DB> {
+    let mut statement = select::<DB, M::Sealed>();
+    let mut indexes = M::INDEXES.iter();
+    let column = indexes.find(|other| other.name == index.name().as_str());
+    let column = column.map_or("", |index| index.sql_name);
+    statement
+        .push(" WHERE ")
+        .column(M::Sealed::TABLE, column)
+        .push(" IN (");
+    DB::bind_index(&mut statement, *first);
+    statement.push(", ");
+    DB::bind_index(&mut statement, *second);
+    statement.push(")");
+    statement
+}
+
+/// The candidates that are what was searched for. An index value is a claim of whoever writes to the database: the
+/// opened values decide.
+async fn found<'c, M, E, const N: usize>(
+    executor: E,
+    keys: &M::Keys<'_>,
+    statement: Statement<E::Database>,
+    search: &Search<'_, N>,
+    tenant: Option<&TenantName>,
+) -> Result<Vec<M>, Error>
+where
+    E: Executor<'c, Database: Backend>,
+    M: Model<Sealed: ReadRow<E::Database>>,
+{
     let (sql, arguments) = statement.finish()?;
-    let candidates: Vec<M::Sealed> = sqlx::query_as_with(sql, arguments).fetch_all(executor).await?;
+    let candidates = sqlx::query_with(sql, arguments)
+        .try_map(|row| M::Sealed::read(&row))
+        .fetch_all(executor)
+        .await
+        .map_err(DatabaseError::of::<M::Sealed>)?;
     let mut found = Vec::with_capacity(candidates.len());
     for candidate in candidates {
         let model = M::open_reported(candidate, keys)?.value;
-        if same(&model)? {
+        if is_found(&model, search, tenant)? {
             found.push(model);
         }
     }
     Ok(found)
 }
 
-/// The row with this key, opened.
+/// Whether a row has the parts that were searched for, in the same tenant.
+fn is_found<M: Model, const N: usize>(
+    model: &M,
+    (searched, _, parts): &Search<'_, N>,
+    tenant: Option<&TenantName>,
+) -> Result<bool, Error> {
+    let mut is_found = false;
+    model.each_index(&mut |index, tenant_of_row, parts_of_row| {
+        if index.name() == searched.name() && tenant_of_row == tenant {
+            is_found = index.same_value(parts_of_row, parts)?;
+        }
+        Ok(())
+    })?;
+    Ok(is_found)
+}
+
+/// The row with this key, opened, if it is the `same` one: a collation that ignores case finds others.
 #[allow(clippy::missing_errors_doc, reason = "called by generated code")]
 pub async fn fetch<'c, M, E>(
     executor: E,
     keys: &M::Keys<'_>,
-    key: impl FnOnce(&mut Conditions<'_, E::Database>),
+    key: impl FnOnce(Conditions<'_, E::Database>) -> Conditions<'_, E::Database>,
+    same: impl Fn(&M) -> bool,
 ) -> Result<Option<M>, Error>
 where
-    E: Executor<'c>,
-    E::Database: Backend,
-    M: Model,
-    M::Sealed: SealedRow + for<'r> FromRow<'r, <E::Database as Database>::Row> + Send + Unpin,
+    E: Executor<'c, Database: Backend>,
+    M: ReadModel<Sealed: ReadRow<E::Database>>,
 {
     let mut statement = select::<E::Database, M::Sealed>();
-    key(&mut Conditions::new(&mut statement, M::Sealed::TABLE));
+    let _ = key(Conditions {
+        statement: &mut statement,
+        table: M::Sealed::TABLE,
+        first: true,
+    });
     let (sql, arguments) = statement.finish()?;
-    let row: Option<M::Sealed> = sqlx::query_as_with(sql, arguments)
+    let row = sqlx::query_with(sql, arguments)
+        .try_map(|row| M::Sealed::read(&row))
         .fetch_optional(executor)
-        .await?;
-    Ok(row
-        .map(|row| M::open_reported(row, keys))
-        .transpose()?
-        .map(|reported| reported.value))
+        .await
+        .map_err(DatabaseError::of::<M::Sealed>)?;
+    let model = row.map(|row| M::open_reported(row, keys)).transpose()?;
+    Ok(model.map(|reported| reported.value).filter(same))
 }
 
 /// `SELECT columns FROM table`
@@ -84,7 +177,7 @@ fn select<DB: Backend, R: SealedRow>() -> Statement<DB> {
     statement
 }
 
-/// ` WHERE column … AND column …`
+/// ` WHERE column = … AND column = …`
 #[derive(Debug)]
 pub struct Conditions<'s, DB: Database> {
     statement: &'s mut Statement<DB>,
@@ -92,26 +185,32 @@ pub struct Conditions<'s, DB: Database> {
     first: bool,
 }
 
-impl<'s, DB: Backend> Conditions<'s, DB> {
-    fn new(statement: &'s mut Statement<DB>, table: &'static str) -> Self {
-        Self {
-            statement,
-            table,
-            first: true,
-        }
-    }
-
-    fn column(&mut self, column: &'static str) -> &mut Statement<DB> {
-        let first = std::mem::take(&mut self.first);
-        self.statement
-            .push(if first { " WHERE " } else { " AND " })
-            .column(self.table, column)
-    }
-
+impl<DB: Backend> Conditions<'_, DB> {
     /// The column has this value.
-    pub fn equal(&mut self, column: &'static str, value: &impl BindColumn<DB>) {
-        value.bind_column(self.column(column).push(" = "));
+    #[must_use]
+    pub fn equal(mut self, column: &'static str, value: &impl BindColumn<DB>) -> Self {
+        let first = std::mem::take(&mut self.first);
+        let statement = self.statement.push(if first { " WHERE " } else { " AND " });
+        value.bind_column(statement.column(self.table, column).push(" = "));
+        self
     }
+}
+
+/// A column of an embedded struct, by its number among the columns.
+#[allow(clippy::missing_errors_doc, reason = "called by generated code")]
+pub fn column_of_part<'r, R, T>(
+    row: &'r R,
+    table: &'static str,
+    columns: &'static [ColumnSchema],
+    number: usize,
+) -> Result<T, sqlx::Error>
+where
+    R: Row,
+    &'static str: ColumnIndex<R>,
+    T: ReadColumn<'r, R::Database>,
+{
+    let name = columns.get(number).map(|column| column.sql_name);
+    column(row, table, name.ok_or(sqlx::Error::RowNotFound)?)
 }
 
 /// A column of a row of a database; the error names its table.
@@ -120,7 +219,7 @@ pub fn column<'r, R, T>(row: &'r R, table: &'static str, column: &'static str) -
 where
     R: Row,
     &'static str: ColumnIndex<R>,
-    T: Decode<'r, R::Database> + Type<R::Database>,
+    T: ReadColumn<'r, R::Database>,
 {
     row.try_get(column).map_err(|error| match error {
         sqlx::Error::ColumnDecode { source, .. } => sqlx::Error::ColumnDecode {

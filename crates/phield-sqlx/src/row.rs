@@ -1,6 +1,7 @@
 //! What the derive says about the columns of a model.
 
-use sqlx::{Database, Encode, Type};
+use phield_core::ColumnSchema;
+use sqlx::{Database, Decode, Encode, Row, Type};
 
 use crate::statement::Statement;
 
@@ -38,6 +39,35 @@ impl<DB: Database, T: for<'q> Encode<'q, DB> + Type<DB>> BindColumn<DB> for T {
     fn bind_column(&self, statement: &mut Statement<DB>) {
         statement.bind(self);
     }
+}
+
+/// A column type that a database can give. For every type that sqlx decodes from the database.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be read from `{DB}`",
+    note = "is the feature of sqlx for this type on (`uuid`, `chrono`, `time`, …)?"
+)]
+#[doc(hidden)]
+pub trait ReadColumn<'r, DB: Database>: Decode<'r, DB> + Type<DB> {}
+
+impl<'r, DB: Database, T: Decode<'r, DB> + Type<DB>> ReadColumn<'r, DB> for T {}
+
+/// The struct of an embedded struct's columns, in the rows of a model. Implemented by the derive.
+#[doc(hidden)]
+pub trait FromPart<'r, R: Row>: Sized {
+    /// Reads the columns, which have these names.
+    #[allow(clippy::missing_errors_doc, reason = "called by generated code")]
+    fn from_part(
+        row: &'r R,
+        table: &'static str,
+        columns: &'static [ColumnSchema],
+    ) -> Result<Self, sqlx::Error>;
+}
+
+/// The struct of an embedded struct's columns, in a database that knows all their types. Implemented by the derive.
+#[doc(hidden)]
+pub trait BindPart<DB: Database> {
+    /// Binds every column, in their order.
+    fn bind_part(&self, values: &mut Values<'_, DB>);
 }
 
 /// The values of one row in a statement that is being written.

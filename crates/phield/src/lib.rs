@@ -149,6 +149,7 @@ pub use phield_core::{
 /// | the same with `store = "text"` | `SealedText<T>`, … | `TEXT`, likewise |
 /// | an index over `Phi<T>` alone | `BlindIndex` | `BLOB NOT NULL` |
 /// | an index with a part that can be absent | `Option<BlindIndex>` | `BLOB`, `NULL` when a part is absent |
+/// | an embedded struct with `flatten` | its sealed struct | the columns of its fields |
 /// | anything else | the same type | your own |
 ///
 /// `T` is one of these, or `Option` of it; an index over `Phi<Option<T>>` shows by its `NULL` which values are absent:
@@ -165,30 +166,49 @@ pub use phield_core::{
 /// # Attributes of the struct
 ///
 /// * `#[phi(table = "patients")]`: logical name of the table, bound into every token, and its name in SQL.
+/// * `#[phi(sql_name = "emr.persons")]`: its name in SQL, if that is another one. A table is renamed by this one; under
+///   another logical name no row opens.
 /// * `#[phi(unbound)]` instead of a row id: tokens can be moved between rows by whoever writes to the database.
 /// * `#[phi(subject_keys)]`: rows are sealed under the key of their subject, so that one person's data can be shredded;
 ///   see below.
+/// * `#[phi(serde)]`: the struct of the columns, ciphertext, is a serde type (feature `serde`).
+/// * `#[phi(part_of = Patient)]`, `#[phi(embedded)]`: a part of a model, or columns for several models; see below.
 /// * `#[phi(index(name = "family_birth_date", on(family = "name", birth_date = "date")))]`: a compound index. It takes
-///   `bits`, `algorithm` and `leaks_equality` like an index over one field.
+///   `bits`, `algorithm`, `leaks_equality`, `unique` and `sql_name` like an index over one field.
 ///
 /// # Attributes of a field
 ///
 /// * `row_id`: what the tokens of the row are bound to. An integer, a UUID, text or bytes; made before the row is
-///   sealed.
+///   sealed. Several fields, at most eight, are a composite row id, in their order: a tuple in the place of the row id.
+/// * `tenant`: the tenant that the row belongs to, bound into every token and every index value: a [`TenantName`], text
+///   that is one, a UUID or an integer. Tenants are apart: a row does not open, and a value is not found, as another
+///   tenant's. Whatever searches takes the tenant first; a row is `InTenant { tenant, row }`.
 /// * `subject`: the person that the row belongs to, bound into every token beside the row id. An integer, a UUID, a
 ///   [`Uid`], text or bytes. Give it wherever a row reaches its person through a plain column: otherwise somebody who
 ///   writes to the database re-assigns the row by editing that column. The row id may be the subject, too.
+/// * `extra`: a value of your own, bound into every token of the row: a revision, larger with every change. A cell that is
+///   put back on its own to an older value does not open; a whole row that is put back does. The fields of the row are
+///   sealed together: there is no `Patient::seal_ssn`.
 /// * `index(normalize = "exact | digits | ssn | name | date", name = "…", bits = 256, algorithm = "…",
-///   leaks_equality)`: a blind index over the field. `leaks_equality` accepts what an index over bools and enumerations
+///   leaks_equality, unique, sql_name = "…")`: a blind index over the field. `leaks_equality` accepts what an index over bools and enumerations
 ///   alone shows.
 ///   * `normalize`: what is found as equal. It checks nothing: an `ssn` of two digits is compared as the text it is.
 ///   * `bits`: how many bits of a value are kept, 1 to 256, which is the default. Fewer make different values look
 ///     alike: candidates are opened and compared, by the finder or by you.
+///   * `unique`: the schema makes the column unique, so that the database refuses a second row with an equal value; its
+///     refusal tells whoever may insert that somebody has the value. Not for truncated indexes. Index values under
+///     different peppers differ: while peppers are rotated, uniqueness is not complete.
 ///   * `algorithm`: `hmac-sha256` (fast, the default), `argon2id-m65536-t3-p1` and `pbkdf2-sha256-i600000` (slow, with
 ///     these or larger numbers), `device-hmac-sha256` (in the KMS or HSM). See [`IndexAlgorithm`].
 /// * `pad = "block(16) | fixed(N) | padme(N) | none"`: see [`Padding`].
 /// * `store = "binary | text"`: a column of [`Sealed`] or of [`SealedText`].
 /// * `column = "…"`: logical name of the column, if it is not the field's name: the field can then be renamed.
+/// * `sql_name = "…"`: name of the column in SQL, if it is not the field's name. A column is renamed by this one.
+/// * `max_len = 4000`: most bytes of a value; longer ones are not sealed. By it the schema knows the size of the column.
+/// * `sql_type = "VARCHAR(40)"`: type of a plain column in SQL, for the schema.
+/// * `generated`: a plain column that the database fills: it is read, and never written. Not for what is bound, which is
+///   there before the row is sealed: take the next value of the sequence first, or another column as the row id.
+/// * `flatten`, `flatten = "home_"`: the columns of an embedded struct; see below.
 /// * `sealed`: the type is an alias of `Phi<T>` or `Option<Phi<T>>`; the derive knows these two by name only. An
 ///   index over an alias can be `NULL`.
 ///
@@ -197,7 +217,75 @@ pub use phield_core::{
 /// `sealed.open` is opened under the id and the subject in it: check that they are the ones that you asked for, as
 /// `fetch` does with the id.
 ///
+/// What does not open is an [`OpenRowError`]: it names table and column, and has the row id by an accessor alone.
+///
 /// Normalizer, algorithm and bits of an index never change under its name: a changed definition is a new index.
+///
+/// # Parts of a model
+///
+/// A struct with some of the columns of a model reads those, and seals nothing. What the model says holds for it: table,
+/// labels, paddings. It marks row id, tenant, subject and `extra` again, and says `sql_name` and `store` as the model does;
+/// whatever disagrees does not compile. It has `open`, `open_reported`, `open_batch` and `fetch`, and `COLUMN_LIST`.
+///
+#[cfg_attr(feature = "derive", doc = "```")]
+#[cfg_attr(not(feature = "derive"), doc = "```ignore")]
+/// # use phield::{EncryptedPhi, Phi};
+/// #[derive(EncryptedPhi)]
+/// #[phi(table = "patients")]
+/// struct Patient {
+///     #[phi(row_id)]
+///     id: i64,
+///     name: Phi<String>,
+///     history: Phi<String>,
+/// }
+///
+/// #[derive(EncryptedPhi)]
+/// #[phi(part_of = Patient)]
+/// struct PatientName {
+///     #[phi(row_id)]
+///     id: i64,
+///     name: Phi<String>,
+/// }
+///
+/// assert_eq!(SealedPatientName::COLUMN_LIST, "id, name");
+/// ```
+///
+/// # Flattened structs
+///
+/// The fields of an embedded struct are columns of the models that it is flattened into, each bound to its own name with
+/// the prefix: a token does not open under another prefix. All fields of the row are sealed together. There are no
+/// indexes over them, no column handles, and no methods that seal one alone; keep at the top what is searched for.
+/// `query_as!` fills no nested structs: use the function `query_as`, or a struct without `flatten`.
+///
+#[cfg_attr(feature = "derive", doc = "```")]
+#[cfg_attr(not(feature = "derive"), doc = "```ignore")]
+/// # use phield::{EncryptedPhi, Phi};
+/// #[derive(EncryptedPhi)]
+/// #[phi(embedded)]
+/// struct Address {
+///     street: Phi<String>,
+///     country: String,
+/// }
+///
+/// #[derive(EncryptedPhi)]
+/// #[phi(table = "patients")]
+/// struct Patient {
+///     #[phi(row_id)]
+///     id: i64,
+///     #[phi(flatten)]
+///     address: Address,
+///     #[phi(flatten = "work_")]
+///     work: Address,
+/// }
+///
+/// assert_eq!(SealedPatient::COLUMN_LIST, "id, street, country, work_street, work_country");
+/// ```
+///
+/// # Generic models
+///
+/// A model has type and constant parameters: `struct Observation<T: Value> { …, value: Phi<T> }`. All instances have one
+/// table, and a token of one type of values does not open as another. The rules that depend on such a type (a bool is
+/// padded, a plain column is no `Phi`) are checked where the model is used with it.
 ///
 /// # Slow and device indexes
 ///

@@ -1,13 +1,22 @@
 //! What the expansion of the derives names, by absolute paths. Not for use by hand.
 
-use phield_core::{AsRowId, Encoded, IndexColumn, TenantName, Value};
 pub use phield_core::{
-    AsTenant, Binding, BlindIndex, Column, ColumnKind, ColumnSchema, Erase, InTenant, Index, IndexAlgorithm,
-    IndexError, IndexSchema, IndexValue, IndexValues, IndexVisitor, Keyring, Keys, MaybePhi, Model,
-    Normalizer, OfSubject, OpenRowError, Padding, PhiField, PhiValue, Plain, Reported, Row, RowBinding,
-    Schema, SealError, Sealed, SealedText, Sealer, StorageKind, SubjectKeyring, TableName, Unbound,
-    UnderSubjectKey, WithExtra, has_one_length, index_column, row_opener, same_row_id, same_tenant,
+    AsRowId, AsTenant, Binding, BlindIndex, Column, ColumnSchema, Embedded, Encoded, Erase, Field, InTenant,
+    Index, IndexAlgorithm, IndexError, IndexSchema, IndexValue, IndexValues, IndexVisitor, Keyring, Keys,
+    MaybePhi, Model, Normalizer, OfSubject, OpenRowError, Padding, PhiField, PhiValue, Place, Plain,
+    PlainColumn, ReadModel, Reported, RowBinding, RowOpener, Schema, SealError, Sealed, SealedText, Sealer,
+    SubjectKeyring, TableName, Token, Unbound, UnderSubjectKey, Unsealable, Value as SealedValue, WithExtra,
+    assert_bound, assert_distinct, assert_plain, assert_sealed, concat_columns, extra, field, has_one_length,
+    index_column, join, joined_len, names_of, next_token, open_field, part, placed, prefixed, prefixed_len,
+    prefixed_names, row_opener, same_row_id, same_tenant, schema, seal_all_fields, seal_fields, seal_group,
+    seal_indexed, seal_one, searched, subject, subject_key, tenant, text,
 };
+use phield_core::{IndexColumn, TokenColumn, Value};
+pub use std::clone::Clone;
+pub use std::marker::{Sized, Sync};
+pub use std::option::Option;
+pub use std::result::Result;
+pub use std::vec::Vec;
 
 pub use crate::schema_test::schema_test;
 
@@ -75,19 +84,73 @@ pub async fn seal_batch_async<M: Model>(rows: &[M], keys: &M::Keys<'_>) -> Resul
 pub async fn index_column_async<I: IndexColumn>(
     keyring: &Keyring,
     index: &Index,
-    tenant: Option<&TenantName>,
+    binding: &(impl RowBinding + ?Sized),
     parts: &[Option<Encoded<'_>>],
 ) -> Result<I, SealError> {
-    I::from_value(keyring.blind_index_async(index, tenant, parts).await?)
+    let tenant = binding.tenant_binding()?;
+    I::from_value(keyring.blind_index_async(index, tenant.as_deref(), parts).await?)
+}
+
+/// As [`seal_indexed`], without blocking the thread, and for device indexes too.
+pub async fn seal_indexed_async<F: PhiField, B: RowBinding + ?Sized, C: TokenColumn, I: IndexColumn>(
+    keys: &(impl Keys + ?Sized),
+    row: &B,
+    column: Column<F::Value, B>,
+    index: &Index,
+    value: &F,
+) -> Result<(C, I), SealError> {
+    // First: what is awaited holds no tokens.
+    let index = index_column_async(keys.ring_keys(), index, row, &[value.part()?]).await?;
+    Ok((seal_one(keys, row, column, value)?, index))
+}
+
+/// The values to search an index for, in a table without tenants.
+pub fn query<const N: usize>(
+    keyring: &Keyring,
+    index: &Index,
+    parts: [Option<Encoded<'_>>; N],
+) -> Result<[BlindIndex; 2], IndexError> {
+    keyring.index_query(index, None, &parts)
+}
+
+/// As [`query`], without blocking the thread, and for device indexes too.
+pub async fn query_async<const N: usize>(
+    keyring: &Keyring,
+    index: &Index,
+    parts: [Option<Encoded<'_>>; N],
+) -> Result<[BlindIndex; 2], IndexError> {
+    keyring.index_query_async(index, None, &parts).await
+}
+
+/// As [`query`], in a tenant.
+pub fn query_in<const N: usize>(
+    keyring: &Keyring,
+    tenant: &(impl AsTenant + ?Sized),
+    index: &Index,
+    parts: [Option<Encoded<'_>>; N],
+) -> Result<[BlindIndex; 2], IndexError> {
+    keyring.index_query(index, Some(&*tenant.as_tenant()?), &parts)
+}
+
+/// As [`query_in`], without blocking the thread, and for device indexes too.
+pub async fn query_in_async<const N: usize>(
+    keyring: &Keyring,
+    tenant: &(impl AsTenant + ?Sized),
+    index: &Index,
+    parts: [Option<Encoded<'_>>; N],
+) -> Result<[BlindIndex; 2], IndexError> {
+    keyring
+        .index_query_async(index, Some(&*tenant.as_tenant()?), &parts)
+        .await
 }
 
 /// Opens one row.
-pub fn open<M: Model>(row: M::Sealed, keys: &M::Keys<'_>) -> Result<M, OpenRowError> {
+pub fn open<M: ReadModel>(row: M::Sealed, keys: &M::Keys<'_>) -> Result<M, OpenRowError> {
     M::open_reported(row, keys).map(|reported| reported.value)
 }
 
 /// Opens rows.
-pub fn open_batch<M: Model>(rows: Vec<M::Sealed>, keys: &M::Keys<'_>) -> Result<Vec<M>, OpenRowError> {
+pub fn open_batch<M: ReadModel>(rows: Vec<M::Sealed>, keys: &M::Keys<'_>) -> Result<Vec<M>, OpenRowError> {
     rows.into_iter().map(|row| open(row, keys)).collect()
 }
 
@@ -96,6 +159,10 @@ pub const fn assert_row_id<T: AsRowId + ?Sized>() {}
 
 /// A tenant is one.
 pub const fn assert_tenant<T: AsTenant + ?Sized>() {}
+
+/// What is wrong with a plain column that holds PHI.
+pub const HIDDEN_PHI: &str = "a plain column is or contains `Phi`: write its type as `Phi<T>` or `Option<Phi<T>>`, or \
+     mark an alias of these `#[phi(sealed)]`";
 
 /// Whether values are of few kinds, for a type whose name the derive does not know: a bool, an enumeration.
 #[must_use]

@@ -3,12 +3,42 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
-use crate::valid::{Binding, Bound, Model};
+use crate::valid::{Binding, Bound, Model, Role};
 
-/// The type of the binding: of the row id or `Unbound`; with the subject, in the tenant, with the `extra`.
+/// A short name for the binding, and for columns of it, unless they have parameters.
+pub(super) fn alias(model: &Model<'_>) -> TokenStream {
+    if matches!(model.role, Role::Embedded) || !model.generics.params.is_empty() {
+        return TokenStream::new();
+    }
+    let row = written_out(model);
+    quote! {
+        type __Row = #row;
+        type __Column<T> = __p::Column<T, __Row>;
+    }
+}
+
+/// The type of the binding.
 pub(super) fn of_type(model: &Model<'_>) -> TokenStream {
+    if model.generics.params.is_empty() {
+        quote!(__Row)
+    } else {
+        written_out(model)
+    }
+}
+
+/// The type of a column handle.
+pub(super) fn of_column(model: &Model<'_>, value: &TokenStream) -> TokenStream {
+    if model.generics.params.is_empty() {
+        return quote!(__Column<#value>);
+    }
+    let row = written_out(model);
+    quote!(__p::Column<#value, #row>)
+}
+
+/// Of the row id or `Unbound`; with the subject, in the tenant, with the `extra`.
+fn written_out(model: &Model<'_>) -> TokenStream {
     let binding = &model.binding;
-    let row = row_id_type(model).unwrap_or_else(|| quote!(::phield::__private::Unbound));
+    let row = row_id_type(model).unwrap_or_else(|| quote!(__p::Unbound));
     let row = match &binding.subject {
         Some(subject) => {
             let (name, ty) = (with_subject(binding), subject.ty);
@@ -17,11 +47,11 @@ pub(super) fn of_type(model: &Model<'_>) -> TokenStream {
         None => row,
     };
     let row = match &binding.tenant {
-        Some(Bound { ty, .. }) => quote!(::phield::__private::InTenant<#ty, #row>),
+        Some(Bound { ty, .. }) => quote!(__p::InTenant<#ty, #row>),
         None => row,
     };
     match &binding.extra {
-        Some(Bound { ty, .. }) => quote!(::phield::__private::WithExtra<#row, #ty>),
+        Some(Bound { ty, .. }) => quote!(__p::WithExtra<#row, #ty>),
         None => row,
     }
 }
@@ -42,19 +72,23 @@ pub(super) fn row_id_type(model: &Model<'_>) -> Option<TokenStream> {
 pub(super) fn of_row(model: &Model<'_>, from: &TokenStream) -> TokenStream {
     let binding = &model.binding;
     let mut row = match binding.row_id.as_slice() {
-        [] => quote!(::phield::__private::Unbound),
+        [] => quote!(__p::Unbound),
         [Bound { ident, .. }] => quote!(&#from.#ident),
         _ => composite(model, from),
     };
     if let Some(Bound { ident, .. }) = &binding.subject {
-        let name = with_subject(binding);
-        row = quote!(#name { row: #row, subject: &#from.#ident });
+        let name = if binding.subject_keys {
+            quote!(subject_key)
+        } else {
+            quote!(subject)
+        };
+        row = quote!(__p::#name(#row, &#from.#ident));
     }
     if let Some(Bound { ident, .. }) = &binding.tenant {
-        row = quote!(::phield::__private::InTenant { tenant: &#from.#ident, row: #row });
+        row = quote!(__p::tenant(&#from.#ident, #row));
     }
     if let Some(Bound { ident, .. }) = &binding.extra {
-        row = quote!(::phield::__private::WithExtra { row: #row, extra: &#from.#ident });
+        row = quote!(__p::extra(#row, &#from.#ident));
     }
     quote!(&#row)
 }
@@ -67,33 +101,21 @@ pub(super) fn composite(model: &Model<'_>, from: &TokenStream) -> TokenStream {
 
 fn with_subject(binding: &Binding<'_>) -> TokenStream {
     if binding.subject_keys {
-        quote!(::phield::__private::UnderSubjectKey)
+        quote!(__p::UnderSubjectKey)
     } else {
-        quote!(::phield::__private::OfSubject)
+        quote!(__p::OfSubject)
     }
 }
 
-/// The tenant as a parameter of a search, what it is as a name, and what is borrowed of that.
-pub(super) struct TenantParameter {
-    pub(super) parameter: TokenStream,
-    pub(super) name: TokenStream,
-}
-
-impl TenantParameter {
-    /// Nothing for a model without tenants.
-    pub(super) fn of(model: &Model<'_>) -> Self {
-        let Some(Bound { ty, .. }) = &model.binding.tenant else {
-            return Self {
-                parameter: TokenStream::new(),
-                name: quote!(::core::option::Option::None),
-            };
-        };
-        let tenant = tenant();
-        Self {
-            parameter: quote!(#tenant: &#ty,),
-            name: quote!(::core::option::Option::Some(&*::phield::__private::AsTenant::as_tenant(#tenant)?)),
-        }
-    }
+/// The tenant as a parameter of a search: nothing for a model without tenants.
+pub(super) fn tenant_parameter(model: &Model<'_>) -> TokenStream {
+    let tenant = tenant();
+    let parameter = model
+        .binding
+        .tenant
+        .as_ref()
+        .map(|Bound { ty, .. }| quote!(#tenant: &#ty,));
+    parameter.unwrap_or_default()
 }
 
 /// The name of the parameter, which no field's name hides.
@@ -118,16 +140,16 @@ impl Keys {
         if model.binding.subject_keys {
             let name = name("keys");
             return Self {
-                ty: quote!(::phield::__private::SubjectKeyring<'_>),
-                of_model: quote!(::phield::__private::SubjectKeyring<'k>),
+                ty: quote!(__p::SubjectKeyring<'_>),
+                of_model: quote!(__p::SubjectKeyring<'__k>),
                 ring: quote!(#name.keyring()),
                 name,
             };
         }
         let name = name("keyring");
         Self {
-            ty: quote!(::phield::__private::Keyring),
-            of_model: quote!(::phield::__private::Keyring),
+            ty: quote!(__p::Keyring),
+            of_model: quote!(__p::Keyring),
             ring: quote!(#name),
             name,
         }

@@ -1,120 +1,138 @@
 //! The structs of columns, and the pieces that fill and read them.
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens as _, format_ident, quote};
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens as _, quote};
 use syn::Attribute;
 use syn::ext::IdentExt as _;
 
-use super::names;
+use super::{generics, names};
 use crate::ast::Shape;
-use crate::valid::{Field, Index, Model, Plain, Sealed};
+use crate::valid::{Field, Flat, Index, Model, Plain, Sealed};
 
-/// The value inside a sealed field.
-pub(super) fn value_type(field: &Sealed<'_>) -> TokenStream {
+/// The value inside a sealed field; `p` is the path of what the expansion names.
+pub(super) fn value_type(field: &Sealed<'_>, p: &TokenStream) -> TokenStream {
     match field.shape {
         Shape::Phi(value) | Shape::OptionPhi(value) => quote!(#value),
         Shape::Hidden(_) | Shape::Other => {
             let ty = field.ty;
-            quote!(<#ty as ::phield::__private::PhiField>::Value)
+            quote!(<#ty as #p::PhiField>::Value)
         }
-    }
-}
-
-/// `Sealed<T>` or `SealedText<T>`.
-fn storage_type(field: &Sealed<'_>) -> TokenStream {
-    let value = value_type(field);
-    if field.text {
-        quote!(::phield::__private::SealedText<#value>)
-    } else {
-        quote!(::phield::__private::Sealed<#value>)
     }
 }
 
 /// The type of a sealed field's column.
-pub(super) fn stored_type(field: &Sealed<'_>) -> TokenStream {
-    let (ty, storage) = (field.ty, storage_type(field));
+pub(super) fn stored_type(field: &Sealed<'_>, p: &TokenStream) -> TokenStream {
+    let (ty, value) = (field.ty, value_type(field, p));
+    let storage = if field.text {
+        quote!(#p::SealedText<#value>)
+    } else {
+        quote!(#p::Sealed<#value>)
+    };
     match field.shape {
         Shape::Phi(_) => storage,
-        Shape::OptionPhi(_) => quote!(::core::option::Option<#storage>),
-        Shape::Hidden(_) | Shape::Other => quote!(<#ty as ::phield::__private::PhiField>::Stored<#storage>),
+        Shape::OptionPhi(_) => quote!(#p::Option<#storage>),
+        Shape::Hidden(_) | Shape::Other => quote!(<#ty as #p::PhiField>::Stored<#storage>),
     }
 }
 
 /// The type of an index column.
-pub(super) fn index_type(index: &Index<'_>) -> TokenStream {
-    let value = quote!(::phield::__private::BlindIndex);
+pub(super) fn index_type(index: &Index<'_>, p: &TokenStream) -> TokenStream {
     if index.optional {
-        quote!(::core::option::Option<#value>)
+        quote!(#p::Option<#p::BlindIndex>)
     } else {
-        value
+        quote!(#p::BlindIndex)
     }
 }
 
-/// One piece of code for each column, in the order of the sealed struct.
-pub(super) fn in_order<'a>(
-    model: &Model<'a>,
-    sealed: impl Fn(&Sealed<'a>) -> TokenStream,
-    index: impl Fn(&Index<'a>) -> TokenStream,
-    plain: impl Fn(&Plain<'a>) -> TokenStream,
-) -> Vec<TokenStream> {
+/// A field of the sealed struct.
+pub(super) enum Column<'m, 'a> {
+    Plain(&'m Plain<'a>),
+    Sealed(&'m Sealed<'a>),
+    Index(&'m Index<'a>),
+    Flat(&'m Flat<'a>),
+}
+
+/// The fields of the sealed struct in their order: each index after its field, compound ones at the end.
+pub(super) fn list<'m, 'a>(model: &'m Model<'a>) -> Vec<Column<'m, 'a>> {
     let mut columns = Vec::new();
     for field in &model.fields {
         match field {
-            Field::Plain(field) => columns.push(plain(field)),
-            Field::Sealed(field) => {
-                columns.push(sealed(field));
-                columns.extend(model.index_of(field.ident).map(&index));
+            Field::Plain(plain) => columns.push(Column::Plain(plain)),
+            Field::Sealed(sealed) => {
+                columns.push(Column::Sealed(sealed));
+                columns.extend(model.index_of(sealed.ident).map(Column::Index));
             }
+            Field::Flat(flat) => columns.push(Column::Flat(flat)),
         }
     }
-    columns.extend(model.compound().map(index));
+    columns.extend(model.compound().map(Column::Index));
     columns
 }
 
-/// A column of the sealed struct.
-pub(super) struct Column {
-    pub(super) ident: Ident,
-    pub(super) ty: TokenStream,
-    pub(super) sql_name: String,
+impl Column<'_, '_> {
+    pub(super) fn ident(&self) -> Ident {
+        match self {
+            Self::Plain(plain) => plain.ident.clone(),
+            Self::Sealed(sealed) => sealed.ident.clone(),
+            Self::Index(index) => names::index_field(index),
+            Self::Flat(flat) => flat.ident.clone(),
+        }
+    }
+
+    pub(super) fn ty(&self, p: &TokenStream) -> TokenStream {
+        match self {
+            Self::Plain(plain) => plain.ty.to_token_stream(),
+            Self::Sealed(sealed) => stored_type(sealed, p),
+            Self::Index(index) => index_type(index, p),
+            Self::Flat(flat) => {
+                let ty = flat.ty;
+                quote!(<#ty as #p::Embedded>::Sealed)
+            }
+        }
+    }
+
+    /// The name in SQL; of a flattened struct the derive knows none.
+    pub(super) fn sql_name(&self) -> Option<&str> {
+        match self {
+            Self::Plain(plain) => Some(&plain.sql_name),
+            Self::Sealed(sealed) => Some(&sealed.sql_name),
+            Self::Index(index) => Some(&index.sql_name),
+            Self::Flat(_) => None,
+        }
+    }
+
     /// The database fills it.
-    pub(super) generated: bool,
+    pub(super) fn is_generated(&self) -> bool {
+        matches!(self, Self::Plain(plain) if plain.generated)
+    }
+
+    /// The field, with its docs.
+    fn field(&self) -> TokenStream {
+        let (ident, ty) = (self.ident(), self.ty(&outside()));
+        let (vis, doc, docs) = match self {
+            Self::Plain(plain) => (plain.vis, format!("`{}`, as it is.", ident.unraw()), &*plain.docs),
+            Self::Sealed(sealed) => (sealed.vis, format!("`{}`, sealed.", ident.unraw()), &*sealed.docs),
+            Self::Index(index) => (index.vis, format!("The blind index `{}`.", index.name), &[][..]),
+            Self::Flat(flat) => (
+                flat.vis,
+                format!("The columns of `{}`.", ident.unraw()),
+                &*flat.docs,
+            ),
+        };
+        let docs = documented(&doc, docs);
+        quote!(#docs #vis #ident: #ty)
+    }
 }
 
-/// The columns, in the order of the sealed struct.
-pub(super) fn list(model: &Model<'_>) -> Vec<Column> {
-    let of_index = |index: &Index<'_>| Column {
-        ident: names::index_field(index),
-        ty: index_type(index),
-        sql_name: index.sql_name.clone(),
-        generated: false,
-    };
-    let mut columns = Vec::new();
-    for field in &model.fields {
-        match field {
-            Field::Plain(field) => columns.push(Column {
-                ident: field.ident.clone(),
-                ty: field.ty.to_token_stream(),
-                sql_name: field.sql_name.clone(),
-                generated: field.generated,
-            }),
-            Field::Sealed(field) => {
-                columns.push(Column {
-                    ident: field.ident.clone(),
-                    ty: stored_type(field),
-                    sql_name: field.sql_name.clone(),
-                    generated: false,
-                });
-                columns.extend(model.index_of(field.ident).map(of_index));
-            }
-        }
-    }
-    columns.extend(model.compound().map(of_index));
-    columns
+/// The path of what the expansion names, outside its block.
+pub(super) fn outside() -> TokenStream {
+    quote!(::phield::__private)
 }
 
 /// The struct of the columns.
 pub(super) fn sealed_struct(model: &Model<'_>) -> TokenStream {
     let (vis, name) = (model.vis, names::sealed_struct(model.ident));
+    let (generics, bounds) = (model.generics, &model.generics.where_clause);
     let doc = format!(
         "The columns of a [`{}`]: ciphertext, index values and what is not PHI.",
         model.ident
@@ -126,17 +144,14 @@ pub(super) fn sealed_struct(model: &Model<'_>) -> TokenStream {
             #[serde(crate = "::phield::__private::serde")]
         }
     });
-    let fields = in_order(model, sealed_field, index_field, |field| {
-        let (vis, ident, ty) = (field.vis, field.ident, field.ty);
-        let docs = documented(&format!("`{}`, as it is.", ident.unraw()), &field.docs);
-        quote!(#docs #vis #ident: #ty)
-    });
+    let fields = list(model);
+    let fields = fields.iter().map(Column::field);
     quote! {
         #docs
         #[derive(::core::fmt::Debug, ::core::clone::Clone)]
         #serde
         #[allow(dead_code)]
-        #vis struct #name { #(#fields,)* }
+        #vis struct #name #generics #bounds { #(#fields,)* }
     }
 }
 
@@ -144,18 +159,6 @@ pub(super) fn sealed_struct(model: &Model<'_>) -> TokenStream {
 fn documented(doc: &str, docs: &[&Attribute]) -> TokenStream {
     let between = (!docs.is_empty()).then(|| quote!(#[doc = ""]));
     quote!(#[doc = #doc] #between #(#docs)*)
-}
-
-fn sealed_field(field: &Sealed<'_>) -> TokenStream {
-    let (vis, ident, ty) = (field.vis, field.ident, stored_type(field));
-    let docs = documented(&format!("`{}`, sealed.", ident.unraw()), &field.docs);
-    quote!(#docs #vis #ident: #ty)
-}
-
-fn index_field(index: &Index<'_>) -> TokenStream {
-    let (vis, ident, ty) = (index.vis, names::index_field(index), index_type(index));
-    let doc = format!("The blind index `{}`.", index.name);
-    quote!(#[doc = #doc] #vis #ident: #ty)
 }
 
 /// The structs of fields that are sealed together.
@@ -167,83 +170,24 @@ pub(super) fn group_structs(model: &Model<'_>) -> TokenStream {
             "The columns of {}, sealed together: write all of them.",
             group.listed()
         );
-        let fields = group.fields.iter().map(|field| sealed_field(field));
-        let indexes = group.indexes.iter().map(|index| index_field(index));
+        let parameters = generics::of_group(model, group);
+        let fields = group.fields.iter().map(|field| Column::Sealed(field).field());
+        let indexes = group.indexes.iter().map(|index| Column::Index(index).field());
         Some(quote! {
             #[doc = #doc]
             #[derive(::core::fmt::Debug, ::core::clone::Clone)]
             #[allow(dead_code)]
-            #vis struct #name { #(#fields,)* #(#indexes,)* }
+            #vis struct #name #parameters { #(#fields,)* #(#indexes,)* }
         })
     });
     structs.collect()
-}
-
-/// Variables for the tokens of `fields`.
-pub(super) fn token_names(fields: &[&Sealed<'_>]) -> Vec<Ident> {
-    (0..fields.len())
-        .map(|i| format_ident!("token_{i}", span = Span::mixed_site()))
-        .collect()
-}
-
-/// A field of `self`.
-pub(super) fn of_self(ident: &Ident) -> TokenStream {
-    quote!(&self.#ident)
-}
-
-/// A parameter that is named after a field.
-pub(super) fn parameter(ident: &Ident) -> TokenStream {
-    quote!(#ident)
-}
-
-/// The field of a row that is about to be sealed.
-pub(super) fn field(field: &Sealed<'_>, value: impl Fn(&Ident) -> TokenStream) -> TokenStream {
-    let (value, constant) = (value(field.ident), names::column_constant(field));
-    quote!(::phield::__private::PhiField::field(#value, Self::#constant)?)
-}
-
-/// `field: column` from the token of this field among `fields`.
-pub(super) fn stored(field: &Sealed<'_>, fields: &[&Sealed<'_>]) -> TokenStream {
-    let (ident, ty) = (field.ident, field.ty);
-    let tokens = token_names(fields).into_iter().zip(fields);
-    let token = tokens
-        .filter(|(_, other)| other.ident == field.ident)
-        .map(|(token, _)| token);
-    quote!(#ident: <#ty as ::phield::__private::PhiField>::stored(#(#token)*)?)
-}
-
-/// Shows an index of `self`, with its tenant and parts, to `visit`.
-pub(super) fn visit_index(index: &Index<'_>, tenant: &TokenStream) -> TokenStream {
-    let (constant, parts) = (names::index_constant(index), parts(index, of_self));
-    quote!(visit(&Self::#constant, #tenant, &[#(#parts),*])?;)
 }
 
 /// The values of fields as the parts of an index.
 pub(super) fn parts(index: &Index<'_>, value: impl Fn(&Ident) -> TokenStream) -> Vec<TokenStream> {
     let part = |field| {
         let value = value(field);
-        quote!(::phield::__private::PhiField::part(#value)?)
+        quote!(__p::part(#value)?)
     };
     index.parts.iter().map(|each| part(each.field)).collect()
-}
-
-/// `field: value` of an opened row.
-pub(super) fn opened(field: &Field<'_>) -> TokenStream {
-    match field {
-        Field::Plain(plain) => {
-            let ident = plain.ident;
-            quote!(#ident: sealed.#ident)
-        }
-        Field::Sealed(field) => {
-            let (ident, ty, constant) = (field.ident, field.ty, names::column_constant(field));
-            let storage = storage_type(field);
-            quote! {
-                #ident: <#ty as ::phield::__private::PhiField>::open::<#storage, _>(
-                    &mut opener,
-                    &Self::#constant,
-                    sealed.#ident,
-                )?
-            }
-        }
-    }
 }

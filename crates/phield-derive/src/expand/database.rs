@@ -1,116 +1,247 @@
 //! What a database needs: reading rows, binding them, finding them. Dropped by the facade without a database feature.
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{quote, quote_spanned};
-use syn::{Index as Position, Type};
+use std::collections::BTreeSet;
 
-use super::binding::{self, Keys, TenantParameter};
-use super::columns::Column;
+use proc_macro2::{Ident, Literal, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::Index as Position;
+
+use super::binding::{self, Keys};
+use super::columns::{self, Column};
 use super::form::Form;
-use super::{columns, methods, names};
-use crate::valid::{Bound, Index, Model};
+use super::generics::Generics;
+use super::{flat, names};
+use crate::valid::{Bound, Index, Model, Role};
 
 /// Everything that names sqlx.
-pub(super) fn expand(model: &Model<'_>) -> TokenStream {
-    let (rows, finders) = (rows(model), finders(model));
+pub(super) fn expand(model: &Model<'_>, generics: &Generics) -> TokenStream {
+    let code = match model.role {
+        Role::Table => {
+            let (rows, written) = (rows(model, generics), written(model, generics));
+            let finders = finders(model, generics);
+            quote!(#rows #written #finders)
+        }
+        Role::Part(_) => {
+            let (rows, finders) = (rows(model, generics), finders(model, generics));
+            quote!(#rows #finders)
+        }
+        Role::Embedded => part(model),
+    };
+    quote!(::phield::__with_sqlx! { #code })
+}
+
+/// One bound for each type of `columns`.
+fn each_type<'c>(
+    columns: impl IntoIterator<Item = &'c Column<'c, 'c>>,
+    known: &TokenStream,
+    flattened: &TokenStream,
+) -> Vec<TokenStream> {
+    let mut seen = BTreeSet::new();
+    let mut bounds = Vec::new();
+    for column in columns {
+        let ty = column.ty(&quote!(__p));
+        let bound = if matches!(column, Column::Flat(_)) {
+            flattened
+        } else {
+            known
+        };
+        if seen.insert(ty.to_string()) {
+            bounds.push(quote!(#ty: #bound));
+        }
+    }
+    bounds
+}
+
+/// Columns from a row of any database.
+fn rows(model: &Model<'_>, generics: &Generics) -> TokenStream {
+    let (sealed_struct, arguments) = (names::sealed_struct(model.ident), &generics.arguments);
+    let list = columns::list(model);
+    let parameters = generics.parameters(&quote!('__r, __R));
+    let mut bounds = vec![
+        quote!(__R: __p::sqlx::Row),
+        quote!(&'static str: __p::sqlx::ColumnIndex<__R>),
+    ];
+    bounds.extend(each_type(
+        &list,
+        &quote!(__p::sqlx::ReadColumn<'__r, __R::Database>),
+        &quote!(__p::sqlx::FromPart<'__r, __R>),
+    ));
+    let bounds = generics.bounds(&bounds);
+    let table = sql_table(model);
+    let fields = list.iter().map(|column| {
+        let ident = column.ident();
+        match column.sql_name() {
+            Some(sql_name) => quote!(#ident: __p::sqlx::column(row, #table, #sql_name)?),
+            None => {
+                let columns = flat::constant(model, &ident);
+                quote!(#ident: __p::sqlx::FromPart::from_part(row, #table, #columns)?)
+            }
+        }
+    });
+    let sealed_row = sealed_row(model, generics, &list, &table);
     quote! {
-        ::phield::__with_sqlx! {
-            #rows
-            #finders
+        #[automatically_derived]
+        impl #parameters __p::sqlx::FromRow<'__r, __R> for #sealed_struct #arguments #bounds {
+            fn from_row(row: &'__r __R) -> __p::Result<Self, __p::sqlx::SqlxError> {
+                __p::Result::Ok(Self { #(#fields,)* })
+            }
+        }
+        #sealed_row
+    }
+}
+
+/// The name of the table in SQL.
+fn sql_table(model: &Model<'_>) -> TokenStream {
+    match model.role {
+        Role::Part(path) => quote!(<#path>::SCHEMA.sql_table),
+        Role::Table | Role::Embedded => {
+            let table = &model.sql_table;
+            quote!(#table)
         }
     }
 }
 
-/// Columns from a row of any database, and columns to bind.
-fn rows(model: &Model<'_>) -> TokenStream {
-    let (sealed_struct, table) = (names::sealed_struct(model.ident), &model.sql_table);
-    let list = columns::list(model);
-    let (written, generated): (Vec<_>, Vec<_>) = list.iter().partition(|column| !column.generated);
-    let (idents, types) = parts_of(&list.iter().collect::<Vec<_>>());
-    let sql_names = list.iter().map(|column| &column.sql_name);
-    let generated = generated.iter().map(|column| &column.sql_name);
+/// What the columns are called.
+fn sealed_row(
+    model: &Model<'_>,
+    generics: &Generics,
+    list: &[Column<'_, '_>],
+    table: &TokenStream,
+) -> TokenStream {
+    let (sealed_struct, arguments) = (names::sealed_struct(model.ident), &generics.arguments);
+    let (parameters, bounds) = (generics.parameters(&TokenStream::new()), generics.bounds(&[]));
+    let generated = list.iter().filter(|column| column.is_generated());
+    let generated = generated.filter_map(Column::sql_name);
     let key = model.binding.key().map(|column| &column.sql_name);
-    let (written, written_types) = parts_of(&written);
     quote! {
         #[automatically_derived]
-        impl<'r, R> ::phield::__private::sqlx::FromRow<'r, R> for #sealed_struct
-        where
-            R: ::phield::__private::sqlx::Row,
-            &'static str: ::phield::__private::sqlx::ColumnIndex<R>,
-            #(#types: ::phield::__private::sqlx::Decode<'r, R::Database>
-                + ::phield::__private::sqlx::Type<R::Database>,)*
-        {
-            fn from_row(row: &'r R) -> ::core::result::Result<Self, ::phield::__private::sqlx::SqlxError> {
-                ::core::result::Result::Ok(Self {
-                    #(#idents: ::phield::__private::sqlx::column(row, #table, #sql_names)?,)*
-                })
-            }
-        }
-
-        #[automatically_derived]
-        impl ::phield::__private::sqlx::SealedRow for #sealed_struct {
+        impl #parameters __p::sqlx::SealedRow for #sealed_struct #arguments #bounds {
             const TABLE: &'static str = #table;
-            const COLUMNS: &'static [&'static str] = #sealed_struct::COLUMNS;
+            const COLUMNS: &'static [&'static str] = Self::COLUMNS;
             const KEY: &'static [&'static str] = &[#(#key),*];
             const GENERATED: &'static [&'static str] = &[#(#generated),*];
         }
+    }
+}
 
+/// Columns to bind.
+fn written(model: &Model<'_>, generics: &Generics) -> TokenStream {
+    let (sealed_struct, arguments) = (names::sealed_struct(model.ident), &generics.arguments);
+    let list = columns::list(model);
+    let written: Vec<_> = list.iter().filter(|column| !column.is_generated()).collect();
+    let mut bounds = vec![quote!(__DB: __p::sqlx::Database)];
+    bounds.extend(each_type(
+        written.iter().copied(),
+        &quote!(__p::sqlx::BindColumn<__DB>),
+        &quote!(__p::sqlx::BindPart<__DB>),
+    ));
+    let (parameters, bounds) = (generics.parameters(&quote!(__DB)), generics.bounds(&bounds));
+    let values = written.iter().map(|column| {
+        let ident = column.ident();
+        match column {
+            Column::Flat(_) => quote!(__p::sqlx::BindPart::bind_part(&self.#ident, values);),
+            _ => quote!(values.bind(&self.#ident);),
+        }
+    });
+    quote! {
         #[automatically_derived]
-        impl<DB> ::phield::__private::sqlx::BindRow<DB> for #sealed_struct
-        where
-            DB: ::phield::__private::sqlx::Database,
-            #(#written_types: ::phield::__private::sqlx::BindColumn<DB>,)*
-        {
-            fn bind_row(&self, values: &mut ::phield::__private::sqlx::Values<'_, DB>) {
-                #(values.bind(&self.#written);)*
+        impl #parameters __p::sqlx::BindRow<__DB> for #sealed_struct #arguments #bounds {
+            fn bind_row(&self, values: &mut __p::sqlx::Values<'_, __DB>) {
+                #(#values)*
             }
         }
     }
 }
 
-fn parts_of<'c>(columns: &[&'c Column]) -> (Vec<&'c Ident>, Vec<&'c TokenStream>) {
-    columns.iter().map(|column| (&column.ident, &column.ty)).unzip()
+/// The columns of an embedded struct, in the rows of a model.
+fn part(model: &Model<'_>) -> TokenStream {
+    let sealed_struct = names::sealed_struct(model.ident);
+    let list = columns::list(model);
+    let read = each_type(
+        &list,
+        &quote!(__p::sqlx::ReadColumn<'__r, __R::Database>),
+        &TokenStream::new(),
+    );
+    let bound = each_type(&list, &quote!(__p::sqlx::BindColumn<__DB>), &TokenStream::new());
+    let idents: Vec<_> = list.iter().map(Column::ident).collect();
+    let numbers = (0..list.len()).map(Literal::usize_unsuffixed);
+    quote! {
+        #[automatically_derived]
+        impl<'__r, __R> __p::sqlx::FromPart<'__r, __R> for #sealed_struct
+        where
+            __R: __p::sqlx::Row,
+            &'static str: __p::sqlx::ColumnIndex<__R>,
+            #(#read,)*
+        {
+            fn from_part(
+                row: &'__r __R,
+                table: &'static str,
+                columns: &'static [__p::ColumnSchema],
+            ) -> __p::Result<Self, __p::sqlx::SqlxError> {
+                __p::Result::Ok(Self {
+                    #(#idents: __p::sqlx::column_of_part(row, table, columns, #numbers)?,)*
+                })
+            }
+        }
+        #[automatically_derived]
+        impl<__DB> __p::sqlx::BindPart<__DB> for #sealed_struct
+        where
+            __DB: __p::sqlx::Database,
+            #(#bound,)*
+        {
+            fn bind_part(&self, values: &mut __p::sqlx::Values<'_, __DB>) {
+                #(values.bind(&self.#idents);)*
+            }
+        }
+    }
 }
 
 /// `fetch`, and a finder for each index.
-fn finders(model: &Model<'_>) -> TokenStream {
-    let ident = model.ident;
-    let fetch = fetch(model);
-    let finders = model.indexes.iter().map(|index| finder(model, index));
+fn finders(model: &Model<'_>, generics: &Generics) -> TokenStream {
+    let (ident, arguments) = (model.ident, &generics.arguments);
+    let (parameters, bounds) = (generics.parameters(&TokenStream::new()), generics.bounds(&[]));
+    let fetch = fetch(model, generics);
+    let finders = model.indexes.iter().map(|index| finder(model, generics, index));
     quote! {
         #[automatically_derived]
-        #[allow(dead_code)]
-        impl #ident {
+        impl #parameters #ident #arguments #bounds {
             #fetch
             #(#finders)*
         }
     }
 }
 
-/// What every finder asks of its executor.
-fn bounds(model: &Model<'_>) -> TokenStream {
-    let sealed_struct = names::sealed_struct(model.ident);
+/// What every finder asks of its executor, and of the types of the columns that it binds.
+fn bounds<'b>(
+    model: &Model<'_>,
+    generics: &Generics,
+    bound: impl IntoIterator<Item = &'b Bound<'b>>,
+) -> TokenStream {
+    let (sealed_struct, arguments) = (names::sealed_struct(model.ident), &generics.arguments);
+    let mut seen = BTreeSet::new();
+    let types = bound
+        .into_iter()
+        .map(|Bound { ty, .. }| quote!(#ty: __p::sqlx::BindColumn<__E::Database>,))
+        .filter(|bound| seen.insert(bound.to_string()));
     quote! {
-        E: ::phield::__private::sqlx::Executor<'c>,
-        E::Database: ::phield::__private::sqlx::Backend,
-        #sealed_struct: for<'r> ::phield::__private::sqlx::FromRow<
-            'r,
-            <E::Database as ::phield::__private::sqlx::Database>::Row,
-        >,
+        __E: __p::sqlx::Executor<'__c, Database: __p::sqlx::Backend>,
+        #sealed_struct #arguments: __p::sqlx::ReadRow<__E::Database>,
+        #(#types)*
     }
 }
 
-fn fetch(model: &Model<'_>) -> TokenStream {
+fn fetch(model: &Model<'_>, generics: &Generics) -> TokenStream {
     let Some(row_id_type) = binding::row_id_type(model) else {
         return TokenStream::new();
     };
-    let (vis, bounds) = (model.vis, bounds(model));
-    let row_id = Ident::new("row_id", Span::mixed_site());
-    let TenantParameter {
-        parameter: tenant, ..
-    } = TenantParameter::of(model);
-    let row = Ident::new("row", Span::mixed_site());
-    let (conditions, same, bound) = key(model, &row_id, &row);
+    let bounds = bounds(model, generics, model.binding.key());
+    let (vis, row_id, row) = (
+        model.vis,
+        Ident::new("row_id", Span::mixed_site()),
+        Ident::new("row", Span::mixed_site()),
+    );
+    let tenant = binding::tenant_parameter(model);
+    let (conditions, same) = key(model, &row_id, &row);
     let Keys {
         name: keys,
         ty: keys_type,
@@ -118,34 +249,31 @@ fn fetch(model: &Model<'_>) -> TokenStream {
     } = Keys::of(model);
     quote! {
         /// Reads and opens the row with this id, if it is there. A row that the database takes for it, but whose id is
-        /// another one (a collation that ignores case, a view), is not returned.
-        ///
-        /// # Errors
-        /// When the database fails, or the row does not open.
-        #vis async fn fetch<'c, E>(
-            executor: E,
+        /// another one (a collation that ignores case, a view), is not returned. Fails when the database does, or the row
+        /// does not open.
+        #vis async fn fetch<'__c, __E>(
+            executor: __E,
             #keys: &#keys_type,
             #tenant
             #row_id: &#row_id_type,
-        ) -> ::core::result::Result<::core::option::Option<Self>, ::phield::__private::sqlx::Error>
+        ) -> __p::Result<__p::Option<Self>, __p::sqlx::Error>
         where
             #bounds
-            #(#bound: ::phield::__private::sqlx::BindColumn<E::Database>,)*
         {
-            let found: ::core::option::Option<Self> =
-                ::phield::__private::sqlx::fetch(executor, #keys, |key| { #(#conditions)* }).await?;
-            ::core::result::Result::Ok(found.filter(|#row| #same))
+            let same = |#row: &Self| #same;
+            __p::sqlx::fetch(executor, #keys, |key| key #(#conditions)*, same).await
         }
     }
 }
 
-/// How the row with this tenant and row id is asked for, whether a row is that one, and the types to bind for it.
-fn key<'a>(model: &Model<'a>, row_id: &Ident, row: &Ident) -> (Vec<TokenStream>, TokenStream, Vec<&'a Type>) {
+/// How the row with this tenant and row id is asked for, and whether a row is that one.
+fn key(model: &Model<'_>, row_id: &Ident, row: &Ident) -> (Vec<TokenStream>, TokenStream) {
     let parts = model.binding.row_id.as_slice();
     let (mut conditions, mut same) = (Vec::new(), Vec::new());
-    if let Some((condition, same_tenant)) = of_tenant(model, row) {
-        conditions.push(condition);
-        same.push(same_tenant);
+    if let Some(Bound { ident, sql_name, .. }) = &model.binding.tenant {
+        let tenant = binding::tenant();
+        conditions.push(quote!(.equal(#sql_name, #tenant)));
+        same.push(quote!(__p::same_tenant(&#row.#ident, #tenant)));
     }
     for (position, part) in parts.iter().enumerate() {
         let (sql_name, position) = (&part.sql_name, Position::from(position));
@@ -154,7 +282,7 @@ fn key<'a>(model: &Model<'a>, row_id: &Ident, row: &Ident) -> (Vec<TokenStream>,
         } else {
             quote!(&#row_id.#position)
         };
-        conditions.push(quote!(key.equal(#sql_name, #value);));
+        conditions.push(quote!(.equal(#sql_name, #value)));
     }
     let of_row = match parts {
         [part] => {
@@ -166,24 +294,13 @@ fn key<'a>(model: &Model<'a>, row_id: &Ident, row: &Ident) -> (Vec<TokenStream>,
             quote!(&#parts)
         }
     };
-    same.push(quote!(::phield::__private::same_row_id(#of_row, #row_id)));
-    let types = model.binding.key().map(|bound| bound.ty).collect();
-    (conditions, quote!(#(#same)&&*), types)
+    same.push(quote!(__p::same_row_id(#of_row, #row_id)));
+    (conditions, quote!(#(#same)&&*))
 }
 
-/// How rows of a tenant are asked for, and whether a row is one.
-fn of_tenant(model: &Model<'_>, row: &Ident) -> Option<(TokenStream, TokenStream)> {
-    let Bound { ident, sql_name, .. } = model.binding.tenant.as_ref()?;
-    let tenant = binding::tenant();
-    Some((
-        quote!(key.equal(#sql_name, #tenant);),
-        quote!(::phield::__private::same_tenant(&#row.#ident, #tenant)),
-    ))
-}
-
-fn finder(model: &Model<'_>, index: &Index<'_>) -> TokenStream {
+fn finder(model: &Model<'_>, generics: &Generics, index: &Index<'_>) -> TokenStream {
     let (vis, method, constant) = (index.vis, names::finder(index), names::index_constant(index));
-    let (sql_name, bounds) = (&index.sql_name, bounds(model));
+    let bounds = bounds(model, generics, &model.binding.tenant);
     let form = if index.is_awaited() {
         Form::Async
     } else {
@@ -197,55 +314,48 @@ fn finder(model: &Model<'_>, index: &Index<'_>) -> TokenStream {
         ..
     } = Keys::of(model);
     let idents: Vec<_> = index.parts.iter().map(|part| part.field).collect();
-    let types = methods::values(model, index);
-    let row = Ident::new("row", Span::mixed_site());
-    let TenantParameter { parameter, .. } = TenantParameter::of(model);
-    let (condition, same_tenant) = of_tenant(model, &row).unzip();
-    let (key, same_tenant) = match condition {
-        Some(_) => (
-            quote!(key),
-            quote!(if !#same_tenant { return ::core::result::Result::Ok(false); }),
-        ),
-        None => (quote!(_), TokenStream::new()),
+    let types = super::methods::values(model, index);
+    let parameter = binding::tenant_parameter(model);
+    let (tenant, function) = match &model.binding.tenant {
+        Some(_) => {
+            let tenant = binding::tenant();
+            (quote!(#tenant,), quote!(find_in))
+        }
+        None => (TokenStream::new(), quote!(find)),
     };
-    let tenant = model.binding.tenant.iter().map(|_| binding::tenant());
-    let tenant_type = model.binding.tenant.iter().map(|tenant| tenant.ty);
-    let parts = columns::parts(index, |field| quote!(&#row.#field));
-    let listed = idents
-        .iter()
-        .map(|field| format!("`{field}`"))
-        .collect::<Vec<_>>()
-        .join(" and ");
-    let doc = format!(
-        "Finds rows by {listed}: candidates by the index `{}`, opened and compared.{}",
-        index.name,
-        of_many_subjects(model)
-    );
+    let doc = found(model, index);
     quote_spanned! {Span::mixed_site()=>
         #[doc = #doc]
-        ///
-        /// # Errors
-        /// When the database fails, a value is absent, a pepper is missing, or a row does not open.
-        #vis async fn #method<'c, E>(
-            executor: E,
+        #vis async fn #method<'__c, __E>(
+            executor: __E,
             #keys: &#keys_type,
             #parameter
-            #(#idents: &(impl ::phield::__private::IndexValue<#types> + ::core::marker::Sync + ?::core::marker::Sized),)*
-        ) -> ::core::result::Result<::std::vec::Vec<Self>, ::phield::__private::sqlx::Error>
+            #(#idents: &(impl __p::IndexValue<#types> + __p::Sync + ?__p::Sized),)*
+        ) -> __p::Result<__p::Vec<Self>, __p::sqlx::Error>
         where
             #bounds
-            #(#tenant_type: ::phield::__private::sqlx::BindColumn<E::Database>,)*
         {
-            let slots = Self::#query(#ring, #(#tenant,)* #(#idents),*) #wait?;
-            let same = |#row: &Self| {
-                #same_tenant
-                Self::#constant.same_value(&[#(#parts),*], &[
-                    #(::core::option::Option::Some(::phield::__private::IndexValue::<#types>::encode_part(#idents)?)),*
-                ])
-            };
-            ::phield::__private::sqlx::find(executor, #keys, #sql_name, slots, |#key| { #condition }, same).await
+            let slots = Self::#query(#ring, #tenant #(#idents),*) #wait?;
+            let search = (&Self::#constant, slots, [#(__p::searched(#idents)?),*]);
+            __p::sqlx::#function(executor, #keys, #tenant search).await
         }
     }
+}
+
+/// What a finder does.
+fn found(model: &Model<'_>, index: &Index<'_>) -> String {
+    let fields: Vec<_> = index
+        .parts
+        .iter()
+        .map(|part| format!("`{}`", part.field))
+        .collect();
+    format!(
+        "Finds rows by {}: candidates by the index `{}`, opened and compared. Fails when the database does, a value is \
+         absent, a pepper is missing, or a row does not open.{}",
+        fields.join(" and "),
+        index.name,
+        of_many_subjects(model)
+    )
 }
 
 /// What a finder has to say about rows of several subjects, each under a key of its own.

@@ -16,6 +16,7 @@ pub(crate) struct Bound<'a> {
 }
 
 /// What binds a row to its place.
+#[derive(Default)]
 pub(crate) struct Binding<'a> {
     /// The row id: several columns make a composite one, none an unbound row.
     pub(crate) row_id: Vec<Bound<'a>>,

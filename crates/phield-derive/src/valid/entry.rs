@@ -7,6 +7,8 @@ use crate::errors::Errors;
 
 /// Longest logical name, in bytes (format §2).
 const MAX_NAME: usize = 128;
+/// Longest prefix of a flattened struct's columns, in bytes.
+const MAX_PREFIX: usize = 32;
 /// Longest name in SQL, in bytes, with the schema before it: PostgreSQL cuts a name at 63, MySQL refuses one above 64.
 const MAX_SQL_NAME: usize = 127;
 
@@ -69,7 +71,7 @@ impl<'a, 'e> Entries<'a, 'e> {
     pub(crate) fn text(&self, attr: &'a Attr) -> Option<&'a LitStr> {
         match &attr.value {
             AttrValue::Text(text) => Some(text),
-            AttrValue::Flag | AttrValue::Number(_) | AttrValue::List(_) => {
+            AttrValue::Flag | AttrValue::Number(_) | AttrValue::Path(_) | AttrValue::List(_) => {
                 self.errors
                     .at(attr.span, format_args!("write `{} = \"…\"`", attr.name));
                 None
@@ -94,6 +96,20 @@ impl<'a, 'e> Entries<'a, 'e> {
         };
         Some(number)
     }
+}
+
+/// A prefix of the columns of a flattened struct: of names that SQL takes without quotes.
+pub(super) fn prefix(text: &LitStr, errors: &Errors) -> String {
+    let prefix = text.value();
+    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let begins = prefix.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
+    if !begins || prefix.len() > MAX_PREFIX || !prefix.bytes().all(known) {
+        errors.at(
+            text.span(),
+            format_args!("a prefix is 1 to {MAX_PREFIX} bytes of a-z 0-9 _, and does not begin with a digit"),
+        );
+    }
+    prefix
 }
 
 /// A name in SQL. It is written between quotes, so it holds none.

@@ -3,13 +3,15 @@
 use proc_macro2::{Ident, Span};
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
-use syn::{Attribute, LitStr, Type, Visibility};
+use syn::{Attribute, Generics, LitStr, Type, Visibility};
 
-use super::Field;
-use super::entry::{Entries, is_logical_name, logical_name, sql_identifier};
+use super::entry::{Entries, is_logical_name, logical_name, prefix, sql_identifier};
 use super::index::{self, Index};
-use crate::ast::{InputField, Shape, argument, last_segment};
+use super::{Field, Role};
+use crate::ast::{InputField, Shape, argument, last_segment, mentions};
+use crate::attr::{Attr, AttrValue};
 use crate::errors::Errors;
+use crate::sql;
 
 /// Longest frame of the format: 18 MiB.
 const MAX_PADDED: u32 = 18 << 20;
@@ -31,6 +33,29 @@ const KNOWN: &[&str] = &[
     "store",
     "max_len",
     "index",
+    "flatten",
+];
+
+/// What a part of a model does not say again.
+const OF_MODEL: &[&str] = &[
+    "column",
+    "pad",
+    "max_len",
+    "index",
+    "sql_type",
+    "generated",
+    "flatten",
+];
+
+/// What an embedded struct does not have.
+const OF_TABLE: &[&str] = &[
+    "row_id",
+    "tenant",
+    "subject",
+    "extra",
+    "index",
+    "generated",
+    "flatten",
 ];
 
 /// R-5
@@ -52,6 +77,16 @@ pub(crate) struct Plain<'a> {
     pub(crate) sql_type: Option<String>,
     /// The database fills it.
     pub(crate) generated: bool,
+}
+
+/// An embedded struct.
+pub(crate) struct Flat<'a> {
+    pub(crate) ident: &'a Ident,
+    pub(crate) vis: &'a Visibility,
+    pub(crate) docs: Vec<&'a Attribute>,
+    pub(crate) ty: &'a Type,
+    /// What stands before the names of its columns.
+    pub(crate) prefix: String,
 }
 
 /// A column of tokens.
@@ -155,8 +190,14 @@ impl Sealed<'_> {
 }
 
 /// Checks one field.
-pub(super) fn check<'a>(field: &'a InputField<'a>, errors: &Errors) -> Checked<'a> {
+pub(super) fn check<'a>(
+    field: &'a InputField<'a>,
+    role: Role<'_>,
+    generics: &Generics,
+    errors: &Errors,
+) -> Checked<'a> {
     let entries = Entries::read(&field.attrs, KNOWN, &[], "a field", errors);
+    let refused = refuse_of_role(field, role, errors);
     let marks = Marks::read(&entries);
     let mut checked = Checked {
         ident: field.ident,
@@ -174,6 +215,13 @@ pub(super) fn check<'a>(field: &'a InputField<'a>, errors: &Errors) -> Checked<'
         );
         return checked;
     }
+    if refused {
+        return checked;
+    }
+    if let Some(flatten) = entries.one("flatten") {
+        checked.field = flat(field, flatten, generics, errors).map(Field::Flat);
+        return checked;
+    }
     if let Some((span, what)) = marks.first() {
         refuse_bound(field, &entries, span, what, errors);
     }
@@ -188,12 +236,15 @@ pub(super) fn check<'a>(field: &'a InputField<'a>, errors: &Errors) -> Checked<'
             }
         }
         let sealed = sealed(field, &entries, errors);
+        refuse_sealed_in(&sealed, role, generics, errors);
         checked.index = entries
             .one("index")
             .and_then(|entry| index::single(entry, &sealed, errors));
         checked.field = Some(Field::Sealed(sealed));
     } else {
         refuse_sealed_only(&entries, place.unwrap_or("a plain column"), errors);
+        let quoted = sql::identifier(&checked.sql_name) != checked.sql_name;
+        refuse_quoted(quoted, field.ident, role, errors);
         checked.field = Some(Field::Plain(Plain {
             ident: field.ident,
             vis: field.vis,
@@ -205,6 +256,100 @@ pub(super) fn check<'a>(field: &'a InputField<'a>, errors: &Errors) -> Checked<'
         }));
     }
     checked
+}
+
+/// Some attributes mean nothing in a part of a model, others in an embedded struct.
+fn refuse_of_role(field: &InputField<'_>, role: Role<'_>, errors: &Errors) -> bool {
+    let (refused, why) = match role {
+        Role::Table => return false,
+        Role::Part(_) => (OF_MODEL, "the model says that, and what it says holds"),
+        Role::Embedded => (OF_TABLE, "the model that it is flattened into has these"),
+    };
+    let mut found = false;
+    for attr in field
+        .attrs
+        .iter()
+        .filter(|attr| refused.iter().any(|name| attr.name == name))
+    {
+        errors.at(
+            attr.span,
+            format_args!("`{}` is not for a field of {}: {why}", attr.name, role.name()),
+        );
+        found = true;
+    }
+    found
+}
+
+/// Rules of sealed fields that depend on the struct.
+fn refuse_sealed_in(field: &Sealed<'_>, role: Role<'_>, generics: &Generics, errors: &Errors) {
+    if matches!(field.shape, Shape::Other) && mentions(field.ty, generics) {
+        errors.at(
+            field.ty.span(),
+            "an alias over a parameter: write `Phi<T>` or `Option<Phi<T>>` itself, so that the derive knows which it is",
+        );
+    }
+    let quoted = sql::identifier(&field.sql_name) != field.sql_name;
+    refuse_quoted(quoted, field.ident, role, errors);
+}
+
+/// Where a struct is flattened, its columns stand in lists without quotes.
+fn refuse_quoted(quoted: bool, ident: &Ident, role: Role<'_>, errors: &Errors) {
+    if matches!(role, Role::Embedded) && quoted {
+        errors.at(
+            ident.span(),
+            "SQL takes this name between quotes alone: give the column of an embedded struct another one, by `sql_name`",
+        );
+    }
+}
+
+/// A field of an embedded struct, `#[phi(flatten)]` or `#[phi(flatten = "prefix_")]`.
+fn flat<'a>(
+    field: &'a InputField<'a>,
+    flatten: &Attr,
+    generics: &Generics,
+    errors: &Errors,
+) -> Option<Flat<'a>> {
+    for attr in field.attrs.iter().filter(|attr| attr.name != "flatten") {
+        errors.at(
+            attr.span,
+            format_args!(
+                "`{}` is not for a flattened field: its columns are those of the embedded struct",
+                attr.name
+            ),
+        );
+    }
+    let prefix = match &flatten.value {
+        AttrValue::Flag => String::new(),
+        AttrValue::Text(text) => prefix(text, errors),
+        AttrValue::Number(_) | AttrValue::Path(_) | AttrValue::List(_) => {
+            errors.at(flatten.span, "write `flatten` or `flatten = \"prefix_\"`");
+            return None;
+        }
+    };
+    if is_sealed(field) {
+        errors.at(
+            flatten.span,
+            "a flattened field is a struct with `#[phi(embedded)]`, not PHI itself",
+        );
+    } else if argument(field.ty, "Option").is_some() {
+        errors.at(
+            flatten.span,
+            "a flattened field cannot be optional: its columns are always there; make the fields of the embedded struct \
+             optional",
+        );
+    } else if mentions(field.ty, generics) {
+        errors.at(
+            flatten.span,
+            "the type of a flattened field names no parameter: the names of its columns are computed once",
+        );
+    }
+    Some(Flat {
+        ident: field.ident,
+        vis: field.vis,
+        docs: field.docs.clone(),
+        ty: field.ty,
+        prefix,
+    })
 }
 
 /// What is bound is always there, readable, and known before the row is sealed.

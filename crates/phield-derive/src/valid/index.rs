@@ -126,7 +126,7 @@ pub(super) fn single<'a>(entry: &'a Attr, field: &Sealed<'a>, errors: &Errors) -
     let attrs: &[Attr] = match &entry.value {
         AttrValue::List(list) => list,
         AttrValue::Flag => &[],
-        AttrValue::Text(_) | AttrValue::Number(_) => {
+        AttrValue::Text(_) | AttrValue::Number(_) | AttrValue::Path(_) => {
             errors.at(entry.span, "write `index` or `index(…)`");
             return None;
         }
@@ -279,7 +279,7 @@ fn compound_part<'f, 'a>(
 ) -> Option<(&'f Sealed<'a>, Part<'a>)> {
     let sealed = fields.iter().find_map(|field| match field {
         Field::Sealed(sealed) if sealed.ident == &attr.name => Some(sealed),
-        Field::Sealed(_) | Field::Plain(_) => None,
+        Field::Sealed(_) | Field::Plain(_) | Field::Flat(_) => None,
     });
     let text = entries.text(attr)?;
     let normalizer = Normalizer::parse(text, errors)?;

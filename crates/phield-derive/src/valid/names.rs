@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proc_macro2::Span;
 use syn::ext::IdentExt as _;
 
-use super::{Field, Model};
+use super::{Field, Model, Role};
 use crate::errors::Errors;
 use crate::expand::{Form, names};
 
@@ -33,7 +33,12 @@ impl Taken<'_> {
 
 /// Checks the names of a model. Later kinds of names follow from earlier ones: the first clash is enough.
 pub(super) fn check(model: &Model<'_>, errors: &Errors) {
-    for kind in [columns, indexes, fields, sql_columns, constants, methods] {
+    // A part has the constants of its model and no methods that are named after its fields, an embedded struct has neither.
+    let kinds: &[fn(&Model<'_>, &mut Taken<'_>)] = match model.role {
+        Role::Table => &[columns, indexes, fields, sql_columns, constants, methods],
+        Role::Part(_) | Role::Embedded => &[columns, fields, sql_columns],
+    };
+    for kind in kinds {
         let mut taken = Taken {
             by: HashMap::new(),
             errors,
@@ -91,6 +96,8 @@ fn sql_columns(model: &Model<'_>, taken: &mut Taken<'_>) {
         let (ident, sql_name) = match field {
             Field::Plain(plain) => (plain.ident, &plain.sql_name),
             Field::Sealed(sealed) => (sealed.ident, &sealed.sql_name),
+            // Its columns are known to the compiler alone.
+            Field::Flat(_) => continue,
         };
         taken.take(
             &sql_name.to_lowercase(),

@@ -100,6 +100,84 @@ pub struct Named {
     pub index_0: Phi<String>,
 }
 
+/// In a tenant, with a composite row id, its names in SQL, and everything that a schema says.
+#[derive(Debug, Clone, EncryptedPhi)]
+#[phi(
+    table = "visits",
+    sql_name = "emr.encounters",
+    index(name = "code_note", on(code = "exact", note = "name"), sql_name = "code_note_idx", unique)
+)]
+pub struct Visit {
+    /// Tenant.
+    #[phi(tenant, sql_name = "clinic_id", sql_type = "VARCHAR(40)")]
+    pub clinic: String,
+    /// Row id.
+    #[phi(row_id, sql_name = "patient")]
+    pub patient_id: i64,
+    /// Row id.
+    #[phi(row_id)]
+    pub number: i32,
+    /// Subject.
+    #[phi(subject)]
+    pub person: Uuid,
+    /// Note.
+    #[phi(sql_name = "select", column = "remark", max_len = 4000)]
+    pub note: Phi<String>,
+    /// Code.
+    #[phi(index(sql_name = "icd index", unique), max_len = 16777216)]
+    pub code: Option<Phi<String>>,
+    /// Filled by the database.
+    #[phi(generated, sql_type = "BIGINT GENERATED ALWAYS AS IDENTITY")]
+    pub serial: i64,
+}
+
+/// Sealed as a whole.
+#[derive(Debug, Clone, EncryptedPhi)]
+#[phi(table = "orders", unbound)]
+pub struct Order {
+    /// Tenant.
+    #[phi(tenant)]
+    pub clinic: Uuid,
+    /// Revision.
+    #[phi(extra)]
+    pub revision: i64,
+    /// Drug.
+    #[phi(index(unique))]
+    pub drug: Phi<String>,
+}
+
+/// A composite row id of eight columns.
+#[derive(Debug, Clone, EncryptedPhi)]
+#[phi(table = "t")]
+pub struct Composite {
+    /// Row id.
+    #[phi(row_id)]
+    pub a: i64,
+    /// Row id.
+    #[phi(row_id)]
+    pub b: String,
+    /// Row id.
+    #[phi(row_id)]
+    pub c: Vec<u8>,
+    /// Row id.
+    #[phi(row_id)]
+    pub d: Uuid,
+    /// Row id.
+    #[phi(row_id)]
+    pub e: u8,
+    /// Row id.
+    #[phi(row_id)]
+    pub f: i32,
+    /// Row id.
+    #[phi(row_id)]
+    pub g: phield::Uid,
+    /// Row id and subject.
+    #[phi(row_id, subject)]
+    pub h: i64,
+    /// A field.
+    pub value: Phi<i64>,
+}
+
 /// A newtype.
 #[derive(Debug, Clone, PartialEq, PhiValue)]
 pub struct Mrn(String);

@@ -26,14 +26,27 @@ struct RowIdAndUnbound {
     name: Phi<String>,
 }
 
-// A row has one row id.
+// Every part of a composite row id is bound, or none is.
 #[derive(EncryptedPhi)]
-#[phi(table = "t")]
-struct RowIdTwice {
+#[phi(table = "t", unbound)]
+struct CompositeAndUnbound {
     #[phi(row_id)]
     id: i64,
     #[phi(row_id)]
     second: i64,
+    name: Phi<String>,
+}
+
+// No part of a composite row id is PHI, or optional.
+#[derive(EncryptedPhi)]
+#[phi(table = "t")]
+struct CompositePhi {
+    #[phi(row_id)]
+    id: i64,
+    #[phi(row_id)]
+    second: Phi<i64>,
+    #[phi(row_id)]
+    third: Option<i64>,
     name: Phi<String>,
 }
 

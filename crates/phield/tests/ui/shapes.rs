@@ -1,4 +1,4 @@
-//! A model is a struct with named fields, not generic, with something to seal.
+//! A model is a struct with named fields, with something to seal.
 use phield::{EncryptedPhi, Phi};
 
 // A model has named fields.
@@ -24,16 +24,6 @@ enum ShapeEnum {
 union ShapeUnion {
     a: i64,
     b: u64,
-}
-
-// A model is not generic.
-#[derive(EncryptedPhi)]
-#[phi(table = "t")]
-struct ShapeGeneric<T> {
-    #[phi(row_id)]
-    id: i64,
-    name: Phi<String>,
-    other: T,
 }
 
 // A model has something to seal.
