@@ -1,14 +1,14 @@
-//! Serde through the facade: what the derive of a sealed struct names, and disclosures of a model.
+//! Serde through the facade: `#[phi(serde)]`, and disclosures of a model.
 #![allow(clippy::unwrap_used, reason = "clippy allows it in the test functions alone")]
 #![cfg(all(feature = "derive", feature = "serde"))]
 
 use phield::{
-    AppName, BlindIndex, Disclosed, Disclosure, DisclosureEvent, DisclosureRecorder, DisclosureRefused,
-    EncryptedPhi, Json, Keyring, Phi, Purpose, Sealed, SealedText,
+    AppName, Disclosed, Disclosure, DisclosureEvent, DisclosureRecorder, DisclosureRefused, EncryptedPhi,
+    Json, Keyring, Phi, Purpose,
 };
 
 #[derive(Debug, Clone, EncryptedPhi)]
-#[phi(table = "patients")]
+#[phi(table = "patients", serde)]
 struct Patient {
     #[phi(row_id)]
     id: i64,
@@ -17,18 +17,6 @@ struct Patient {
     #[phi(store = "text")]
     allergies: Phi<Json<Vec<String>>>,
     phone: Option<Phi<String>>,
-    clinic: i64,
-}
-
-/// As an expansion writes it, without a `serde` in scope.
-#[derive(Debug, ::phield::__private::serde::Serialize, ::phield::__private::serde::Deserialize)]
-#[serde(crate = "::phield::__private::serde")]
-struct Columns {
-    id: i64,
-    name: Sealed<String>,
-    name_index: BlindIndex,
-    allergies: SealedText<Json<Vec<String>>>,
-    phone: Option<Sealed<String>>,
     clinic: i64,
 }
 
@@ -45,39 +33,16 @@ fn ada() -> Patient {
 #[test]
 fn a_row_goes_through_json_and_cbor_and_opens() {
     let keyring = Keyring::ephemeral(AppName::from_static("emr")).unwrap();
-    let SealedPatient {
-        id,
-        name,
-        name_index,
-        allergies,
-        phone,
-        clinic,
-    } = ada().seal(&keyring).unwrap();
-    let columns = Columns {
-        id,
-        name,
-        name_index,
-        allergies,
-        phone,
-        clinic,
-    };
+    let columns = ada().seal(&keyring).unwrap();
     let json = serde_json::to_string(&columns).unwrap();
     assert!(!json.contains("Ada") && !json.contains("latex"), "{json}");
     let mut cbor = Vec::new();
     ciborium::into_writer(&columns, &mut cbor).unwrap();
-    let read: [Columns; 2] = [
+    let read: [SealedPatient; 2] = [
         serde_json::from_str(&json).unwrap(),
         ciborium::from_reader(cbor.as_slice()).unwrap(),
     ];
-    for read in read {
-        let sealed = SealedPatient {
-            id: read.id,
-            name: read.name,
-            name_index: read.name_index,
-            allergies: read.allergies,
-            phone: read.phone,
-            clinic: read.clinic,
-        };
+    for sealed in read {
         assert!(
             Patient::name_index(&keyring, "ADA")
                 .unwrap()
@@ -85,8 +50,8 @@ fn a_row_goes_through_json_and_cbor_and_opens() {
         );
         let opened = sealed.open(&keyring).unwrap();
         assert_eq!(
-            (opened.name, opened.allergies, opened.clinic),
-            (ada().name, ada().allergies, 3)
+            (opened.id, opened.name, opened.allergies, opened.clinic),
+            (7, ada().name, ada().allergies, 3)
         );
     }
 }

@@ -352,3 +352,45 @@ fn tenants_that_are_no_names_are_refused() {
     assert!(TenantName::new("north clinic").is_err());
     let _: Option<Error> = None;
 }
+
+#[derive(Debug, Clone, PartialEq, EncryptedPhi)]
+#[phi(table = "labs")]
+struct Lab {
+    #[phi(row_id)]
+    id: uuid::fmt::Hyphenated,
+    #[phi(tenant)]
+    clinic: TenantName,
+    result: Phi<String>,
+}
+
+/// A tenant is a column of text, and a UUID in text is the same row id as in bytes.
+#[tokio::test]
+async fn tenant_names_and_written_uuids_are_columns() {
+    let table = "CREATE TABLE labs (id TEXT NOT NULL, clinic TEXT NOT NULL, result BLOB NOT NULL, PRIMARY KEY (clinic, id))";
+    let (keyring, mut db) = (keyring(), database(table).await);
+    let lab = Lab {
+        id: Uuid::from_u128(9).hyphenated(),
+        clinic: TenantName::from_static("north"),
+        result: "negative".into(),
+    };
+    insert(&mut db, &lab.seal(&keyring).unwrap()).await.unwrap();
+    let fetched = Lab::fetch(&mut db, &keyring, &lab.clinic, &lab.id).await.unwrap();
+    assert_eq!(fetched.as_ref(), Some(&lab));
+    let result: Sealed<String> = sqlx::query_scalar("SELECT result FROM labs")
+        .fetch_one(&mut db)
+        .await
+        .unwrap();
+    let row = InTenant {
+        tenant: lab.clinic.clone(),
+        row: lab.id,
+    };
+    assert_eq!(Lab::RESULT.open(&keyring, &row, &result).unwrap(), lab.result);
+    sqlx::query("UPDATE labs SET clinic = 'two words'")
+        .execute(&mut db)
+        .await
+        .unwrap();
+    let read = sqlx::query_as::<_, SealedLab>("SELECT * FROM labs")
+        .fetch_one(&mut db)
+        .await;
+    assert!(read.unwrap_err().to_string().contains("labs.clinic"));
+}
