@@ -7,7 +7,8 @@ use zeroize::Zeroize;
 
 /// A value that can overwrite itself in memory before it is dropped.
 ///
-/// Guaranteed for text, bytes, numbers and `bool`. Best effort for identifiers, dates, decimals and collections of other
+/// Guaranteed for text, bytes, numbers and `bool`, in the place where they are when they are dropped: what a move, or a
+/// processor's register, keeps of a number or a short value is out of reach. Best effort for identifiers, dates, decimals and collections of other
 /// crates: such a type may have been copied by its own crate, and a collection that has grown has left its elements'
 /// old places behind (what text and bytes in it point to is erased). `#[derive(Erase)]` erases every field of a type of
 /// your own.
