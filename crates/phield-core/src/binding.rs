@@ -2,6 +2,7 @@
 //! its rows' binding, so that none of them can be forgotten.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use uuid::Uuid;
 
@@ -19,7 +20,7 @@ pub struct Unbound;
 ///
 /// Give it where a row reaches its person through a plain column: otherwise somebody who writes to the database
 /// re-assigns the row by editing that column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a list of arguments by name")]
 pub struct OfSubject<R, S> {
     /// The row id, or [`Unbound`].
@@ -34,7 +35,7 @@ pub struct OfSubject<R, S> {
 /// # Security
 /// That a table has subject keys is declared in source, for the table and for good: rows that were sealed without them
 /// are not shredded with their subject, and do not open with them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a list of arguments by name")]
 pub struct UnderSubjectKey<R, S> {
     /// The row id, or [`Unbound`].
@@ -44,7 +45,7 @@ pub struct UnderSubjectKey<R, S> {
 }
 
 /// A row of a tenant: what [`row`](Self::row) says, in this tenant alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a list of arguments by name")]
 pub struct InTenant<T, B> {
     /// The tenant: a [`TenantName`], text that is one, a UUID or an integer.
@@ -55,7 +56,7 @@ pub struct InTenant<T, B> {
 
 /// A row whose tokens are bound to a value of the application's own, too: the `extra` of the format, in most cases the
 /// revision of the row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a list of arguments by name")]
 pub struct WithExtra<B, E> {
     /// The row, by what binds it otherwise.
@@ -63,6 +64,18 @@ pub struct WithExtra<B, E> {
     /// The value, encoded as a row id is: an integer, a UUID, text or bytes, of at most 1024 bytes encoded.
     pub extra: E,
 }
+
+/// Ids may name persons: none is shown.
+macro_rules! debug_without_ids {
+    ($($binding:ident),*) => {$(
+        impl<A, B> fmt::Debug for $binding<A, B> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($binding), "(..)"))
+            }
+        }
+    )*};
+}
+debug_without_ids!(OfSubject, UnderSubjectKey, InTenant, WithExtra);
 
 /// A Rust type that can name a tenant.
 #[diagnostic::on_unimplemented(
@@ -321,6 +334,21 @@ mod tests {
         for wrong in ["", "two words", "ümlaut", &"x".repeat(129)] {
             assert_eq!(name(&wrong), Err(Unsealable::Tenant));
         }
+    }
+
+    #[test]
+    fn debug_shows_no_ids() {
+        let row = OfSubject {
+            row: "MRN-4711",
+            subject: "4711",
+        };
+        let row = WithExtra {
+            row: InTenant { tenant: "north", row },
+            extra: "4711",
+        };
+        let table = TableName::from_static("visits");
+        let shown = format!("{row:?} {:?} {:?}", row.row, Row::new(&table, &row).unwrap());
+        assert!(!shown.contains("4711") && !shown.contains("52, 55"), "{shown}");
     }
 
     /// The use that a column knows from a type is the use of every row made with it.

@@ -155,8 +155,8 @@ impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
         let positions = (0..values.len()).map(position).collect::<Option<Vec<_>>>();
         let positions = positions.ok_or(SealError::TooManyFields)?;
         let fields = values.iter().zip(&positions).map(|(value, position)| {
-            let field = Field::new(self.name.clone(), value)?.with_padding(self.padding);
-            Ok(field.with_extra(position).of_column(self.table.clone(), B::USE))
+            let field = self.clone().field(value)?;
+            Ok(field.with_extra(position))
         });
         let fields = fields.collect::<Result<Vec<_>, Unsealable>>()?;
         let row = Row::new(&self.table, row)?;

@@ -1,6 +1,7 @@
 //! Identities (format §2, §8.1): which row, which field, which key. Encoded injectively by `LP`, never stored in a token.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::binding::{BindingUse, RowBinding, SubjectUse};
 use crate::error::Unsealable;
@@ -15,7 +16,7 @@ use crate::token::Suite;
 /// The identity of a row: `ROW = LP(app, opt(tenant), table, opt(row id), opt(subject))` (format §2).
 ///
 /// A token opens only under the identity that it was sealed with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Row<'a> {
     table: &'a TableName,
     tenant: Option<Cow<'a, TenantName>>,
@@ -26,6 +27,13 @@ pub struct Row<'a> {
     key: Option<&'a SubjectKey>,
     /// Of every field that has none of its own.
     extra: Option<Vec<u8>>,
+}
+
+// The id of a row, and its `extra`, may name a person.
+impl fmt::Debug for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Row({}, {:?})", self.table, self.binding_use())
+    }
 }
 
 impl<'a> Row<'a> {

@@ -304,7 +304,11 @@ impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
 }
 
 /// A decrypted value on its way into an answer. With the feature `serde` it has `Serialize` where the value has; it is
-/// not cloned, printed, dereferenced or bound to a query.
+/// not cloned, printed or dereferenced.
+///
+/// # Security
+/// What has `Serialize` can be written anywhere that serde reaches: into a cache, or through `sqlx::types::Json` and
+/// `serde_json::to_value` into a column, in the clear. Search code for these two beside `.disclose`.
 #[must_use = "what is disclosed is meant for an answer"]
 pub struct Disclosed<'v, T: Erase> {
     #[cfg_attr(

@@ -1,5 +1,7 @@
 //! One field of a row that is about to be sealed: its identity inside the row, its value, its padding.
 
+use std::fmt;
+
 use crate::binding::BindingUse;
 use crate::context::Row;
 use crate::error::{SealError, Unsealable};
@@ -9,7 +11,6 @@ use crate::phi::Phi;
 use crate::value::{Encoded, Value};
 
 /// One field of a row that is about to be sealed.
-#[derive(Debug)]
 pub struct Field<'a> {
     /// Where the field comes from a column handle: the handle's table, and what its rows are bound to.
     pub(crate) column_of: Option<(TableName, BindingUse)>,
@@ -21,6 +22,13 @@ pub struct Field<'a> {
     pub(crate) max_len: Option<usize>,
     /// For a type of few values: its shortest and longest value, in bytes.
     pub(crate) lengths: Option<[usize; 2]>,
+}
+
+// Its `extra` may name a person.
+impl fmt::Debug for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Field({}, {:?}, {:?})", self.column, self.padding, self.value)
+    }
 }
 
 impl<'a> Field<'a> {

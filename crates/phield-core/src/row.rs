@@ -181,6 +181,10 @@ impl<'k> Sealer<'k> {
         tokens: &mut [Token],
     ) -> Result<(), SealError> {
         fields.iter().try_for_each(|field| field.belongs_to(row))?;
+        // One of the two would be lost, and with it what told fields apart.
+        if row.extra().is_some() && fields.iter().any(|field| field.extra.is_some()) {
+            return Err(SealError::WrongBinding);
+        }
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_err(|_| SealError::Clock)?;
@@ -450,6 +454,9 @@ impl RowOpener<'_> {
         else {
             return Err(OpenError::Authentication);
         };
+        if extra.is_some() && self.extra.is_some() {
+            return Err(OpenError::Authentication);
+        }
         let extra = extra.or(self.extra.as_deref());
         if !bool::from(commitment.0.ct_eq(&parts.commitment.0)) {
             return Err(OpenError::Authentication);

@@ -210,6 +210,8 @@ impl Serialize for TenantName {
 
 impl<'de> Deserialize<'de> for TenantName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(String::deserialize(deserializer)?).map_err(de::Error::custom)
+        // The error of a format quotes what it read.
+        let name = String::deserialize(deserializer).map_err(|_| de::Error::custom("not a tenant name"))?;
+        Self::new(name).map_err(de::Error::custom)
     }
 }

@@ -18,9 +18,9 @@ pub trait Backend: Database<Arguments: IntoArguments<Self>> + private::Sealed {
     /// How it updates many rows in one statement.
     #[doc(hidden)]
     const UPDATE: UpdateForm;
-    /// What stands around a value that is compared byte for byte, and not by its collation.
+    /// That `{column}` and `{value}`, which are equal, are so byte for byte, and not by a collation alone.
     #[doc(hidden)]
-    const AS_BYTES: [&'static str; 2];
+    const SAME_BYTES: &'static str;
 
     /// Binds an index value.
     #[doc(hidden)]
@@ -71,14 +71,14 @@ mod private {
 /// A database that knows bytes and text.
 #[allow(unused_macros, reason = "used behind features")]
 macro_rules! backend {
-    ($database:ty, $quote:literal, $max_binds:literal, $update:ident, $as_bytes:expr) => {
+    ($database:ty, $quote:literal, $max_binds:literal, $update:ident, $same_bytes:literal) => {
         impl private::Sealed for $database {}
 
         impl Backend for $database {
             const QUOTE: char = $quote;
             const MAX_BINDS: usize = $max_binds;
             const UPDATE: UpdateForm = UpdateForm::$update;
-            const AS_BYTES: [&'static str; 2] = $as_bytes;
+            const SAME_BYTES: &'static str = $same_bytes;
 
             fn bind_index(statement: &mut Statement<Self>, value: BlindIndex) {
                 statement.bind(value);
@@ -106,7 +106,13 @@ macro_rules! backend {
 
 // SQLITE_MAX_VARIABLE_NUMBER since SQLite 3.32.
 #[cfg(feature = "sqlite")]
-backend!(sqlx::Sqlite, '"', 32_766, From, ["", " COLLATE BINARY"]);
+backend!(
+    sqlx::Sqlite,
+    '"',
+    32_766,
+    From,
+    "{column} COLLATE BINARY = {value} COLLATE BINARY"
+);
 
 // The protocol counts them in 16 bits.
 #[cfg(feature = "postgres")]
@@ -115,8 +121,16 @@ backend!(
     '"',
     65_535,
     From,
-    ["CAST(", r#" AS TEXT) COLLATE "C""#]
+    r#"CAST({column} AS TEXT) COLLATE "C" = CAST({value} AS TEXT) COLLATE "C""#
 );
 
 #[cfg(feature = "mysql")]
-backend!(sqlx::MySql, '`', 65_535, Join, ["CAST(", " AS BINARY)"]);
+backend!(
+    sqlx::MySql,
+    '`',
+    65_535,
+    Join,
+    // Numbers, UUIDs and bytes have no collation.
+    "(CHARSET({column}) = 'binary' OR CAST(CONVERT({column} USING utf8mb4) AS BINARY) \
+     = CAST(CONVERT({value} USING utf8mb4) AS BINARY))"
+);

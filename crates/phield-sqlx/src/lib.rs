@@ -33,6 +33,7 @@ pub use backend::Backend;
 pub use backend::{Reuse, UpdateForm};
 pub use error::{DatabaseError, Error};
 pub use read::ReadRow;
+pub use read::column_list;
 #[doc(hidden)]
 pub use row::{BindColumn, BindPart, FromPart, ReadColumn};
 pub use row::{BindRow, SealedRow, Values};

@@ -62,7 +62,7 @@ where
     T: AsTenant + BindColumn<E::Database>,
 {
     let mut statement = candidates::<E::Database, M, N>(&search);
-    if let Some(column) = M::Sealed::KEY.first() {
+    if let Some(column) = M::Sealed::TENANT {
         statement
             .push(" AND ")
             .column(M::Sealed::TABLE, column)
@@ -175,6 +175,29 @@ fn select<DB: Backend, R: SealedRow>() -> Statement<DB> {
     }
     statement.push(" FROM ").table(R::TABLE);
     statement
+}
+
+/// The columns of a model for a `SELECT` or `INSERT` in this database, every name quoted as it quotes names.
+///
+/// `COLUMN_LIST` is the same for SQLite and PostgreSQL. MariaDB and MySQL take what stands in double quotes for text,
+/// unless their `sql_mode` has `ANSI_QUOTES`: with columns whose names SQL reserves, ask here.
+///
+/// ```
+/// # use phield_sqlx::{SealedRow, column_list};
+/// struct SealedWard;
+/// # impl SealedRow for SealedWard {
+/// #     const TABLE: &'static str = "wards";
+/// #     const COLUMNS: &'static [&'static str] = &["id", "where"];
+/// # }
+/// # #[cfg(feature = "mysql")]
+/// assert_eq!(column_list::<sqlx::MySql, SealedWard>(), "`id`, `where`");
+/// ```
+#[must_use]
+pub fn column_list<DB: Backend, R: SealedRow>() -> String {
+    let quoted = R::COLUMNS
+        .iter()
+        .map(|column| format!("{quote}{column}{quote}", quote = DB::QUOTE));
+    quoted.collect::<Vec<_>>().join(", ")
 }
 
 /// ` WHERE column = … AND column = …`

@@ -13,6 +13,8 @@ pub trait SealedRow {
     const COLUMNS: &'static [&'static str];
     /// Names in SQL of the columns that say which row it is: tenant and row id. None in an `unbound` table.
     const KEY: &'static [&'static str] = &[];
+    /// Name in SQL of the tenant column, where rows belong to tenants.
+    const TENANT: Option<&'static str> = None;
     /// Names in SQL of the columns that the database fills itself: read, and not written.
     const GENERATED: &'static [&'static str] = &[];
 }

@@ -272,7 +272,6 @@ impl Form {
 
 /// `UPDATE t SET column = ? WHERE key = ?`, where a join of one row with a small table would lock all of it.
 fn update_by_key<DB: Backend, R: BindRow<DB>>(row: &R) -> Statement<DB> {
-    let [before, after] = DB::AS_BYTES;
     let quoted = |column: &str| format!("{quote}{column}{quote}", quote = DB::QUOTE);
     let mut statement = Statement::new("UPDATE ");
     statement.table(R::TABLE);
@@ -297,9 +296,17 @@ fn update_by_key<DB: Backend, R: BindRow<DB>>(row: &R) -> Statement<DB> {
         [format!("{column} = "), String::new()]
     });
     pass(" AND ", " AND ", true, &|column| {
-        [format!("{before}{column}{after} = {before}"), after.to_owned()]
+        same_bytes::<DB>().map(|text| text.replace("{column}", &column))
     });
     statement
+}
+
+/// What stands before and after the value of [`Backend::SAME_BYTES`].
+fn same_bytes<DB: Backend>() -> [&'static str; 2] {
+    let (before, after) = DB::SAME_BYTES
+        .split_once("{value}")
+        .unwrap_or((DB::SAME_BYTES, ""));
+    [before, after]
 }
 
 /// The columns that are written.
@@ -322,13 +329,12 @@ fn same_key<DB: Backend, R: SealedRow>(statement: &mut Statement<DB>) {
     for (i, column) in R::KEY.iter().enumerate() {
         statement.push(if i > 0 { " AND " } else { "" });
         statement.column(R::TABLE, column).push(" = ").column(NEW, column);
-        let [before, after] = DB::AS_BYTES;
-        statement
-            .push(" AND ")
-            .push(before)
-            .column(R::TABLE, column)
-            .push(after);
-        statement.push(" = ").push(before).column(NEW, column).push(after);
+        let quoted = |name: &str| format!("{quote}{name}{quote}", quote = DB::QUOTE);
+        let table = R::TABLE.split('.').map(quoted).collect::<Vec<_>>().join(".");
+        let (old, new) = (quoted(column), quoted(column));
+        let [before, after] =
+            same_bytes::<DB>().map(|text| text.replace("{column}", &format!("{table}.{old}")));
+        statement.push(format_args!(" AND {before}{}.{new}{after}", quoted(NEW)));
     }
 }
 

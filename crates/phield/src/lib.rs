@@ -179,7 +179,8 @@ pub use phield_core::{
 /// # Attributes of a field
 ///
 /// * `row_id`: what the tokens of the row are bound to. An integer, a UUID, text or bytes; made before the row is
-///   sealed. Several fields, at most eight, are a composite row id, in their order: a tuple in the place of the row id.
+///   sealed. Several fields, at most eight, are a composite row id: a tuple in the place of the row
+///   id. Their order is the one of the fields, and stays: two of one type that change places are another row id.
 /// * `tenant`: the tenant that the row belongs to, bound into every token and every index value: a [`TenantName`], text
 ///   that is one, a UUID or an integer. Tenants are apart: a row does not open, and a value is not found, as another
 ///   tenant's. Whatever searches takes the tenant first; a row is `InTenant { tenant, row }`.
@@ -188,7 +189,8 @@ pub use phield_core::{
 ///   writes to the database re-assigns the row by editing that column. The row id may be the subject, too.
 /// * `extra`: a value of your own, bound into every token of the row: a revision, larger with every change. A cell that is
 ///   put back on its own to an older value does not open; a whole row that is put back does. The fields of the row are
-///   sealed together: there is no `Patient::seal_ssn`.
+///   sealed together: there is no `Patient::seal_ssn`. Two writers who both make revision 6 of 5 make two rows whose
+///   cells can be mixed: add `AND revision = 5` to the `UPDATE`, and start over when it meets no row.
 /// * `index(normalize = "exact | digits | ssn | name | date", name = "…", bits = 256, algorithm = "…",
 ///   leaks_equality, unique, sql_name = "…")`: a blind index over the field. `leaks_equality` accepts what an index over bools and enumerations
 ///   alone shows.

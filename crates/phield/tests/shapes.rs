@@ -394,3 +394,29 @@ async fn tenant_names_and_written_uuids_are_columns() {
         .await;
     assert!(read.unwrap_err().to_string().contains("labs.clinic"));
 }
+
+#[derive(Debug, EncryptedPhi)]
+#[phi(table = "remarks", unbound)]
+struct Remark {
+    #[phi(tenant)]
+    clinic: i64,
+    text: Phi<String>,
+}
+
+/// A tenant is not a key: an update by it alone would write over every row of the tenant. With no key it does not compile.
+#[test]
+fn an_unbound_row_has_no_key() {
+    use phield::sqlx::SealedRow;
+    assert_eq!(
+        (SealedRemark::KEY, SealedRemark::TENANT),
+        ([].as_slice(), Some("clinic"))
+    );
+    assert_eq!(SealedVisit::KEY, ["clinic", "patient", "number"]);
+    let remark = Remark {
+        clinic: 1,
+        text: "x".into(),
+    };
+    let keyring = keyring();
+    let opened = remark.seal(&keyring).unwrap().open(&keyring).unwrap();
+    assert_eq!((opened.clinic, opened.text.expose().as_str()), (1, "x"));
+}

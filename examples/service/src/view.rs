@@ -25,6 +25,10 @@ struct Log;
 
 impl DisclosureRecorder for Log {
     fn record(&self, event: &DisclosureEvent<'_>) -> Result<(), DisclosureRefused> {
+        // What the log leaves out is not recorded.
+        if !tracing::enabled!(tracing::Level::INFO) {
+            return Err(DisclosureRefused::NotRecorded);
+        }
         tracing::info!(purpose = %event.purpose, columns = ?event.columns, "disclosed");
         Ok(())
     }

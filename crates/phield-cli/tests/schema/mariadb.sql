@@ -14,7 +14,7 @@ CREATE TABLE `visits` (
     `patient` BINARY(16) NOT NULL,
     `day` DATE NOT NULL,
     `price` NUMERIC(10,2),
-    `note` MEDIUMBLOB NOT NULL, -- sealed json: tokens of 61 bytes and the padded value
+    `note` LONGBLOB NOT NULL, -- sealed json: tokens of 61 bytes and the padded value
     `seen` VARBINARY(93) NOT NULL, -- sealed timestamp: tokens of at most 93 bytes
     PRIMARY KEY (`seq`),
     UNIQUE (`id`)

@@ -349,8 +349,8 @@ impl<'t> Statement<'t> {
             let name = if is_text { "VARCHAR" } else { "VARBINARY" };
             return format!("{name}({len}){collation}");
         }
-        // A value is of 1 MiB unless the model says less, and up to 16 MiB where configuration allows it.
-        let long = len.is_some_and(|len| len >= 16 << 20);
+        // A value of 16 MiB, which configuration can allow, is a token of more than MEDIUMBLOB's 16 MiB less one byte.
+        let long = len.is_none_or(|len| len >= 16 << 20);
         let kind = if is_text { "TEXT" } else { "BLOB" };
         format!("{}{kind}{collation}", if long { "LONG" } else { "MEDIUM" })
     }

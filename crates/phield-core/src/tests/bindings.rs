@@ -4,9 +4,10 @@ use crate::binding::{InTenant, OfSubject, Unbound, WithExtra};
 use crate::column::Column;
 use crate::context::Row;
 use crate::error::{OpenError, SealError, Unsealable};
+use crate::field::Field;
 use crate::frame::Padding;
 use crate::keyring::Keyring;
-use crate::name::{AppName, TableName};
+use crate::name::{AppName, ColumnName, TableName};
 use crate::phi::Phi;
 use crate::row_id::RowId;
 use crate::sealed::Sealed;
@@ -128,4 +129,40 @@ fn a_column_with_a_size_refuses_what_is_longer() {
     };
     assert!(seal("cough").is_ok());
     assert_eq!(seal("coughs").unwrap_err(), Unsealable::ValueTooLong.into());
+}
+
+/// With an `extra` of the row and another one of the field, one would be lost: neither is taken.
+#[test]
+fn a_field_has_one_extra() {
+    let (keyring, value, table) = (keyring(), Phi::from("cough"), TableName::from_static("visits"));
+    let column = ColumnName::from_static("note");
+    let field = || Field::new(column.clone(), &value).unwrap();
+    let five = WithExtra {
+        row: 1_i64,
+        extra: 5_i64,
+    };
+    let row = Row::new(&table, &five).unwrap();
+    let both = keyring.seal_row(&row, [field().with_extra(b"pos0")]);
+    assert_eq!(both.unwrap_err(), SealError::WrongBinding);
+    let [token] = keyring.seal_row(&row, [field()]).unwrap();
+    let sealed: Sealed<String> = token.required().unwrap();
+    let mut opener = keyring.opener(&row).unwrap();
+    let five = b"i\0\0\0\0\0\0\0\x05";
+    let opened = opener.open_field(&column, Some(five), sealed.clone());
+    assert_eq!(opened.unwrap_err(), OpenError::Authentication);
+    assert!(opener.open_field(&column, None, sealed).is_ok());
+}
+
+#[test]
+fn a_list_keeps_the_size_of_its_column() {
+    let keyring = keyring();
+    let column = Column::<String, i64>::new("visits", "notes", Padding::Block16).with_max_len(4);
+    let list = [Phi::from("long"), Phi::from("longer")];
+    let sealed = column.clone().seal_list::<Sealed<String>>(&keyring, &1, &list);
+    assert_eq!(sealed.unwrap_err(), Unsealable::ValueTooLong.into());
+    assert!(
+        column
+            .seal_list::<Sealed<String>>(&keyring, &1, &list[..1])
+            .is_ok()
+    );
 }

@@ -194,7 +194,8 @@ pub(super) fn of_columns(model: &Model<'_>, names: (TokenStream, TokenStream)) -
     quote! {
         /// The names of the columns in SQL, in the order of the fields.
         #vis const COLUMNS: &'static [&'static str] = #columns;
-        /// The columns for a `SELECT` or `INSERT`: separated by commas, quoted where SQL reserves the word.
+        /// The columns for a `SELECT` or `INSERT`: separated by commas, quoted where SQL reserves the word
+            /// (MariaDB and MySQL: `phield::sqlx::column_list`).
         #vis const COLUMN_LIST: &'static str = #list;
     }
 }

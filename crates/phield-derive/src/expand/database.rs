@@ -113,12 +113,17 @@ fn sealed_row(
     let generated = list.iter().filter(|column| column.is_generated());
     let generated = generated.filter_map(Column::sql_name);
     let key = model.binding.key().map(|column| &column.sql_name);
+    let tenant = model.binding.tenant.as_ref().map(|tenant| {
+        let column = &tenant.sql_name;
+        quote!(const TENANT: __p::Option<&'static str> = __p::Option::Some(#column);)
+    });
     quote! {
         #[automatically_derived]
         impl #parameters __p::sqlx::SealedRow for #sealed_struct #arguments #bounds {
             const TABLE: &'static str = #table;
             const COLUMNS: &'static [&'static str] = Self::COLUMNS;
             const KEY: &'static [&'static str] = &[#(#key),*];
+            #tenant
             const GENERATED: &'static [&'static str] = &[#(#generated),*];
         }
     }

@@ -188,7 +188,8 @@ const _: () = {
         pub const COLUMNS: &'static [&'static str] = &__p::names_of::<
             13,
         >(<Patient>::SCHEMA.columns);
-        /// The columns for a `SELECT` or `INSERT`: separated by commas, quoted where SQL reserves the word.
+        /// The columns for a `SELECT` or `INSERT`: separated by commas, quoted where SQL reserves the word
+        /// (MariaDB and MySQL: `phield::sqlx::column_list`).
         pub const COLUMN_LIST: &'static str = "id, clinic, name, name_index, ssn, ssn_index, birth_date, birth_date_index, phone, note, email, weight, photo";
         /// Opens the row. Fails when a token was not sealed for this place, or its key is missing.
         pub fn open(self, keyring: &__p::Keyring) -> __Opening<Patient> {
@@ -354,6 +355,7 @@ const _: () = {
         const TABLE: &'static str = "patients";
         const COLUMNS: &'static [&'static str] = Self::COLUMNS;
         const KEY: &'static [&'static str] = &["clinic", "id"];
+        const TENANT: __p::Option<&'static str> = __p::Option::Some("clinic");
         const GENERATED: &'static [&'static str] = &[];
     }
     #[automatically_derived]

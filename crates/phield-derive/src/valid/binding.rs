@@ -36,9 +36,10 @@ impl<'a> Binding<'a> {
         self.row_id.iter().chain(one.into_iter().flatten())
     }
 
-    /// The columns that say which row it is.
+    /// The columns that say which row it is: none for an unbound row, which a tenant alone does not tell from others.
     pub(crate) fn key(&self) -> impl Iterator<Item = &Bound<'a>> {
-        self.tenant.iter().chain(&self.row_id)
+        let tenant = self.tenant.iter().filter(|_| !self.row_id.is_empty());
+        tenant.chain(&self.row_id)
     }
 }
 

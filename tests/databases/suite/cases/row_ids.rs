@@ -217,3 +217,36 @@ async fn an_unbound_table_leaves_its_key_to_the_database() {
     let opened = SealedComment::open_batch(rows, &keyring).unwrap();
     assert_eq!(opened, [comment(1), comment(2)]);
 }
+
+/// A key that the database writes in its own way is the same key: of text alone the bytes decide.
+#[tokio::test]
+async fn keys_that_are_no_plain_text_are_updated() {
+    #[derive(Debug, Clone, PartialEq, EncryptedPhi)]
+    #[phi(table = "notes")]
+    struct Note {
+        #[phi(row_id)]
+        id: i64,
+        #[phi(row_id)]
+        name: String,
+        text: Phi<String>,
+    }
+    let (keyring, db) = (keyring(), fresh().await);
+    let table = "CREATE TABLE notes (id {padded_int} NOT NULL, name {other_text} NOT NULL, text {bytes} NOT NULL)";
+    sqlx::query(sql(table)).execute(&*db).await.unwrap();
+    let mut note = Note {
+        id: 7,
+        name: "Zo\u{eb}".to_owned(),
+        text: "first".into(),
+    };
+    insert(&*db, &note.seal(&keyring).unwrap()).await.unwrap();
+    note.text = "second".into();
+    assert_eq!(update(&*db, &note.seal(&keyring).unwrap()).await.unwrap(), 1);
+    note.text = "third".into();
+    let mut connection = db.acquire().await.unwrap();
+    let sealed = Note::seal_batch(std::slice::from_ref(&note), &keyring).unwrap();
+    assert_eq!(update_batch(&mut *connection, sealed).await.unwrap(), 1);
+    let id = (note.id, note.name.clone());
+    assert_eq!(Note::fetch(&*db, &keyring, &id).await.unwrap(), Some(note.clone()));
+    note.name = "ZO\u{cb}".to_owned();
+    assert_eq!(update(&*db, &note.seal(&keyring).unwrap()).await.unwrap(), 0);
+}

@@ -1,6 +1,6 @@
 //! Rows are inserted, found, fetched and read by own SQL.
 
-use phield::sqlx::{Error, insert, insert_batch};
+use phield::sqlx::{Error, column_list, insert, insert_batch};
 use phield::{EncryptedPhi, OpenError, Phi, Sealed};
 use sqlx::{Connection as _, Pool, Row as _};
 use uuid::Uuid;
@@ -52,7 +52,7 @@ fn patient(ssn: Option<&str>) -> Patient {
 
 /// The SQL of a query for all columns.
 fn select(rest: &str) -> sqlx::AssertSqlSafe<String> {
-    sql(&format!("SELECT {} FROM \"order\" {rest}", SealedPatient::COLUMN_LIST))
+    sql(&format!("SELECT {} FROM \"order\" {rest}", column_list::<Db, SealedPatient>()))
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Updates of whole rows, one and many.
 
-use phield::sqlx::{insert_batch, update, update_batch};
+use phield::sqlx::{column_list, insert_batch, update, update_batch};
 use phield::{EncryptedPhi, Keyring, Phi};
 use sqlx::{Connection as _, Pool};
 use uuid::Uuid;
@@ -63,7 +63,7 @@ async fn filled(keyring: &Keyring, rows: &[Patient]) -> phield_database_tests::F
 }
 
 async fn all(db: &Pool<Db>, keyring: &Keyring) -> Vec<Patient> {
-    let select = format!("SELECT {} FROM \"group\" ORDER BY id", SealedPatient::COLUMN_LIST);
+    let select = format!("SELECT {} FROM \"group\" ORDER BY id", column_list::<Db, SealedPatient>());
     let rows: Vec<SealedPatient> = sqlx::query_as(sql(&select)).fetch_all(db).await.unwrap();
     SealedPatient::open_batch(rows, keyring).unwrap()
 }

@@ -73,7 +73,7 @@ fn mariadb() {
     `price` NUMERIC(10,2),
     `ssn` VARBINARY(77) NOT NULL, -- sealed text: tokens of at most 77 bytes
     `ssn_index` VARBINARY(36) NOT NULL, -- blind index: 36 bytes
-    `remark` MEDIUMTEXT CHARACTER SET ascii COLLATE ascii_bin, -- sealed text: tokens of 61 bytes and the padded value
+    `remark` LONGTEXT CHARACTER SET ascii COLLATE ascii_bin, -- sealed text: tokens of 61 bytes and the padded value
     `seen` VARCHAR(129) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, -- sealed text: tokens of at most 129 characters
     `smoker` VARBINARY(77) NOT NULL, -- sealed bool: tokens of at most 77 bytes
     `both_index` VARBINARY(6), -- blind index: 6 bytes
@@ -84,7 +84,7 @@ CREATE UNIQUE INDEX `visits_ssn_index` ON `clinic`.`visits` (`ssn_index`);
 CREATE INDEX `visits_both_index` ON `clinic`.`visits` (`both_index`);
 
 CREATE TABLE `notes` (
-    `text` MEDIUMBLOB NOT NULL -- sealed bytes: tokens of 61 bytes and the padded value
+    `text` LONGBLOB NOT NULL -- sealed bytes: tokens of 61 bytes and the padded value
 );
 ";
     assert_eq!(sql(&[VISITS, NOTES], Dialect::MariaDb), expected);
