@@ -65,20 +65,18 @@ impl Running {
     /// When this process may not read it.
     pub fn search_memory(&self, search: &Search) -> io::Result<Vec<String>> {
         let id = self.process.id();
-        let mut memory = File::open(format!("/proc/{id}/mem"))?;
-        let mut found = Vec::new();
-        for line in fs::read_to_string(format!("/proc/{id}/maps"))?.lines() {
-            let Some((start, end)) = readable(line) else {
-                continue;
-            };
-            memory.seek(SeekFrom::Start(start))?;
-            let place = format!(
-                "memory ({})",
-                line.split_whitespace().nth(5).unwrap_or("anonymous")
-            );
-            found.extend(search.reader(&place, (&memory).take(end - start))?);
+        // A thread that ends takes its stack with it between the list of mappings and the reading: then once more from the
+        // start. One pass has to succeed.
+        let mut passes = 0;
+        loop {
+            passes += 1;
+            match search_mappings(id, search) {
+                Err(error) if error.raw_os_error() == Some(EIO) && passes < MOST_PASSES => {
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                }
+                done => return done,
+            }
         }
-        Ok(found)
     }
 
     /// Lets it go on, and waits for its end.
@@ -99,6 +97,28 @@ impl Drop for Running {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// What is read of memory that is mapped no more.
+const EIO: i32 = 5;
+/// How often the memory of a process is read from the start.
+const MOST_PASSES: u32 = 10;
+
+fn search_mappings(id: u32, search: &Search) -> io::Result<Vec<String>> {
+    let mut memory = File::open(format!("/proc/{id}/mem"))?;
+    let mut found = Vec::new();
+    for line in fs::read_to_string(format!("/proc/{id}/maps"))?.lines() {
+        let Some((start, end)) = readable(line) else {
+            continue;
+        };
+        memory.seek(SeekFrom::Start(start))?;
+        let place = format!(
+            "memory ({})",
+            line.split_whitespace().nth(5).unwrap_or("anonymous")
+        );
+        found.extend(search.reader(&place, (&memory).take(end - start))?);
+    }
+    Ok(found)
 }
 
 /// The range of a mapping of a process that can be read. What the kernel itself maps there (`[vvar]`, `[vsyscall]`)
