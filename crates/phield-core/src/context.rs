@@ -37,7 +37,7 @@ impl fmt::Debug for Row<'_> {
 }
 
 impl<'a> Row<'a> {
-    /// The row of `table` with this id; [`Unbound`] in the place of an id makes an unbound row.
+    /// The row of `table` with this id; [`Unbound`](crate::Unbound) in the place of an id makes an unbound row.
     ///
     /// # Errors
     /// An integer id above `i64::MAX`, or a tenant that is no name.
