@@ -143,7 +143,8 @@ pub enum DisclosureRefused {
 /// # Security
 /// What was serialised is the caller's to keep out of logs and caches. Search code for `.disclose` to find what is
 /// given out and for `Disclosure::` to find what for. [`Phi::expose`] is there as ever and asks nobody: a rule of
-/// review, not of the compiler, keeps it out of answers.
+/// review, not of the compiler, keeps it out of answers. The column is what you say it is: phield checks its type alone,
+/// so that the name disclosed as `Patient::SSN` is recorded as one.
 #[derive(Clone)]
 pub struct Disclosure<'r> {
     purpose: Purpose,

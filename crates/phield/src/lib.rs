@@ -208,7 +208,8 @@ pub use phield_core::{
 /// * `sql_name = "…"`: name of the column in SQL, if it is not the field's name. A column is renamed by this one.
 /// * `max_len = 4000`: most bytes of a value; longer ones are not sealed. By it the schema knows the size of the column.
 /// * `sql_type = "VARCHAR(40)"`: type of a plain column in SQL, for the schema.
-/// * `generated`: a plain column that the database fills: it is read, and never written. Not for what is bound, which is
+/// * `generated`: a plain column that the database fills: it is read, and never written; in a new row put any value, 0.
+///   Not for what is bound, which is
 ///   there before the row is sealed: take the next value of the sequence first, or another column as the row id.
 /// * `flatten`, `flatten = "home_"`: the columns of an embedded struct; see below.
 /// * `sealed`: the type is an alias of `Phi<T>` or `Option<Phi<T>>`; the derive knows these two by name only. An
@@ -255,8 +256,8 @@ pub use phield_core::{
 /// # Flattened structs
 ///
 /// The fields of an embedded struct are columns of the models that it is flattened into, each bound to its own name with
-/// the prefix: a token does not open under another prefix. All fields of the row are sealed together. There are no
-/// indexes over them, no column handles, and no methods that seal one alone; keep at the top what is searched for.
+/// the prefix: a token does not open under another prefix. The embedded fields have no indexes, no column
+/// handles and no methods that seal one alone, the others of the model keep theirs; keep at the top what is searched for.
 /// `query_as!` fills no nested structs: use the function `query_as`, or a struct without `flatten`.
 ///
 #[cfg_attr(feature = "derive", doc = "```")]

@@ -298,7 +298,13 @@ impl<'t> Statement<'t> {
                 let len = column.longest_token();
                 let sql_type = self.sealed_type(*storage, len);
                 let size = len.map_or_else(
-                    || "of 61 bytes and the padded value".to_owned(),
+                    || {
+                        let size = match storage {
+                            StorageKind::Text => "of 5 characters and 4/3 of 61 bytes and the padded value",
+                            StorageKind::Binary => "of 61 bytes and the padded value",
+                        };
+                        size.to_owned()
+                    },
                     |len| {
                         format!(
                             "of at most {len} {}",

@@ -22,7 +22,7 @@ fn sqlite() {
     "price" NUMERIC(10,2),
     "ssn" BLOB NOT NULL, -- sealed text: tokens of at most 77 bytes
     "ssn_index" BLOB NOT NULL, -- blind index: 36 bytes
-    "remark" TEXT, -- sealed text: tokens of 61 bytes and the padded value
+    "remark" TEXT, -- sealed text: tokens of 5 characters and 4/3 of 61 bytes and the padded value
     "seen" TEXT NOT NULL, -- sealed text: tokens of at most 129 characters
     "smoker" BLOB NOT NULL, -- sealed bool: tokens of at most 77 bytes
     "both_index" BLOB, -- blind index: 6 bytes
@@ -49,7 +49,7 @@ fn postgres() {
     "price" NUMERIC(10,2),
     "ssn" BYTEA NOT NULL, -- sealed text: tokens of at most 77 bytes
     "ssn_index" BYTEA NOT NULL, -- blind index: 36 bytes
-    "remark" TEXT, -- sealed text: tokens of 61 bytes and the padded value
+    "remark" TEXT, -- sealed text: tokens of 5 characters and 4/3 of 61 bytes and the padded value
     "seen" TEXT NOT NULL, -- sealed text: tokens of at most 129 characters
     "smoker" BYTEA NOT NULL, -- sealed bool: tokens of at most 77 bytes
     "both_index" BYTEA, -- blind index: 6 bytes
@@ -73,7 +73,7 @@ fn mariadb() {
     `price` NUMERIC(10,2),
     `ssn` VARBINARY(77) NOT NULL, -- sealed text: tokens of at most 77 bytes
     `ssn_index` VARBINARY(36) NOT NULL, -- blind index: 36 bytes
-    `remark` LONGTEXT CHARACTER SET ascii COLLATE ascii_bin, -- sealed text: tokens of 61 bytes and the padded value
+    `remark` LONGTEXT CHARACTER SET ascii COLLATE ascii_bin, -- sealed text: tokens of 5 characters and 4/3 of 61 bytes and the padded value
     `seen` VARCHAR(129) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, -- sealed text: tokens of at most 129 characters
     `smoker` VARBINARY(77) NOT NULL, -- sealed bool: tokens of at most 77 bytes
     `both_index` VARBINARY(6), -- blind index: 6 bytes
