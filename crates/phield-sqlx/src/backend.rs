@@ -61,6 +61,18 @@ pub enum Reuse {
     Unlikely,
 }
 
+impl Reuse {
+    /// A round number of rows is one that a program chose, and chooses again: to prepare a statement of a thousand rows
+    /// costs the server almost as much as to run it. Of other numbers there are too many to remember them all.
+    pub(crate) fn of_rows(rows: usize) -> Self {
+        if rows.is_power_of_two() || rows.is_multiple_of(100) {
+            Self::Likely
+        } else {
+            Self::Unlikely
+        }
+    }
+}
+
 type Written<'c> = Pin<Box<dyn Future<Output = Result<u64, sqlx::Error>> + Send + 'c>>;
 
 mod private {

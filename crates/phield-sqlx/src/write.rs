@@ -187,7 +187,7 @@ impl Form {
         while statement.binds() + binds_each <= DB::MAX_BINDS {
             let row = (statement.size() < MAX_BYTES).then(|| rows.next()).flatten();
             let Some(row) = row else {
-                reuse = Reuse::Unlikely;
+                reuse = Reuse::of_rows(statement.binds() / binds_each.max(1));
                 break;
             };
             statement.push(self.between());
