@@ -117,17 +117,6 @@ impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
         token.required()
     }
 
-    /// As [`seal`](Self::seal), for a column that is SQL NULL when the value is absent.
-    #[doc(hidden)]
-    pub fn seal_optional<S: Storage<Value = T>>(
-        self,
-        keys: &(impl Keys + ?Sized),
-        row: &B,
-        value: Option<&Phi<T>>,
-    ) -> Result<Option<S>, SealError> {
-        value.map(|value| self.seal(keys, row, value)).transpose()
-    }
-
     /// The elements of a list have their positions as `extra`: there is no room for another one.
     const fn assert_list() {
         assert!(

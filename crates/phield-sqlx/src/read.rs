@@ -8,7 +8,7 @@ use sqlx::{ColumnIndex, Database, Executor, FromRow, Row};
 use crate::backend::Backend;
 use crate::error::{DatabaseError, Error};
 use crate::row::{BindColumn, ReadColumn, SealedRow};
-use crate::statement::Statement;
+use crate::statement::{Statement, quoted};
 
 /// The columns of a model, in a database that knows all their types. For every sealed row that sqlx reads.
 #[diagnostic::on_unimplemented(
@@ -194,9 +194,7 @@ fn select<DB: Backend, R: SealedRow>() -> Statement<DB> {
 /// ```
 #[must_use]
 pub fn column_list<DB: Backend, R: SealedRow>() -> String {
-    let quoted = R::COLUMNS
-        .iter()
-        .map(|column| format!("{quote}{column}{quote}", quote = DB::QUOTE));
+    let quoted = R::COLUMNS.iter().map(|column| quoted::<DB>(column));
     quoted.collect::<Vec<_>>().join(", ")
 }
 

@@ -83,16 +83,12 @@ impl<DB: Database> Statement<DB> {
 impl<DB: Backend> Statement<DB> {
     /// A name, quoted: reserved words are names like others.
     pub(crate) fn name(&mut self, name: &str) -> &mut Self {
-        let quote = DB::QUOTE;
-        self.push(format_args!("{quote}{name}{quote}"))
+        self.push(quoted::<DB>(name))
     }
 
     /// A table; a dot stands between its schema and its name.
     pub(crate) fn table(&mut self, table: &str) -> &mut Self {
-        for (i, part) in table.split('.').enumerate() {
-            self.push(if i > 0 { "." } else { "" }).name(part);
-        }
-        self
+        self.push(quoted_table::<DB>(table))
     }
 
     /// Names with commas between them, each written by `write`.
@@ -112,6 +108,17 @@ impl<DB: Backend> Statement<DB> {
     pub(crate) fn column(&mut self, table: &str, column: &str) -> &mut Self {
         self.table(table).push(".").name(column)
     }
+}
+
+/// A name as the database quotes names.
+pub(crate) fn quoted<DB: Backend>(name: &str) -> String {
+    format!("{quote}{name}{quote}", quote = DB::QUOTE)
+}
+
+/// A table, its schema and its name each quoted.
+pub(crate) fn quoted_table<DB: Backend>(table: &str) -> String {
+    let parts = table.split('.').map(quoted::<DB>);
+    parts.collect::<Vec<_>>().join(".")
 }
 
 #[cfg(all(test, feature = "sqlite"))]

@@ -5,7 +5,7 @@ use sqlx::{Connection, Executor};
 use crate::backend::{Backend, Reuse, UpdateForm};
 use crate::error::{DatabaseError, Error};
 use crate::row::{BindRow, SealedRow, Values};
-use crate::statement::Statement;
+use crate::statement::{Statement, quoted, quoted_table};
 
 /// Inserts one sealed row.
 ///
@@ -272,14 +272,13 @@ impl Form {
 
 /// `UPDATE t SET column = ? WHERE key = ?`, where a join of one row with a small table would lock all of it.
 fn update_by_key<DB: Backend, R: BindRow<DB>>(row: &R) -> Statement<DB> {
-    let quoted = |column: &str| format!("{quote}{column}{quote}", quote = DB::QUOTE);
     let mut statement = Statement::new("UPDATE ");
     statement.table(R::TABLE);
     let mut pass = |first: &str, between: &str, of_key: bool, texts: &dyn Fn(String) -> [String; 2]| {
         let mut separator = first;
         let texts = written::<R>().map(|column| {
             (R::KEY.contains(&column) == of_key).then(|| {
-                let [start, end] = texts(quoted(column));
+                let [start, end] = texts(quoted::<DB>(column));
                 [
                     format!("{}{start}", std::mem::replace(&mut separator, between)),
                     end,
@@ -329,12 +328,13 @@ fn same_key<DB: Backend, R: SealedRow>(statement: &mut Statement<DB>) {
     for (i, column) in R::KEY.iter().enumerate() {
         statement.push(if i > 0 { " AND " } else { "" });
         statement.column(R::TABLE, column).push(" = ").column(NEW, column);
-        let quoted = |name: &str| format!("{quote}{name}{quote}", quote = DB::QUOTE);
-        let table = R::TABLE.split('.').map(quoted).collect::<Vec<_>>().join(".");
-        let (old, new) = (quoted(column), quoted(column));
-        let [before, after] =
-            same_bytes::<DB>().map(|text| text.replace("{column}", &format!("{table}.{old}")));
-        statement.push(format_args!(" AND {before}{}.{new}{after}", quoted(NEW)));
+        let old = format!("{}.{}", quoted_table::<DB>(R::TABLE), quoted::<DB>(column));
+        let [before, after] = same_bytes::<DB>().map(|text| text.replace("{column}", &old));
+        statement
+            .push(" AND ")
+            .push(before)
+            .column(NEW, column)
+            .push(after);
     }
 }
 
