@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use phield_core::Backends;
 use phield_core::config::Config;
 use phield_testkit::{TestRing, block_on};
 
@@ -15,7 +16,7 @@ fn broken(ring: &TestRing, from: &str, to: &str) -> (&'static str, String) {
     fs::write(&path, right.replacen(from, to, 1)).unwrap();
     let error = match Config::read(&path) {
         Err(error) => error.into(),
-        Ok(config) => match config.ring() {
+        Ok(config) => match block_on(config.ring(&Backends::local())) {
             Err(error) => error,
             Ok(ring) => block_on(ring.load())
                 .map(|_| ())
@@ -82,7 +83,7 @@ fn each_mistake_has_its_message() {
         (
             "name = \"local\"",
             "name = \"lokal\"",
-            "there is no key provider \"lokal\" in this build",
+            "there is no key provider \"lokal\" in this build: is the feature of that name on?",
         ),
         (
             "keks = [\"1\"]",
@@ -152,7 +153,7 @@ fn each_mistake_has_its_message() {
         broken(&ring, "min_epoch = 1\n", "min_epoch = 0\n"),
         ("Config", message)
     );
-    block_on(ring.config().ring().unwrap().load()).unwrap();
+    block_on(block_on(ring.config().ring(&Backends::local())).unwrap().load()).unwrap();
 }
 
 #[test]

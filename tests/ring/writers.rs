@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use phield_core::config::Config;
 use phield_core::{
-    Faults, FileStore, FileWitness, KeyState, KeyUse, LocalKeyFile, Manifest, Passphrase, Ring, RingError,
-    Stretching, VerifiedRing,
+    Backends, Faults, FileStore, FileWitness, KeyState, KeyUse, LocalKeyFile, Manifest, Passphrase, Ring,
+    RingError, Stretching, VerifiedRing,
 };
 use phield_testkit::{AbortAt, StopAt, TestRing, block_on};
 
@@ -67,12 +67,12 @@ fn child() {
         variable("PHIELD_TEST_PATH"),
     );
     let step = std::env::var("PHIELD_TEST_STEP").unwrap().parse().unwrap();
-    let ring = config.ring().unwrap();
+    let ring = block_on(config.ring(&Backends::local())).unwrap();
     let store = FileStore::new(&path).with_faults(AbortAt::step(step));
     let stopping = Ring::new(ring.settings.clone(), store, None);
     match task.as_str() {
         "race" => race(&ring),
-        "publish" => stopping.publish(&block_on(ring.load()).unwrap()).unwrap(),
+        "publish" => block_on(stopping.publish(&block_on(ring.load()).unwrap())).unwrap(),
         "update" => drop(block_on(stopping.update(touch)).unwrap()),
         "create" => {
             let passphrase = Passphrase::new("of the child".to_owned());
@@ -129,16 +129,13 @@ fn publishing_stops_at_each_step() {
     let ring = TestRing::new("clinic");
     let new = block_on(ring.ring().load()).unwrap();
     let counter = StopAt::never();
-    ring_at(&ring, &ring.folder().join("counted.phield"), counter.clone())
-        .publish(&new)
-        .unwrap();
+    block_on(ring_at(&ring, &ring.folder().join("counted.phield"), counter.clone()).publish(&new)).unwrap();
     println!("publishing a ring takes {} steps", counter.steps());
     assert!(counter.steps() >= 9);
     for step in 1..=counter.steps() {
         for (kind, faults) in [("dead", StopAt::step(step)), ("once", StopAt::once(step))] {
             let path = ring.folder().join(format!("publish-{kind}-{step}.phield"));
-            let error = ring_at(&ring, &path, faults)
-                .publish(&new)
+            let error = block_on(ring_at(&ring, &path, faults).publish(&new))
                 .expect_err("a stopped write said that it went well");
             assert_eq!(class(&error), "File", "step {step}");
             published_or_not(&ring, &path, &new);
@@ -153,13 +150,11 @@ fn publishing_stops_at_each_step() {
 fn published_or_not(ring: &TestRing, path: &Path, new: &VerifiedRing) {
     let retry = ring_at(ring, path, StopAt::never());
     match epoch(&retry) {
-        Ok(1) => retry
-            .publish(new)
-            .expect("the same manifest again makes the write whole"),
+        Ok(1) => block_on(retry.publish(new)).expect("the same manifest again makes the write whole"),
         Ok(other) => panic!("epoch {other}"),
         Err(error) => {
             assert_eq!(class(&error), "NoRing");
-            retry.publish(new).unwrap();
+            block_on(retry.publish(new)).unwrap();
         }
     }
     assert_eq!(epoch(&retry).unwrap(), 1);

@@ -78,7 +78,7 @@ pub(crate) async fn run(arguments: &InitArguments, host: &mut Host<'_>) -> Resul
     plan.refuse_existing()?;
     let mut made = Vec::new();
     let prepared = plan.prepare(&mut made, host).await?;
-    let published = plan.publish(&prepared, &mut made)?.load().await;
+    let published = plan.publish(&prepared, &mut made).await?.load().await;
     let published = published.map_err(|error| Error::AfterPublish(Box::new(error.into())))?;
     plan.report(&prepared, &published, host)
 }
@@ -153,6 +153,12 @@ impl Plan {
             .unwrap_or_else(|| self.file(PASSPHRASE_FILE))
     }
 
+    /// As `phield.toml` names it.
+    fn backup_in_config(&self) -> PathBuf {
+        let inside = self.backup.strip_prefix(&self.folder);
+        inside.map_or_else(|_| self.backup.clone(), Path::to_owned)
+    }
+
     /// Refuses to touch a ring, and what may be the only key to the backup of one.
     fn refuse_existing(&self) -> Result<(), Error> {
         let ring = self.file(RING_FILE);
@@ -210,10 +216,10 @@ impl Plan {
     }
 
     /// Only a ring that was restored once reaches the key store.
-    fn publish(&self, prepared: &Prepared, made: &mut Vec<PathBuf>) -> Result<Ring, Error> {
+    async fn publish(&self, prepared: &Prepared, made: &mut Vec<PathBuf>) -> Result<Ring, Error> {
         let (path, witness) = (self.file(RING_FILE), FileWitness::new(self.file(WITNESS_FILE)));
         let ring = Ring::new(prepared.settings.clone(), FileStore::new(&path), Some(witness));
-        match ring.publish(&prepared.new) {
+        match ring.publish(&prepared.new).await {
             Ok(()) => Ok(ring),
             Err(error @ RingError::Conflict) => Err(error.into()),
             Err(error) if is_there(&path) => Err(Error::AfterPublish(Box::new(error.into()))),
@@ -266,6 +272,7 @@ impl Plan {
             epoch_witness: WITNESS_FILE.into(),
             key_file: KEY_FILE.into(),
             passphrase_file: self.passphrase.clone().unwrap_or_else(|| PASSPHRASE_FILE.into()),
+            backup: Some(self.backup_in_config()),
         };
         let config = Config::local(&self.app, &self.ring, pin, files)
             .to_toml()

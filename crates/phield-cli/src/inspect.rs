@@ -58,7 +58,7 @@ pub(crate) async fn run(arguments: &InspectArguments, host: &mut Host<'_>) -> Re
     };
     let info = TokenInfo::parse(&decode(input)).map_err(Error::Token)?;
     let key = match &arguments.config {
-        Some(config) => Some(find_key(config, info.key_id).await?),
+        Some(config) => Some(find_key(config, info.key_id, host).await?),
         None => None,
     };
     let visible = Visible {
@@ -126,8 +126,8 @@ fn decode(input: Vec<u8>) -> Vec<u8> {
     HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).unwrap_or(input)
 }
 
-async fn find_key(config: &Path, id: KeyId) -> Result<Key, Error> {
-    let verified = Config::read(config)?.ring()?.load().await?;
+async fn find_key(config: &Path, id: KeyId, host: &Host<'_>) -> Result<Key, Error> {
+    let verified = Config::read(config)?.ring(host.backends()).await?.load().await?;
     let record = verified.manifest().record(id);
     Ok(record.map_or(Key::NotInRing, |record| {
         Key::Found(Box::new(KeyListing::new(record)))

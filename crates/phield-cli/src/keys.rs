@@ -61,7 +61,11 @@ pub(crate) struct KeyListing {
 }
 
 pub(crate) async fn list(arguments: &ListArguments, host: &mut Host<'_>) -> Result<(), Error> {
-    let verified = Config::read(&arguments.config)?.ring()?.load().await?;
+    let verified = Config::read(&arguments.config)?
+        .ring(host.backends())
+        .await?
+        .load()
+        .await?;
     let listing = Listing::new(verified.manifest());
     if arguments.json {
         return host.print_json(&listing);

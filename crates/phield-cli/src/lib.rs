@@ -32,7 +32,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
 
-use phield_core::SchemaFile;
+use phield_core::{Backends, SchemaFile};
 use serde::Serialize;
 
 pub use error::{Error, causes};
@@ -63,6 +63,7 @@ pub struct Host<'a> {
     out: &'a mut dyn Write,
     verbs: Vec<OsString>,
     schema: Option<SchemaFile>,
+    backends: Backends,
 }
 
 impl<'a> Host<'a> {
@@ -73,6 +74,7 @@ impl<'a> Host<'a> {
             out,
             verbs: Vec::new(),
             schema: None,
+            backends: Backends::local(),
         }
     }
 
@@ -88,6 +90,17 @@ impl<'a> Host<'a> {
     pub fn with_schema(mut self, schema: SchemaFile) -> Self {
         self.schema = Some(schema);
         self
+    }
+
+    /// The providers and key stores that configuration can name; those of a local key file unless given.
+    #[must_use]
+    pub fn with_backends(mut self, backends: Backends) -> Self {
+        self.backends = backends;
+        self
+    }
+
+    fn backends(&self) -> &Backends {
+        &self.backends
     }
 
     fn print(&mut self, text: impl fmt::Display) -> Result<(), Error> {

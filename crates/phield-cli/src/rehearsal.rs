@@ -37,7 +37,7 @@ pub(crate) async fn verify_backup(
 ) -> Result<(), Error> {
     let stored = FileStore::new(&arguments.backup).read()?;
     let stored = stored.ok_or_else(|| Error::NoBackup(arguments.backup.clone()))?;
-    let settings = Config::read(&arguments.config)?.ring()?.settings;
+    let settings = Config::read(&arguments.config)?.settings(host.backends()).await?;
     let verified = settings.verify(&stored).await?;
     let wraps = verified.check_every_wrap(&settings).await?;
     let keyring = verified.keyring(&settings).await?;

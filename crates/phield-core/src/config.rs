@@ -18,6 +18,18 @@
 //! passphrase_file = "/run/secrets/phield"       # or the variable PHIELD_PASSPHRASE_FILE
 //! keks = ["1"]                                  # the allow-list
 //!
+//! [backup]                                      # optional: no key becomes active that is not in the backup
+//! file = "/mnt/backup/ring.phield"
+//!
+//! [cache]                                       # optional: how long keys serve while their provider is out of reach
+//! soft_ttl_seconds = 300                        # refreshed in the background
+//! hard_ttl_seconds = 3600                       # gone; at most 259200
+//! concurrent_unwraps = 16
+//!
+//! [dual_control]                                # optional: new keys need both of these
+//! first = { provider = "local", kek = "1" }
+//! second = { provider = "aws-kms", kek = "arn:aws:kms:…" }
+//!
 //! [data_keys]                                   # optional: how long data keys seal
 //! days = 90
 //! tokens_per_second = 500                       # what all processes together seal at most
@@ -32,106 +44,43 @@
 //! tenant = "t1"
 //! scope = "a"
 //! ```
+//!
+//! The file may hold two lines more at its top: `single_kek_accepted = true`, where losing one key-encryption key may
+//! lose everything, and `lock_memory = true`, which keeps the process out of swap and core dumps where it can.
+//!
+//! Variables go before the file: `PHIELD_RING_KEY` (pins, comma between), `PHIELD_MIN_EPOCH`, `PHIELD_KEY_STORE_FILE`,
+//! `PHIELD_KEY_STORE_URL`, `PHIELD_EPOCH_WITNESS_FILE`, and `PHIELD_PASSPHRASE_FILE` for the provider `local`
+//! (`PHIELD_PASSPHRASE_FILE_BREAK_GLASS` for one of that kind named `break-glass`).
+
+mod entries;
+mod error;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use entries::{
+    CacheConfig, DataKeysConfig, DatabaseUrl, DualControlConfig, FileConfig, KekConfig, KeyStoreConfig,
+    LocalFiles, OneOrMany, ProviderConfig, ScopeConfig, SlowIndexConfig,
+};
+pub use error::ConfigError;
+
+use crate::backends::Backends;
 use crate::data_key_policy::DataKeyPolicy;
 use crate::error::RingError;
-use crate::index_workers::{IndexWorkerLimits, IndexWorkers};
-use crate::key::KeyId;
+use crate::index_workers::IndexWorkers;
 use crate::keyring::{Keyring, MAX_VALUE_LIMIT};
-use crate::local::{LOCAL, LocalKeyFile, LocalProvider, Passphrase};
-use crate::name::{AppName, InvalidName, RingName, ScopeName, TableName, TenantName};
+use crate::name::{AppName, RingName};
 use crate::provider::AllowedProvider;
-use crate::record::KekReference;
 use crate::ring::Ring;
 use crate::scope::Scopes;
 use crate::settings::{RingKeyPin, RingSettings};
-use crate::store::FileStore;
-use crate::witness::FileWitness;
+use crate::store::{FileStore, KeyStore};
+use crate::witness::{EpochWitness, FileWitness};
 
-/// Overrides `passphrase_file` of the local provider.
-const PASSPHRASE_FILE_VARIABLE: &str = "PHIELD_PASSPHRASE_FILE";
-
-/// Something in configuration is wrong.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The configuration file cannot be read.
-    #[error("cannot read {}", .0.display())]
-    Read(PathBuf, #[source] std::io::Error),
-    /// The configuration file is not what it should be.
-    ///
-    /// The line itself is not kept: somebody may have written a passphrase there.
-    #[error("{} is not a phield configuration: line {line}: {message}", path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: usize,
-        /// What is wrong.
-        message: String,
-    },
-    /// A name.
-    #[error(transparent)]
-    Name(#[from] InvalidName),
-    /// A pin.
-    #[error("ring_key is written as 8 hex digits, a colon and 64 hex digits, all lower-case")]
-    Pin,
-    /// No pin.
-    #[error("ring_key is missing: `phield init` prints it")]
-    NoPin,
-    /// Neither an epoch witness nor a floor.
-    #[error("an old key ring could be put back unnoticed: give [epoch_witness] or min_epoch")]
-    NoEpochFloor,
-    /// No provider.
-    #[error("no provider with a key-encryption key is configured: add [[provider]] with keks")]
-    NoProvider,
-    /// A provider that this build does not have.
-    #[error("there is no key provider {0:?} in this build")]
-    UnknownProvider(String),
-    /// A key-encryption key.
-    #[error("no allowed key-encryption key opens key {0}: is its reference in keks, and in the key file?")]
-    KekNotAllowed(KeyId),
-    /// A provider without keys that stay in a device.
-    #[error("the provider of key {0} has no keys that stay in a device")]
-    NoDevice(KeyId),
-    /// A reference.
-    #[error("a key-encryption key reference is 1 to 512 bytes of printable ASCII")]
-    KekReference,
-    /// No passphrase file.
-    #[error("the local provider needs passphrase_file, or the variable PHIELD_PASSPHRASE_FILE")]
-    NoPassphraseFile,
-    /// A passphrase.
-    #[error("{} holds no passphrase: it is empty or not UTF-8", .0.display())]
-    Passphrase(PathBuf),
-    /// A file that should be there.
-    #[error("{} does not exist", .0.display())]
-    NoFile(PathBuf),
-    /// Parameters of a key file.
-    #[error("the parameters of the key file are out of bounds")]
-    Stretching,
-    /// What the FIPS profile (feature `fips`) does not have; the message says what to use instead.
-    #[error("refused by the FIPS profile: {0}")]
-    NotFips(&'static str),
-    /// A build with the feature `fips` whose cryptographic module is not in its FIPS mode.
-    #[error("the cryptographic module is not in FIPS mode")]
-    NoFipsMode,
-    /// The value limit.
-    #[error("value_limit is at most 16 MiB")]
-    ValueLimit,
-    /// How long data keys seal.
-    #[error(
-        "[data_keys] takes days of 1 to 365 and tokens_per_second above 0, together at most 2^40 tokens a key"
-    )]
-    DataKeyPolicy,
-    /// The workers of slow indexes.
-    #[error("[slow_index] takes memory_mib of 64 or more, and threads and queue of 1 or more")]
-    IndexWorkers,
-}
+/// The table of a key store in a database.
+const KEY_STORE_TABLE: &str = "phield_key_store";
 
 /// What `phield.toml` says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -150,17 +99,32 @@ pub struct Config {
     /// Longest value that is sealed, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_limit: Option<usize>,
+    /// Losing the one key-encryption key loses everything, and that is accepted: `phield doctor` is silent about it (I-9).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub single_kek_accepted: bool,
+    /// Keeps the memory of the process out of swap and core dumps, where the system allows it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lock_memory: bool,
     /// Where the manifest is.
-    pub key_store: FileConfig,
+    pub key_store: KeyStoreConfig,
     /// Where the highest epoch is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch_witness: Option<FileConfig>,
+    /// Where the backup of the manifest is: no key becomes active that is not in it (I-9).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<FileConfig>,
     /// The key providers, tried in order.
     #[serde(default, rename = "provider")]
     pub providers: Vec<ProviderConfig>,
     /// How long data keys seal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_keys: Option<DataKeysConfig>,
+    /// New keys need two key-encryption keys to be opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dual_control: Option<DualControlConfig>,
+    /// How long keys are used without having been asked for again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheConfig>,
     /// What the workers of slow indexes may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slow_index: Option<SlowIndexConfig>,
@@ -170,132 +134,6 @@ pub struct Config {
     /// Relative paths start here.
     #[serde(skip)]
     folder: PathBuf,
-}
-
-/// One text or a list of them.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(untagged)]
-#[allow(clippy::exhaustive_enums, reason = "complete by its name")]
-pub enum OneOrMany {
-    /// One.
-    One(String),
-    /// Many.
-    Many(Vec<String>),
-}
-
-impl OneOrMany {
-    fn iter(&self) -> impl Iterator<Item = &String> {
-        match self {
-            Self::One(one) => std::slice::from_ref(one).iter(),
-            Self::Many(many) => many.iter(),
-        }
-    }
-}
-
-/// A file.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct FileConfig {
-    /// Its path.
-    pub file: PathBuf,
-}
-
-impl FileConfig {
-    /// The file with this path.
-    #[must_use]
-    pub fn new(file: impl Into<PathBuf>) -> Self {
-        Self { file: file.into() }
-    }
-}
-
-/// A key provider.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct ProviderConfig {
-    /// `local`.
-    pub name: String,
-    /// The key file of the local provider.
-    pub key_file: PathBuf,
-    /// The file with its passphrase.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub passphrase_file: Option<PathBuf>,
-    /// The key-encryption keys that are allowed.
-    pub keks: Vec<String>,
-}
-
-/// How long data keys seal.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct DataKeysConfig {
-    /// Days that a data key seals for; 90 unless configured.
-    #[serde(default = "DataKeysConfig::default_days")]
-    pub days: u32,
-    /// Fields that all processes together seal in a second at most; 500 unless configured.
-    #[serde(default = "DataKeysConfig::default_rate")]
-    pub tokens_per_second: u64,
-}
-
-impl DataKeysConfig {
-    fn default_days() -> u32 {
-        90
-    }
-
-    fn default_rate() -> u64 {
-        500
-    }
-}
-
-/// What the workers of slow indexes may use; see [`IndexWorkerLimits`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct SlowIndexConfig {
-    /// Memory, in MiB.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory_mib: Option<u32>,
-    /// Threads.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub threads: Option<usize>,
-    /// Requests that may wait.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub queue: Option<usize>,
-}
-
-impl SlowIndexConfig {
-    fn limits(&self) -> Result<IndexWorkerLimits, ConfigError> {
-        let mut limits = IndexWorkerLimits::default();
-        limits.memory_mib = self.memory_mib.unwrap_or(limits.memory_mib);
-        limits.threads = self.threads.unwrap_or(limits.threads);
-        limits.queue = self.queue.unwrap_or(limits.queue);
-        // The least value of a slow index takes 64 MiB.
-        if limits.memory_mib >= 64 && limits.threads >= 1 && limits.queue >= 1 {
-            Ok(limits)
-        } else {
-            Err(ConfigError::IndexWorkers)
-        }
-    }
-}
-
-/// A scope rule.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct ScopeConfig {
-    /// The table; any when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub table: Option<String>,
-    /// The tenant; any when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tenant: Option<String>,
-    /// The scope that seals; the keys without a scope when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scope: Option<String>,
-    /// Scopes that sealed before; the empty text stands for the keys without a scope.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub former: Vec<String>,
 }
 
 impl Config {
@@ -308,15 +146,15 @@ impl Config {
             ring_key: OneOrMany::One(pin.to_string()),
             min_epoch: Some(1),
             value_limit: None,
-            key_store: FileConfig::new(files.key_store),
+            single_kek_accepted: false,
+            lock_memory: false,
+            providers: vec![files.provider()],
+            key_store: KeyStoreConfig::file(files.key_store),
             epoch_witness: Some(FileConfig::new(files.epoch_witness)),
-            providers: vec![ProviderConfig {
-                name: LOCAL.to_string(),
-                key_file: files.key_file,
-                passphrase_file: Some(files.passphrase_file),
-                keks: vec!["1".to_owned()],
-            }],
+            backup: files.backup.map(FileConfig::new),
             data_keys: None,
+            dual_control: None,
+            cache: None,
             slow_index: None,
             scopes: Vec::new(),
             folder: files.folder,
@@ -340,109 +178,163 @@ impl Config {
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read(path.to_owned(), source))?;
         let mut config: Self = toml::from_str(&text).map_err(|error| syntax(path, &text, &error))?;
         config.folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        config.apply_environment(|name| std::env::var(name).ok())?;
         Ok(config)
     }
 
-    /// The key store file.
+    /// What the environment says goes before what the file says: `PHIELD_RING_KEY`, `PHIELD_MIN_EPOCH`,
+    /// `PHIELD_KEY_STORE_FILE`, `PHIELD_KEY_STORE_URL`, `PHIELD_EPOCH_WITNESS_FILE`.
+    fn apply_environment(&mut self, variable: impl Fn(&str) -> Option<String>) -> Result<(), ConfigError> {
+        if let Some(pins) = variable("PHIELD_RING_KEY") {
+            self.ring_key = OneOrMany::Many(pins.split(',').map(str::to_owned).collect());
+        }
+        if let Some(epoch) = variable("PHIELD_MIN_EPOCH") {
+            let epoch = epoch
+                .parse()
+                .map_err(|_| ConfigError::Variable("PHIELD_MIN_EPOCH"))?;
+            self.min_epoch = Some(epoch);
+        }
+        if let Some(file) = variable("PHIELD_KEY_STORE_FILE") {
+            self.key_store = KeyStoreConfig::file(file);
+        }
+        if let Some(url) = variable("PHIELD_KEY_STORE_URL") {
+            (self.key_store.file, self.key_store.url) = (None, Some(DatabaseUrl::new(url)));
+        }
+        if let Some(file) = variable("PHIELD_EPOCH_WITNESS_FILE") {
+            self.epoch_witness = Some(FileConfig::new(file));
+        }
+        Ok(())
+    }
+
+    /// The folder that relative paths start at.
     #[must_use]
-    pub fn key_store_path(&self) -> PathBuf {
-        self.folder.join(&self.key_store.file)
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The key store file; `None` when it is in a database.
+    #[must_use]
+    pub fn key_store_path(&self) -> Option<PathBuf> {
+        let file = self.key_store.file.as_ref();
+        file.map(|file| self.folder.join(file))
+    }
+
+    /// The file of the epoch witness.
+    #[must_use]
+    pub fn epoch_witness_path(&self) -> Option<PathBuf> {
+        let witness = self.epoch_witness.as_ref();
+        witness.map(|witness| self.folder.join(&witness.file))
+    }
+
+    /// The file of the ring's backup.
+    #[must_use]
+    pub fn backup_path(&self) -> Option<PathBuf> {
+        self.backup.as_ref().map(|backup| self.folder.join(&backup.file))
     }
 
     /// Opens the providers and puts the ring together. Validates every entry; reads no manifest yet.
     ///
     /// # Errors
     /// See [`RingError`].
-    pub fn ring(&self) -> Result<Ring, RingError> {
-        let witness = self
-            .epoch_witness
-            .as_ref()
-            .map(|witness| FileWitness::new(self.folder.join(&witness.file)));
-        Ok(Ring::new(
-            self.settings()?,
-            FileStore::new(self.key_store_path()),
-            witness,
-        ))
+    pub async fn ring(&self, backends: &Backends) -> Result<Ring, RingError> {
+        let settings = self.settings(backends).await?;
+        let store = self.key_store(backends, &settings.ring).await?;
+        let witness = self.epoch_witness_path().map(FileWitness::new);
+        let witness = witness.map(|witness| Arc::new(witness) as Arc<dyn EpochWitness>);
+        Ok(Ring::with_parts(settings, store, witness))
     }
 
-    fn settings(&self) -> Result<RingSettings, RingError> {
+    /// Where the manifest is.
+    ///
+    /// # Errors
+    /// See [`RingError`].
+    pub async fn key_store(
+        &self,
+        backends: &Backends,
+        ring: &RingName,
+    ) -> Result<Arc<dyn KeyStore>, RingError> {
+        let table = self.key_store.table.as_deref().unwrap_or(KEY_STORE_TABLE);
+        match (self.key_store_path(), &self.key_store.url) {
+            (Some(file), None) => Ok(Arc::new(FileStore::new(file))),
+            (None, Some(url)) => backends.key_store(url.expose(), table, ring).await,
+            _ => Err(ConfigError::KeyStore.into()),
+        }
+    }
+
+    /// What it says about the ring, with its providers opened.
+    ///
+    /// # Errors
+    /// See [`RingError`].
+    pub async fn settings(&self, backends: &Backends) -> Result<RingSettings, RingError> {
+        let mut settings = self.checked()?;
+        settings.providers = self.providers(backends).await?;
+        if let Some(keks) = &settings.dual_control {
+            let has = |(provider, kek)| {
+                settings
+                    .providers
+                    .iter()
+                    .any(|allowed| allowed.has(provider, kek))
+            };
+            if keks[0] == keks[1] || !keks.iter().all(|(provider, kek)| has((provider, kek))) {
+                return Err(ConfigError::DualControl.into());
+            }
+        }
+        Ok(settings)
+    }
+
+    /// Everything that is checked without opening a provider.
+    fn checked(&self) -> Result<RingSettings, ConfigError> {
         if self.epoch_witness.is_none() && self.min_epoch.is_none_or(|epoch| epoch == 0) {
-            return Err(ConfigError::NoEpochFloor.into());
+            return Err(ConfigError::NoEpochFloor);
         }
-        let app = AppName::new(self.app.clone()).map_err(ConfigError::from)?;
-        let ring = RingName::new(self.ring.clone()).map_err(ConfigError::from)?;
-        let pins = self
-            .ring_key
-            .iter()
-            .map(|pin| pin.parse())
-            .collect::<Result<Vec<_>, _>>()?;
-        if pins.is_empty() {
-            return Err(ConfigError::NoPin.into());
+        let (app, ring) = (AppName::new(self.app.clone())?, RingName::new(self.ring.clone())?);
+        let mut settings = RingSettings::new(app, ring, Vec::new());
+        let pins = self.ring_key.iter().map(|pin| pin.parse());
+        settings.pins = pins.collect::<Result<Vec<_>, _>>()?;
+        if settings.pins.is_empty() {
+            return Err(ConfigError::NoPin);
         }
-        let scopes = self.scopes()?;
-        let providers = self
-            .providers
-            .iter()
-            .map(|provider| self.provider(provider))
-            .collect::<Result<Vec<_>, _>>()?;
-        if providers.iter().all(|provider| provider.keks().is_empty()) {
-            return Err(ConfigError::NoProvider.into());
-        }
-        let mut settings = RingSettings::new(app, ring, providers);
-        settings.pins = pins;
         settings.min_epoch = self.min_epoch.unwrap_or(0);
-        settings.scopes = scopes;
+        let mut scopes = self.scopes.iter();
+        settings.scopes = scopes.try_fold(Scopes::default(), |scopes, rule| rule.assign(scopes))?;
         if let Some(data_keys) = &self.data_keys {
             settings.data_keys = DataKeyPolicy::new(data_keys.days, data_keys.tokens_per_second)?;
+        }
+        if let Some(cache) = &self.cache {
+            settings.cache = cache.policy()?;
         }
         if let Some(slow_index) = &self.slow_index {
             settings.index_workers = IndexWorkers::new(slow_index.limits()?);
         }
-        if let Some(limit) = self.value_limit {
-            settings.value_limit = limit;
-        }
-        if settings.value_limit > MAX_VALUE_LIMIT {
-            Err(ConfigError::ValueLimit.into())
-        } else {
-            Ok(settings)
-        }
-    }
-
-    fn provider(&self, provider: &ProviderConfig) -> Result<AllowedProvider, RingError> {
-        if provider.name != LOCAL.as_str() {
-            return Err(ConfigError::UnknownProvider(provider.name.clone()).into());
-        }
-        let keks = provider
-            .keks
-            .iter()
-            .map(|kek| KekReference::new(kek.as_str()).ok_or(ConfigError::KekReference));
-        let keks = keks.collect::<Result<Vec<_>, _>>()?;
-        let from_variable = std::env::var_os(PASSPHRASE_FILE_VARIABLE).map(PathBuf::from);
-        let configured = provider
-            .passphrase_file
+        settings.dual_control = self
+            .dual_control
             .as_ref()
-            .map(|file| self.folder.join(file));
-        let passphrase_file = from_variable
-            .or(configured)
-            .ok_or(ConfigError::NoPassphraseFile)?;
-        let passphrase = Passphrase::from_file(&passphrase_file)?;
-        let file = LocalKeyFile::open(&self.folder.join(&provider.key_file), &passphrase)?;
-        Ok(AllowedProvider::new(Arc::new(LocalProvider::new(&file)), keks))
+            .map(DualControlConfig::keks)
+            .transpose()?;
+        settings.value_limit = self.value_limit.unwrap_or(settings.value_limit);
+        if settings.value_limit > MAX_VALUE_LIMIT {
+            return Err(ConfigError::ValueLimit);
+        }
+        Ok(settings)
     }
 
-    fn scopes(&self) -> Result<Scopes, ConfigError> {
-        let mut scopes = Scopes::default();
-        for rule in &self.scopes {
-            let table = rule.table.clone().map(TableName::new).transpose()?;
-            let tenant = rule.tenant.clone().map(TenantName::new).transpose()?;
-            let scope = rule.scope.clone().map(ScopeName::new).transpose()?;
-            let former = rule.former.iter().map(|name| match name.as_str() {
-                "" => Ok(None),
-                name => ScopeName::new(name).map(Some),
-            });
-            scopes = scopes.assign(table, tenant, scope, former.collect::<Result<Vec<_>, _>>()?);
+    /// The providers in their order, each with its allow-list.
+    async fn providers(&self, backends: &Backends) -> Result<Vec<AllowedProvider>, RingError> {
+        if self.providers.iter().all(|provider| provider.keks.is_empty()) {
+            return Err(ConfigError::NoProvider.into());
         }
-        Ok(scopes)
+        let mut providers = Vec::<AllowedProvider>::new();
+        for config in &self.providers {
+            let name = config.provider_name().map_err(ConfigError::from)?;
+            if providers.iter().any(|other| *other.provider().name() == name) {
+                return Err(ConfigError::ProviderTwice(config.name.clone()).into());
+            }
+            let keks = ProviderConfig::references(&config.keks)?;
+            let mac_keys = ProviderConfig::references(&config.mac_keys)?;
+            let provider = backends.provider(config, &self.folder).await?;
+            providers.push(AllowedProvider::new(provider, keks).with_mac_keys(mac_keys));
+        }
+        Ok(providers)
     }
 }
 
@@ -456,28 +348,22 @@ fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
     }
 }
 
-/// Where `phield init` puts the files of a ring with a local key file.
-#[derive(Debug, Clone)]
-#[allow(clippy::exhaustive_structs, reason = "a list of arguments by name")]
-pub struct LocalFiles {
-    /// The folder that the other paths are relative to.
-    pub folder: PathBuf,
-    /// The manifest.
-    pub key_store: PathBuf,
-    /// The highest epoch seen.
-    pub epoch_witness: PathBuf,
-    /// The key file.
-    pub key_file: PathBuf,
-    /// The passphrase of the key file.
-    pub passphrase_file: PathBuf,
-}
-
 impl Keyring {
-    /// Loads the keyring that a `phield.toml` describes. Opening a local key file takes about a second, by design.
+    /// Loads the keyring that a `phield.toml` with local key files describes. Opening a key file takes about a second,
+    /// by design.
     ///
     /// # Errors
     /// See [`RingError`].
     pub async fn load(config: impl AsRef<Path>) -> Result<Self, RingError> {
-        Config::read(config.as_ref())?.ring()?.keyring().await
+        Self::load_with(config, &Backends::local()).await
+    }
+
+    /// As [`load`](Self::load), with the providers and key stores of `backends`.
+    ///
+    /// # Errors
+    /// See [`RingError`].
+    pub async fn load_with(config: impl AsRef<Path>, backends: &Backends) -> Result<Self, RingError> {
+        let config = Config::read(config.as_ref())?;
+        config.ring(backends).await?.keyring().await
     }
 }

@@ -271,8 +271,17 @@ pub enum RingError {
     #[error("key {0} is not in the key ring")]
     UnknownKey(KeyId),
     /// There is no key ring at the configured place.
-    #[error("there is no key ring at {}: run `phield init`, or restore a backup", .0.display())]
-    NoRing(PathBuf),
+    #[error("there is no key ring at {0}: run `phield init`, or restore a backup")]
+    NoRing(String),
+    /// The key store, or the epoch witness, is out of reach: try again later.
+    #[error("the key store or epoch witness at {place} is out of reach")]
+    Store {
+        /// Which.
+        place: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A file that was to be created is there already.
     #[error("{} exists already; nothing was changed", .0.display())]
     Exists(PathBuf),

@@ -43,8 +43,10 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing)]
 
+mod backends;
 mod binding;
 mod blind_index;
+mod cache_policy;
 mod cipher;
 mod column;
 pub mod config;
@@ -103,11 +105,13 @@ mod sqlx;
 #[cfg(feature = "sqlx")]
 #[doc(hidden)]
 pub use self::sqlx::ColumnError;
+pub use backends::{Backends, KeyStoreFactory, ProviderFactory};
 pub use binding::{
     AsTenant, BindingUse, InTenant, OfSubject, RowBinding, SubjectUse, Unbound, UnderSubjectKey, WithExtra,
     WithoutExtra, WithoutSubject, WithoutTenant,
 };
 pub use blind_index::{BlindIndex, Index, IndexError};
+pub use cache_policy::CachePolicy;
 pub use column::Column;
 pub use context::{KeyContext, Row, Share};
 pub use data_key_policy::DataKeyPolicy;
@@ -156,7 +160,7 @@ pub use schema::{
 pub use scope::Scopes;
 pub use sealed::{Sealed, SealedText, Storage};
 pub use settings::{RingKeyPin, RingSettings};
-pub use store::FileStore;
+pub use store::{FileStore, KeyStore, RingFuture};
 pub use stretch::Stretching;
 pub use subject_key::{
     Keys, SubjectError, SubjectKey, SubjectKeyMap, SubjectKeyring, SubjectKeys, SubjectStore,
@@ -166,7 +170,8 @@ pub use token::{Suite, TokenInfo};
 pub use uid::{IdentifierKind, InvalidUid, SessionId, Surrogate, Uid, UidDomain, UidError};
 pub use value::{Encoded, Json, Opened, PhiValue, Value, ValueType};
 pub use wipe::Erase;
-pub use witness::FileWitness;
+pub use witness::{EpochWitness, FileWitness};
+pub use wrap::{DerivedUnwrap, DerivedWrap};
 
 #[cfg(test)]
 mod tests;

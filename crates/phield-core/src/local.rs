@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::ready;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use data_encoding::BASE64URL_NOPAD;
+use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
+use crate::backends::ProviderFactory;
 use crate::cipher;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, ProviderConfig};
 use crate::context::KeyContext;
 use crate::durable::{self, DurableFile, Faults};
 use crate::error::RingError;
@@ -21,6 +23,7 @@ use crate::provider::{KeyProvider, ProviderError, ProviderErrorKind, ProviderFut
 use crate::random::{self, RandomError};
 use crate::record::{KekReference, KeyState};
 use crate::schedule;
+use crate::store::RingFuture;
 use crate::stretch::Stretching;
 use crate::wipe::Wiped;
 use crate::wrap;
@@ -430,6 +433,56 @@ impl KeyProvider for LocalProvider {
                 .and_then(|(_, kek)| wrap::open(kek, &context.encode(), wrapped)),
         ))
     }
+}
+
+/// The kind `local` of configuration.
+pub(crate) struct LocalProviderFactory;
+
+/// The entries of a local provider.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LocalOptions {
+    key_file: PathBuf,
+    passphrase_file: Option<PathBuf>,
+}
+
+impl ProviderFactory for LocalProviderFactory {
+    fn kind(&self) -> &'static str {
+        "local"
+    }
+
+    fn open<'a>(
+        &'a self,
+        config: &'a ProviderConfig,
+        folder: &'a Path,
+    ) -> RingFuture<'a, Arc<dyn KeyProvider>> {
+        Box::pin(ready(open(config, folder)))
+    }
+}
+
+fn open(config: &ProviderConfig, folder: &Path) -> Result<Arc<dyn KeyProvider>, RingError> {
+    let options: LocalOptions = config.options()?;
+    let name = config.provider_name().map_err(ConfigError::from)?;
+    let variable = passphrase_variable(&name);
+    let configured = options.passphrase_file.map(|file| folder.join(file));
+    let passphrase_file = std::env::var_os(&variable).map(PathBuf::from).or(configured);
+    let passphrase_file = passphrase_file.ok_or(ConfigError::NoPassphraseFile(variable))?;
+    let passphrase = Passphrase::from_file(&passphrase_file)?;
+    let file = LocalKeyFile::open(&folder.join(options.key_file), &passphrase)?;
+    Ok(Arc::new(LocalProvider::new(&file).with_name(name)))
+}
+
+/// Overrides `passphrase_file`: `PHIELD_PASSPHRASE_FILE` for the provider `local`, with its name behind for another one.
+fn passphrase_variable(name: &ProviderName) -> String {
+    let variable = "PHIELD_PASSPHRASE_FILE";
+    if *name == LOCAL {
+        return variable.to_owned();
+    }
+    let name = name.as_str().to_ascii_uppercase();
+    format!(
+        "{variable}_{}",
+        name.replace(|c: char| !c.is_ascii_alphanumeric(), "_")
+    )
 }
 
 #[cfg(test)]

@@ -52,6 +52,11 @@ impl Manifest {
         lp::encode(&elements)
     }
 
+    /// Refuses bytes that have not the structure of a stored manifest.
+    pub(crate) fn check_structure(stored: &[u8]) -> Result<(), RingError> {
+        RawManifest::parse(stored).map_or(Err(RingError::Malformed("the new manifest")), |_| Ok(()))
+    }
+
     /// The record with this id.
     #[must_use]
     pub fn record(&self, id: KeyId) -> Option<&KeyRecord> {

@@ -31,7 +31,23 @@ pub trait KeyProvider: Send + Sync + fmt::Debug {
         key: &'a KeyMaterial,
     ) -> ProviderFuture<'a, Vec<u8>>;
 
-    /// Decrypts what [`wrap`](Self::wrap) made.
+    /// Makes a fresh key and its wrap in one call, where the provider does that itself (`GenerateDataKey` of a KMS).
+    /// Unless overridden, the key is 32 bytes of the operating system's randomness, [wrapped](Self::wrap).
+    fn generate<'a>(
+        &'a self,
+        kek: &'a KekReference,
+        context: &'a KeyContext,
+    ) -> ProviderFuture<'a, (KeyMaterial, Vec<u8>)> {
+        Box::pin(async move {
+            let random =
+                |source| ProviderError::new(ProviderErrorKind::Unavailable, "generate").with_source(source);
+            let key = KeyMaterial::random().map_err(random)?;
+            let wrapped = self.wrap(kek, context, &key).await?;
+            Ok((key, wrapped))
+        })
+    }
+
+    /// Decrypts what [`wrap`](Self::wrap) or [`generate`](Self::generate) made.
     fn unwrap<'a>(
         &'a self,
         kek: &'a KekReference,

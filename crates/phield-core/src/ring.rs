@@ -1,6 +1,7 @@
 //! A ring at rest: made, loaded and changed (format §8.2).
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,9 +15,9 @@ use crate::random::RandomError;
 use crate::record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 use crate::settings::{RingKeyPin, RingSettings, checked, provider_error};
 use crate::split;
-use crate::store::FileStore;
+use crate::store::KeyStore;
 use crate::token::Suite;
-use crate::witness::FileWitness;
+use crate::witness::{EpochWitness, FileWitness};
 
 /// How often a ring is read again when it seems stale: other processes may be changing it.
 const MAX_TRIES: usize = 10;
@@ -203,17 +204,28 @@ impl fmt::Debug for VerifiedRing {
 pub struct Ring {
     /// What configuration says.
     pub settings: RingSettings,
-    store: FileStore,
-    witness: Option<FileWitness>,
+    store: Arc<dyn KeyStore>,
+    witness: Option<Arc<dyn EpochWitness>>,
     /// The first of the pins that has verified a manifest here. While the ring key is being replaced, a process that has
     /// seen a MAC by the new key refuses the old one (format §8.2).
     seen_pin: AtomicUsize,
 }
 
 impl Ring {
-    /// A ring in a key store file, its highest epoch kept by a witness.
+    /// A ring in a key store, its highest epoch kept by a witness.
     #[must_use]
-    pub fn new(settings: RingSettings, store: FileStore, witness: Option<FileWitness>) -> Self {
+    pub fn new(settings: RingSettings, store: impl KeyStore + 'static, witness: Option<FileWitness>) -> Self {
+        let witness = witness.map(|witness| Arc::new(witness) as Arc<dyn EpochWitness>);
+        Self::with_parts(settings, Arc::new(store), witness)
+    }
+
+    /// As [`new`](Self::new), of parts that were chosen at run time.
+    #[must_use]
+    pub fn with_parts(
+        settings: RingSettings,
+        store: Arc<dyn KeyStore>,
+        witness: Option<Arc<dyn EpochWitness>>,
+    ) -> Self {
         Self {
             settings,
             store,
@@ -227,7 +239,7 @@ impl Ring {
     /// # Errors
     /// See [`RingError`].
     pub async fn load(&self) -> Result<VerifiedRing, RingError> {
-        let mut stored = self.read()?;
+        let mut stored = self.read().await?;
         let mut tries = 0;
         loop {
             tries += 1;
@@ -237,18 +249,19 @@ impl Ring {
             }
             // A writer may have died between its rename and its sync: what is relied on from here on must not be lost
             // to a power failure. Best effort, for a reader may not be allowed to sync.
-            self.store.sync();
+            self.store.settle();
             let Some(witness) = &self.witness else {
                 return Ok(verified);
             };
-            let stale = match witness.check(&verified.manifest.ring, verified.manifest.epoch, &verified.mac) {
+            let Manifest { ring, epoch, .. } = &verified.manifest;
+            let stale = match witness.check(ring, *epoch, &verified.mac).await {
                 Ok(()) => return Ok(verified),
                 Err(stale @ RingError::Stale { .. }) => stale,
                 Err(error) => return Err(error),
             };
             // Another process may have changed the ring and told the witness since it was read here: stale is only
             // what still stands there.
-            let current = self.read()?;
+            let current = self.read().await?;
             if current == stored || tries == MAX_TRIES {
                 return Err(stale);
             }
@@ -256,10 +269,9 @@ impl Ring {
         }
     }
 
-    fn read(&self) -> Result<Vec<u8>, RingError> {
-        self.store
-            .read()?
-            .ok_or_else(|| RingError::NoRing(self.store.path().to_owned()))
+    async fn read(&self) -> Result<Vec<u8>, RingError> {
+        let stored = self.store.read().await?;
+        stored.ok_or_else(|| RingError::NoRing(self.store.place()))
     }
 
     /// Loads the ring and its keys.
@@ -318,8 +330,8 @@ impl Ring {
     ///
     /// # Errors
     /// [`RingError::Conflict`] when the key store holds a ring already.
-    pub fn publish(&self, ring: &VerifiedRing) -> Result<(), RingError> {
-        self.store.replace(None, &ring.stored)
+    pub async fn publish(&self, ring: &VerifiedRing) -> Result<(), RingError> {
+        self.store.replace(None, &ring.stored).await
     }
 
     /// Moves a key to another state (I-2: one atomic update; I-3: a data key or pepper that becomes active makes the one
@@ -408,7 +420,7 @@ impl Ring {
         let verified = self.load().await?;
         let stored = verified.changed(&self.settings, change).await?;
         self.settings.verify(&stored).await?;
-        self.store.replace(Some(&verified.stored), &stored)?;
+        self.store.replace(Some(&verified.stored), &stored).await?;
         self.load().await
     }
 }

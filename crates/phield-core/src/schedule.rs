@@ -12,6 +12,7 @@ use crate::token::{Commitment, Head, RowSalt};
 use crate::wipe::Wiped;
 
 const KCV_LABEL: &str = "phield.v1.kcv";
+const WRAP_LABEL: &str = "phield.v1.wrap";
 const INDEX_DEVICE_LABEL: &str = "phield.v1.index-device";
 
 /// `salt = KDF(data key, "phield.v1.salt", r12 ‖ u64(clock) ‖ ROW, 12)` (§1)
@@ -72,7 +73,12 @@ pub(crate) fn check_value_message(context: &KeyContext) -> Wiped {
 
 /// `K_wrap = KDF(KEK, "phield.v1.wrap", LP(KREC, r), 32)` (§8.1)
 pub(crate) fn wrap_key(kek: &Kek, wrap_context: &[u8]) -> WrapKey {
-    WrapKey::init_with(|k| kek.prf().derive_into("phield.v1.wrap", &[wrap_context], k))
+    WrapKey::init_with(|k| kek.prf().derive_into(WRAP_LABEL, &[wrap_context], k))
+}
+
+/// What an HSM makes `K_wrap` of, in one HMAC (§8.1)
+pub(crate) fn wrap_key_message(wrap_context: &[u8]) -> Wiped {
+    kdf::message(WRAP_LABEL, wrap_context)
 }
 
 /// `MAC = KDF(ring key, "phield.v1.manifest", SHA-256(MANIFEST), 32)` (§8.2)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use data_encoding::HEXLOWER;
 use subtle::ConstantTimeEq as _;
 
+use crate::cache_policy::CachePolicy;
 use crate::config::ConfigError;
 use crate::context::KeyContext;
 use crate::data_key_policy::DataKeyPolicy;
@@ -101,6 +102,8 @@ pub struct RingSettings {
     pub value_limit: usize,
     /// How long data keys seal.
     pub data_keys: DataKeyPolicy,
+    /// How long keys are used without having been asked for again.
+    pub cache: CachePolicy,
     /// The workers of slow indexes, shared by all keyrings of these settings.
     pub index_workers: IndexWorkers,
 }
@@ -119,6 +122,7 @@ impl RingSettings {
             scopes: Scopes::default(),
             value_limit: DEFAULT_VALUE_LIMIT,
             data_keys: DataKeyPolicy::default(),
+            cache: CachePolicy::default(),
             index_workers: IndexWorkers::default(),
         }
     }

@@ -1,6 +1,8 @@
 //! The epoch witness (format §8.2): the highest epoch that was seen, kept where a writer of the key store cannot write.
 //! It detects that an old manifest was put back.
 
+use std::fmt;
+use std::future::ready;
 use std::path::PathBuf;
 
 use data_encoding::HEXLOWER;
@@ -8,9 +10,23 @@ use data_encoding::HEXLOWER;
 use crate::durable::DurableFile;
 use crate::error::RingError;
 use crate::name::RingName;
+use crate::store::RingFuture;
 
 /// Largest witness file that is read.
 const MAX_FILE: u64 = 1024;
+
+/// Knows the highest epoch of a ring that any process with the same witness has seen.
+///
+/// # Security
+/// Whoever writes the key store must not be able to write it.
+pub trait EpochWitness: Send + Sync + fmt::Debug {
+    /// The place in words, for messages. No credentials.
+    fn place(&self) -> String;
+
+    /// Refuses an epoch below the highest known and an equal epoch with another MAC ([`RingError::Stale`]); remembers a
+    /// higher one, durably and atomically. A witness that cannot be read is an error, never taken as absent.
+    fn check<'a>(&'a self, ring: &'a RingName, epoch: u64, mac: &'a [u8; 32]) -> RingFuture<'a, ()>;
+}
 
 /// A witness in one file, one line: `ring epoch mac`.
 ///
@@ -30,11 +46,7 @@ impl FileWitness {
         }
     }
 
-    /// Refuses an epoch below the highest known and an equal epoch with another MAC; remembers a higher one.
-    ///
-    /// # Errors
-    /// [`RingError::Stale`]; `Malformed` for a witness that cannot be read as one: it is never taken as absent.
-    pub(crate) fn check(&self, ring: &RingName, epoch: u64, mac: &[u8; 32]) -> Result<(), RingError> {
+    fn check_now(&self, ring: &RingName, epoch: u64, mac: &[u8; 32]) -> Result<(), RingError> {
         let lock = self.file.lock()?;
         if let Some(known) = self.file.read(MAX_FILE, false)? {
             let known = Known::parse(&known).ok_or(RingError::Malformed("the epoch witness"))?;
@@ -53,6 +65,16 @@ impl FileWitness {
         }
         let line = format!("{ring} {epoch} {}\n", HEXLOWER.encode(mac));
         Ok(lock.replace(line.as_bytes(), |_| true)?)
+    }
+}
+
+impl EpochWitness for FileWitness {
+    fn place(&self) -> String {
+        self.file.path().display().to_string()
+    }
+
+    fn check<'a>(&'a self, ring: &'a RingName, epoch: u64, mac: &'a [u8; 32]) -> RingFuture<'a, ()> {
+        Box::pin(ready(self.check_now(ring, epoch, mac)))
     }
 }
 

@@ -44,12 +44,13 @@ impl TestRing {
             epoch_witness: "epoch.witness".into(),
             key_file: "keys.phield".into(),
             passphrase_file: "passphrase".into(),
+            backup: None,
         };
         let config = Config::local(&settings.app, &settings.ring, pin, files)
             .to_toml()
             .expect("paths are ASCII");
         fs::write(file("phield.toml"), config).expect("the temporary directory is writable");
-        ring.publish(&new).expect("the temporary directory is writable");
+        block_on(ring.publish(&new)).expect("the temporary directory is writable");
         block_on(ring.load()).expect("what was published loads");
         Self { folder, ring }
     }

@@ -106,22 +106,38 @@
 
 pub use phield_core::config;
 pub use phield_core::{
-    AllowedProvider, AppName, AsRowId, AsTenant, Binding, BindingEntry, BindingUse, BlindIndex, Column,
-    ColumnEntry, ColumnKind, ColumnName, ColumnSchema, DataKeyPolicy, Dialect, Disclosed, DisclosedColumn,
-    Disclosure, DisclosureEvent, DisclosureRecorder, DisclosureRefused, DisclosureView, DomainName, Encoded,
-    EphemeralError, Erase, Field, FileError, FileStore, FileWitness, IdentifierKind, InTenant, Index,
-    IndexAlgorithm, IndexEntry, IndexError, IndexName, IndexSchema, IndexValue, IndexWorkerLimits,
-    IndexWorkers, InvalidName, InvalidUid, Json, KekReference, KeyContext, KeyId, KeyMaterial, KeyProvider,
-    KeyRecord, KeyState, KeyUse, Keyring, Keys, LocalKeyFile, LocalProvider, Manifest, Normalizer, OfSubject,
+    AllowedProvider, AppName, AsRowId, AsTenant, Backends, Binding, BindingEntry, BindingUse, BlindIndex,
+    CachePolicy, Column, ColumnEntry, ColumnKind, ColumnName, ColumnSchema, DataKeyPolicy, DerivedUnwrap,
+    DerivedWrap, Dialect, Disclosed, DisclosedColumn, Disclosure, DisclosureEvent, DisclosureRecorder,
+    DisclosureRefused, DisclosureView, DomainName, Encoded, EphemeralError, EpochWitness, Erase, Field,
+    FileError, FileStore, FileWitness, IdentifierKind, InTenant, Index, IndexAlgorithm, IndexEntry,
+    IndexError, IndexName, IndexSchema, IndexValue, IndexWorkerLimits, IndexWorkers, InvalidName, InvalidUid,
+    Json, KekReference, KeyContext, KeyId, KeyMaterial, KeyProvider, KeyRecord, KeyState, KeyStore,
+    KeyStoreFactory, KeyUse, Keyring, Keys, LocalKeyFile, LocalProvider, Manifest, Normalizer, OfSubject,
     OpenError, OpenRowError, Opened, Padding, Passphrase, Phi, PhiValue, ProviderError, ProviderErrorKind,
-    ProviderFuture, ProviderName, Purpose, RandomError, Reported, Ring, RingError, RingKeyPin, RingName,
-    RingSettings, Row, RowBinding, RowId, RowOpener, Schema, SchemaFile, SchemaFileError, SchemaSqlError,
-    ScopeName, Scopes, SealError, Sealed, SealedText, Sealer, SessionId, Share, StorageKind, Stretching,
-    SubjectError, SubjectKey, SubjectKeyMap, SubjectKeyring, SubjectKeys, SubjectStore, SubjectStoreError,
-    SubjectStoreFuture, SubjectUse, Suite, Surrogate, TableEntry, TableName, TenantName, Token, TokenInfo,
-    Uid, UidDomain, UidError, Unbound, UnderSubjectKey, Unsealable, Value, ValueType, VerifiedRing,
-    WithExtra, WithoutExtra, WithoutSubject, WithoutTenant, Wrap,
+    ProviderFactory, ProviderFuture, ProviderName, Purpose, RandomError, Reported, Ring, RingError,
+    RingFuture, RingKeyPin, RingName, RingSettings, Row, RowBinding, RowId, RowOpener, Schema, SchemaFile,
+    SchemaFileError, SchemaSqlError, ScopeName, Scopes, SealError, Sealed, SealedText, Sealer, SessionId,
+    Share, StorageKind, Stretching, SubjectError, SubjectKey, SubjectKeyMap, SubjectKeyring, SubjectKeys,
+    SubjectStore, SubjectStoreError, SubjectStoreFuture, SubjectUse, Suite, Surrogate, TableEntry, TableName,
+    TenantName, Token, TokenInfo, Uid, UidDomain, UidError, Unbound, UnderSubjectKey, Unsealable, Value,
+    ValueType, VerifiedRing, WithExtra, WithoutExtra, WithoutSubject, WithoutTenant, Wrap,
 };
+
+/// Loads the keyring that a `phield.toml` describes, with every provider and key store that a feature of this crate brings.
+/// The keys refresh themselves in the background; see [`Keyring`].
+///
+/// # Errors
+/// See [`RingError`].
+pub async fn load(config: impl AsRef<std::path::Path>) -> Result<Keyring, RingError> {
+    Keyring::load_with(config, &backends()).await
+}
+
+/// The kinds of providers and key stores that the features of this crate bring.
+#[must_use]
+pub fn backends() -> Backends {
+    Backends::local()
+}
 
 /// Seals the `Phi` fields of a struct.
 ///

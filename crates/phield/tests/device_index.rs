@@ -108,7 +108,7 @@ async fn keyring(in_device: bool, limits: IndexWorkerLimits) -> Keyring {
     }
     let folder = tempfile::tempdir().unwrap();
     let ring = Ring::new(settings, FileStore::new(folder.path().join("ring.phield")), None);
-    ring.publish(&new).unwrap();
+    ring.publish(&new).await.unwrap();
     let added = ring
         .add_device_pepper(&provider, &device_key, None)
         .await

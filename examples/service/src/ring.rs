@@ -70,13 +70,16 @@ async fn create(folder: &Path, stretching: Stretching) -> Result<(), Failure> {
     let generated = Ring::generate(&mut settings, &[(None, Suite::Aes256Gcm)]).await?;
     let pin = settings.pins.first().expect("a new ring pins its key").clone();
     let witness = FileWitness::new(folder.join(EPOCH_WITNESS));
-    Ring::new(settings, FileStore::new(folder.join(KEY_STORE)), Some(witness)).publish(&generated)?;
+    Ring::new(settings, FileStore::new(folder.join(KEY_STORE)), Some(witness))
+        .publish(&generated)
+        .await?;
     let files = LocalFiles {
         folder: folder.to_owned(),
         key_store: KEY_STORE.into(),
         epoch_witness: EPOCH_WITNESS.into(),
         key_file: KEY_FILE.into(),
         passphrase_file: PASSPHRASE.into(),
+        backup: None,
     };
     let config = Config::local(&app, &name, &pin, files);
     let config = config.to_toml().map_err(|_| Failure::Config)?;

@@ -110,7 +110,7 @@ impl InteropRing {
             block_on(verified.keyring(&settings)).unwrap()
         });
         let ring = Ring::new(settings, FileStore::new(folder.path().join("ring")), None);
-        ring.publish(&verified).unwrap();
+        block_on(ring.publish(&verified)).unwrap();
         Self {
             folder,
             pin,

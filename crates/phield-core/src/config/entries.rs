@@ -1,0 +1,361 @@
+//! The entries of `phield.toml`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::cache_policy::CachePolicy;
+use crate::config::ConfigError;
+use crate::index_workers::IndexWorkerLimits;
+use crate::local::LOCAL;
+use crate::name::{InvalidName, ProviderName, ScopeName, TableName, TenantName};
+use crate::record::KekReference;
+use crate::scope::Scopes;
+
+/// One text or a list of them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+#[allow(clippy::exhaustive_enums, reason = "complete by its name")]
+pub enum OneOrMany {
+    /// One.
+    One(String),
+    /// Many.
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &String> {
+        match self {
+            Self::One(one) => std::slice::from_ref(one).iter(),
+            Self::Many(many) => many.iter(),
+        }
+    }
+}
+
+/// A file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct FileConfig {
+    /// Its path.
+    pub file: PathBuf,
+}
+
+impl FileConfig {
+    /// The file with this path.
+    #[must_use]
+    pub fn new(file: impl Into<PathBuf>) -> Self {
+        Self { file: file.into() }
+    }
+}
+
+/// Where the manifest is: a file, or a table of a database by its URL.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct KeyStoreConfig {
+    /// The path of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// The URL of the database; better in the variable `PHIELD_KEY_STORE_URL`, with a password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<DatabaseUrl>,
+    /// The table; `phield_key_store` unless configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+}
+
+impl KeyStoreConfig {
+    /// The key store in this file.
+    #[must_use]
+    pub fn file(file: impl Into<PathBuf>) -> Self {
+        Self {
+            file: Some(file.into()),
+            url: None,
+            table: None,
+        }
+    }
+}
+
+/// A URL that may hold a password: its `Debug` shows the scheme alone.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// A URL.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    /// The URL, for a driver.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.0.split_once(':').map_or("", |(scheme, _)| scheme);
+        write!(f, "DatabaseUrl({scheme}:…)")
+    }
+}
+
+/// A key provider: what all have, and the entries of its kind.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ProviderConfig {
+    /// The name that wraps carry. It stays what it is.
+    pub name: String,
+    /// `local`, `aws-kms`, `pkcs11`, or the kind of a third party; the name unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The key-encryption keys that are allowed: new keys are wrapped under each.
+    pub keks: Vec<String>,
+    /// The index peppers in the provider's device that are allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mac_keys: Vec<String>,
+    /// The entries of its kind.
+    #[serde(flatten)]
+    options: toml::Table,
+}
+
+impl ProviderConfig {
+    /// The kind of provider.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.kind.as_deref().unwrap_or(&self.name)
+    }
+
+    /// The name that wraps carry.
+    ///
+    /// # Errors
+    /// When it is no name.
+    pub fn provider_name(&self) -> Result<ProviderName, InvalidName> {
+        ProviderName::new(self.name.clone())
+    }
+
+    /// The entries of its kind: a type that has `#[serde(deny_unknown_fields)]`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Provider`]; which entry is wrong, not what it says.
+    pub fn options<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        self.options
+            .clone()
+            .try_into()
+            .map_err(|error: toml::de::Error| self.wrong(message_without_values(&error)))
+    }
+
+    /// The error of an entry: `message` says what to fix and quotes no value.
+    #[must_use]
+    pub fn wrong(&self, message: impl Into<String>) -> ConfigError {
+        ConfigError::Provider {
+            provider: self.name.clone(),
+            message: message.into(),
+        }
+    }
+
+    pub(super) fn references(list: &[String]) -> Result<Vec<KekReference>, ConfigError> {
+        list.iter()
+            .map(|kek| KekReference::new(kek.as_str()).ok_or(ConfigError::KekReference))
+            .collect()
+    }
+}
+
+/// What a TOML error says, but for the value that it quotes: somebody may have written a PIN there.
+fn message_without_values(error: &toml::de::Error) -> String {
+    let message = error.message();
+    match message.split_once(": ") {
+        Some((what, rest)) => match rest.rsplit_once(", expected ") {
+            Some((_, expected)) => format!("{what}, expected {expected}"),
+            None => what.to_owned(),
+        },
+        None => message.to_owned(),
+    }
+}
+
+/// Two key-encryption keys that are both needed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct DualControlConfig {
+    /// The first.
+    pub first: KekConfig,
+    /// The second.
+    pub second: KekConfig,
+}
+
+impl DualControlConfig {
+    pub(super) fn keks(&self) -> Result<[(ProviderName, KekReference); 2], ConfigError> {
+        let kek = |config: &KekConfig| {
+            let reference = KekReference::new(config.kek.as_str()).ok_or(ConfigError::KekReference)?;
+            Ok::<_, ConfigError>((ProviderName::new(config.provider.clone())?, reference))
+        };
+        Ok([kek(&self.first)?, kek(&self.second)?])
+    }
+}
+
+/// A key-encryption key of a provider.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct KekConfig {
+    /// The name of the provider.
+    pub provider: String,
+    /// The reference.
+    pub kek: String,
+}
+
+/// How long keys are used without having been asked for again; see [`CachePolicy`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct CacheConfig {
+    /// Then they are refreshed in the background.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft_ttl_seconds: Option<u64>,
+    /// Then they are gone, if no refresh worked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hard_ttl_seconds: Option<u64>,
+    /// How many keys are unwrapped at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrent_unwraps: Option<usize>,
+}
+
+impl CacheConfig {
+    pub(super) fn policy(&self) -> Result<CachePolicy, ConfigError> {
+        let default = CachePolicy::default();
+        let seconds = |value: Option<u64>, default| value.map_or(default, Duration::from_secs);
+        CachePolicy::new(
+            seconds(self.soft_ttl_seconds, default.soft_ttl()),
+            seconds(self.hard_ttl_seconds, default.hard_ttl()),
+        )?
+        .with_concurrent_unwraps(self.concurrent_unwraps.unwrap_or(default.concurrent_unwraps()))
+    }
+}
+
+/// How long data keys seal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct DataKeysConfig {
+    /// Days that a data key seals for; 90 unless configured.
+    #[serde(default = "DataKeysConfig::default_days")]
+    pub days: u32,
+    /// Fields that all processes together seal in a second at most; 500 unless configured.
+    #[serde(default = "DataKeysConfig::default_rate")]
+    pub tokens_per_second: u64,
+}
+
+impl DataKeysConfig {
+    fn default_days() -> u32 {
+        90
+    }
+
+    fn default_rate() -> u64 {
+        500
+    }
+}
+
+/// What the workers of slow indexes may use; see [`IndexWorkerLimits`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct SlowIndexConfig {
+    /// Memory, in MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u32>,
+    /// Threads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// Requests that may wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<usize>,
+}
+
+impl SlowIndexConfig {
+    pub(super) fn limits(&self) -> Result<IndexWorkerLimits, ConfigError> {
+        let mut limits = IndexWorkerLimits::default();
+        limits.memory_mib = self.memory_mib.unwrap_or(limits.memory_mib);
+        limits.threads = self.threads.unwrap_or(limits.threads);
+        limits.queue = self.queue.unwrap_or(limits.queue);
+        // The least value of a slow index takes 64 MiB.
+        if limits.memory_mib >= 64 && limits.threads >= 1 && limits.queue >= 1 {
+            Ok(limits)
+        } else {
+            Err(ConfigError::IndexWorkers)
+        }
+    }
+}
+
+/// A scope rule.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ScopeConfig {
+    /// The table; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// The tenant; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// The scope that seals; the keys without a scope when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// Scopes that sealed before; the empty text stands for the keys without a scope.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<String>,
+}
+
+impl ScopeConfig {
+    pub(super) fn assign(&self, scopes: Scopes) -> Result<Scopes, ConfigError> {
+        let table = self.table.clone().map(TableName::new).transpose()?;
+        let tenant = self.tenant.clone().map(TenantName::new).transpose()?;
+        let scope = self.scope.clone().map(ScopeName::new).transpose()?;
+        let former = self.former.iter().map(|name| match name.as_str() {
+            "" => Ok(None),
+            name => ScopeName::new(name).map(Some),
+        });
+        let former = former.collect::<Result<Vec<_>, InvalidName>>()?;
+        Ok(scopes.assign(table, tenant, scope, former))
+    }
+}
+
+/// Where `phield init` puts the files of a ring with a local key file.
+#[derive(Debug, Clone)]
+#[allow(clippy::exhaustive_structs, reason = "a list of arguments by name")]
+pub struct LocalFiles {
+    /// The folder that the other paths are relative to.
+    pub folder: PathBuf,
+    /// The manifest.
+    pub key_store: PathBuf,
+    /// The highest epoch seen.
+    pub epoch_witness: PathBuf,
+    /// The key file.
+    pub key_file: PathBuf,
+    /// The passphrase of the key file.
+    pub passphrase_file: PathBuf,
+    /// The backup of the manifest.
+    pub backup: Option<PathBuf>,
+}
+
+impl LocalFiles {
+    pub(super) fn provider(&self) -> ProviderConfig {
+        let text = |path: &Path| toml::Value::String(path.display().to_string());
+        let mut options = toml::Table::new();
+        options.insert("key_file".to_owned(), text(&self.key_file));
+        options.insert("passphrase_file".to_owned(), text(&self.passphrase_file));
+        ProviderConfig {
+            name: LOCAL.to_string(),
+            kind: None,
+            keks: vec!["1".to_owned()],
+            mac_keys: Vec::new(),
+            options,
+        }
+    }
+}
