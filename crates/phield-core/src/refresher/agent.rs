@@ -22,8 +22,11 @@ use crate::ring::{Ring, VerifiedRing};
 
 /// Unknown keys cause at most one reading of the manifest in this time (I-8), in milliseconds.
 const RENEW_PAUSE: u64 = 10_000;
-/// A provider that has not answered by then is out of reach.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A provider that has not answered by then is out of reach. With a short soft TTL it is that, but a second at least.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+/// Whoever needs a key that will be tried again as soon as this, in milliseconds, waits for it.
+const SHORT_PAUSE: u64 = 250;
 
 /// What the thread is told.
 pub(super) enum Event {
@@ -170,7 +173,7 @@ impl Agent {
         self.asked = Some(now);
         let (ring, events) = (Arc::clone(&self.ring), self.events.clone());
         tokio::spawn(async move {
-            let read = timeout(PATIENCE, ring.load()).await;
+            let read = timeout(patience(&ring), ring.load()).await;
             let read = read.unwrap_or_else(|_| Err(ring.out_of_time()));
             let _ = events.send(Event::Read(Box::new(read)));
         });
@@ -271,12 +274,14 @@ impl Agent {
     fn load(&mut self, id: KeyId, waiter: oneshot::Sender<()>) {
         let now = clock::now();
         let Some(key) = self.keys.get_mut(&id) else { return };
-        if key.slot.is_there() || (key.timer.is_pausing(now) && !key.timer.is_running) {
+        if key.slot.is_there() || key.timer.is_pausing(now.saturating_add(SHORT_PAUSE)) {
             let _ = waiter.send(());
             return;
         }
         key.waiters.push(waiter);
-        key.timer.hurry();
+        if !key.timer.is_pausing(now) {
+            key.timer.hurry();
+        }
     }
 
     fn renew(&mut self, waiter: oneshot::Sender<()>) {
@@ -345,6 +350,10 @@ impl Agent {
     }
 }
 
+fn patience(ring: &Ring) -> Duration {
+    ring.settings.cache.soft_ttl().clamp(LEAST_PATIENCE, PATIENCE)
+}
+
 /// Begins to unwrap a key.
 fn unwrap(
     ring: &Arc<Ring>,
@@ -361,7 +370,7 @@ fn unwrap(
         // The semaphore is never closed; without a permit there would be one call more.
         let _permit = permits.acquire().await;
         let begun = clock::now().max(now);
-        let unwrapped = timeout(PATIENCE, ring.settings.unwrap_record(&record)).await;
+        let unwrapped = timeout(patience(&ring), ring.settings.unwrap_record(&record)).await;
         let unwrapped = unwrapped.unwrap_or_else(|_| {
             let late = ProviderError::new(ProviderErrorKind::Unavailable, "unwrap: no answer in time");
             Err(RingError::KeyUnavailable(id, late))

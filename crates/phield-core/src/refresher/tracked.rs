@@ -67,9 +67,9 @@ impl Timer {
         (!self.is_running).then_some(self.due)
     }
 
-    /// Whether it failed lately, so that asking again at once would not help.
-    pub(super) fn is_pausing(&self, now: u64) -> bool {
-        self.failures > 0 && self.due > now
+    /// Whether it failed lately and is not tried again before `time`: asking at once would not help.
+    pub(super) fn is_pausing(&self, time: u64) -> bool {
+        !self.is_running && self.failures > 0 && self.due > time
     }
 
     /// It is due now.
