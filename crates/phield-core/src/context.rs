@@ -143,17 +143,15 @@ impl<'a> Row<'a> {
     /// `ROW`
     pub(crate) fn encode(&self, app: &AppName) -> Result<Vec<u8>, Unsealable> {
         let mut out = Vec::with_capacity(128);
-        let mut ids = Vec::with_capacity(32);
         let mut list = lp::Writer::new(&mut out, 5);
         list.element(app.as_bytes())
             .optional(self.tenant().map(TenantName::as_bytes))
             .element(self.table.as_bytes());
         for id in [&self.row_id, &self.subject] {
-            ids.clear();
-            if let Some(id) = id {
-                id.encode(&mut ids)?;
-            }
-            list.optional(id.is_some().then_some(ids.as_slice()));
+            match id {
+                Some(id) => list.present(|out| id.encode(out))?,
+                None => list.optional(None),
+            };
         }
         Ok(out)
     }
