@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod canary;
+pub mod conformance;
 mod faults;
 mod ring;
 pub mod servers;
