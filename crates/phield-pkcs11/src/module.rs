@@ -20,19 +20,31 @@ static PROCESS: AtomicU32 = AtomicU32::new(0);
 pub(crate) fn open(path: &Path) -> Result<Pkcs11, Pkcs11Error> {
     let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(module) = modules.get(path) {
+        match module.get_slots_with_token() {
+            Err(Error::Pkcs11(RvError::CryptokiNotInitialized, _)) => {
+                // Somebody else in the process has finalised it.
+                initialize(module)?;
+            }
+            Err(error) => return Err(error.into()),
+            Ok(_) => {}
+        }
         return Ok(module.clone());
     }
     let module = Pkcs11::new(path).map_err(|error| Pkcs11Error::Module {
         path: path.to_owned(),
         reason: error.to_string(),
     })?;
-    match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-        // Another user of the module in this process was first.
-        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
-        Err(error) => return Err(error.into()),
-    }
+    initialize(&module)?;
     modules.insert(path.to_owned(), module.clone());
     Ok(module)
+}
+
+fn initialize(module: &Pkcs11) -> Result<(), Pkcs11Error> {
+    match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        // Another user of the module in this process was first.
+        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Refuses a process that was forked from one that had used an HSM. Takes no lock: one may have been held when it was
