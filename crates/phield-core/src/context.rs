@@ -211,6 +211,19 @@ impl Share {
 }
 
 impl KeyContext {
+    /// A whole key without suite and scope; the fields say the rest.
+    #[must_use]
+    pub fn new(ring: RingName, key_id: KeyId, key_use: KeyUse) -> Self {
+        Self {
+            ring,
+            key_id,
+            suite: None,
+            key_use,
+            scope: None,
+            share: None,
+        }
+    }
+
     /// `KREC`; for a share `LP("phield.v1.share", KREC, number of the share)`
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

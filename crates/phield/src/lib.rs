@@ -100,6 +100,7 @@
 //! | `time` | | `time::Date` and `time::OffsetDateTime` as values |
 //! | `decimal` | | `rust_decimal::Decimal` as a value |
 //! | `fips` | | a profile for a whole build, with `default-features = false`: cryptography by the FIPS module of `aws-lc-rs`, the rest refused; see the section FIPS of [`phield_core`] |
+//! | `pkcs11` | | keys under a key-encryption key in an HSM, through PKCS#11: `phield::pkcs11` |
 //! | `serde` | | sealed values, index values and UIDs in every serde format; `Serialize` of [`Disclosed`]; `Deserialize` of [`Phi`], so that JSON comes in straight; never `Serialize` |
 //! | `sqlx-sqlite`, `sqlx-postgres`, `sqlx-mysql` | | sealed columns in a database, through sqlx 0.9: `phield::sqlx`. `sqlx-mysql` is tested with MariaDB |
 #![forbid(unsafe_code)]
@@ -137,7 +138,10 @@ pub async fn load(config: impl AsRef<std::path::Path>) -> Result<Keyring, RingEr
 /// The kinds of providers and key stores that the features of this crate bring.
 #[must_use]
 pub fn backends() -> Backends {
-    Backends::local()
+    let backends = Backends::local();
+    #[cfg(feature = "pkcs11")]
+    let backends = backends.with_provider(pkcs11::Pkcs11ProviderFactory::new());
+    backends
 }
 
 /// Seals the `Phi` fields of a struct.
@@ -431,6 +435,9 @@ pub use phield_derive::Erase;
 
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 pub use phield_sqlx as sqlx;
+
+#[cfg(feature = "pkcs11")]
+pub use phield_pkcs11 as pkcs11;
 
 mod schema_test;
 
