@@ -7,7 +7,6 @@ mod factory;
 mod failure;
 mod limits;
 mod provider;
-mod quiet;
 mod resolve;
 
 pub use arn::{KeyArn, NotAKeyArn};

@@ -25,7 +25,6 @@ use crate::arn::KeyArn;
 use crate::context::EncryptionContext;
 use crate::failure::KmsFailure;
 use crate::limits::CallLimits;
-use crate::quiet::HideBodies;
 
 /// The name of the provider in wraps.
 const AWS_KMS: ProviderName = ProviderName::from_static("aws-kms");
@@ -69,7 +68,6 @@ impl AwsKmsProvider {
     }
 
     pub(crate) fn with_config(config: Config) -> Self {
-        let config = config.to_builder().interceptor(HideBodies).build();
         Self {
             name: AWS_KMS,
             config,
