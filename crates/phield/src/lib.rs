@@ -101,6 +101,7 @@
 //! | `decimal` | | `rust_decimal::Decimal` as a value |
 //! | `fips` | | a profile for a whole build, with `default-features = false`: cryptography by the FIPS module of `aws-lc-rs`, the rest refused; see the section FIPS of [`phield_core`] |
 //! | `serde` | | sealed values, index values and UIDs in every serde format; `Serialize` of [`Disclosed`]; `Deserialize` of [`Phi`], so that JSON comes in straight; never `Serialize` |
+//! | `aws-kms` | | key-encryption keys and index peppers in AWS KMS: `phield::aws_kms`, and the kind `aws-kms` of providers in `phield.toml`. Brings the AWS SDK |
 //! | `sqlx-sqlite`, `sqlx-postgres`, `sqlx-mysql` | | sealed columns in a database, through sqlx 0.9: `phield::sqlx`. `sqlx-mysql` is tested with MariaDB |
 #![forbid(unsafe_code)]
 
@@ -136,7 +137,10 @@ pub async fn load(config: impl AsRef<std::path::Path>) -> Result<Keyring, RingEr
 /// The kinds of providers and key stores that the features of this crate bring.
 #[must_use]
 pub fn backends() -> Backends {
-    Backends::local()
+    let backends = Backends::local();
+    #[cfg(feature = "aws-kms")]
+    let backends = backends.with_provider(aws_kms::AwsKmsFactory::new());
+    backends
 }
 
 /// Seals the `Phi` fields of a struct.
@@ -430,6 +434,9 @@ pub use phield_derive::Erase;
 
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 pub use phield_sqlx as sqlx;
+
+#[cfg(feature = "aws-kms")]
+pub use phield_aws_kms as aws_kms;
 
 mod schema_test;
 
