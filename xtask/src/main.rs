@@ -76,7 +76,7 @@ fn test(quick: bool) -> Result<(), Failed> {
     let start = Instant::now();
     let python = step("prerequisites", || {
         prerequisites::install_servers()?;
-        kms_venv = prerequisites::install_kms()?;
+        prerequisites::install_kms()?;
         prerequisites::install()
     })?;
     step("source rules", sources::check)?;
@@ -157,6 +157,16 @@ fn databases() -> Result<(), Failed> {
         cargo([&["test"], DATABASE_TESTS.as_slice()].concat()).run()
     })?;
     step("checked macros are current", sqlx::check)
+}
+
+/// All that needs an emulator of AWS KMS.
+fn kms() -> Result<(), Failed> {
+    let venv = step("prerequisites", prerequisites::install_kms)?;
+    step("KMS tests", || {
+        cargo(["test", "--package", "phield-kms-tests"])
+            .env("PHIELD_KMS_VENV", &venv)
+            .run()
+    })
 }
 
 /// The temporary servers themselves.

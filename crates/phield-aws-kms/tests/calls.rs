@@ -1,6 +1,6 @@
 //! What the provider sends, and what it makes of answers: against a server that answers as told. The real behaviour of KMS
 //! is in `tests/kms`.
-#![allow(missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "clippy allows it in the test functions alone")]
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
 //! The provider from entries of `phield.toml`.
-#![allow(missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "clippy allows it in the test functions alone")]
 
 use std::path::Path;
 
