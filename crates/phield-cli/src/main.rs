@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use phield_cli::{Command, Error, Host, causes};
+use phield_core::Backends;
 
 /// Makes, lists and checks the key rings of phield, and prints the tables that it seals into.
 ///
@@ -24,7 +25,8 @@ struct Cli {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut out = io::stdout().lock();
-    match phield_cli::run(&cli.command, &mut Host::new(&mut out)).await {
+    let mut host = Host::new(&mut out).with_backends(backends());
+    match phield_cli::run(&cli.command, &mut host).await {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the output has seen enough.
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
@@ -33,4 +35,12 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What the features of this binary bring.
+fn backends() -> Backends {
+    let backends = Backends::local();
+    #[cfg(feature = "aws-kms")]
+    let backends = backends.with_provider(phield_aws_kms::AwsKmsFactory::new());
+    backends
 }

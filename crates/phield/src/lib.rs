@@ -102,6 +102,7 @@
 //! | `fips` | | a profile for a whole build, with `default-features = false`: cryptography by the FIPS module of `aws-lc-rs`, the rest refused; see the section FIPS of [`phield_core`] |
 //! | `pkcs11` | | keys under a key-encryption key in an HSM, through PKCS#11: `phield::pkcs11` |
 //! | `serde` | | sealed values, index values and UIDs in every serde format; `Serialize` of [`Disclosed`]; `Deserialize` of [`Phi`], so that JSON comes in straight; never `Serialize` |
+//! | `aws-kms` | | key-encryption keys and index peppers in AWS KMS: `phield::aws_kms`, and the kind `aws-kms` of providers in `phield.toml`. Brings the AWS SDK |
 //! | `sqlx-sqlite`, `sqlx-postgres`, `sqlx-mysql` | | sealed columns in a database, through sqlx 0.9: `phield::sqlx`. `sqlx-mysql` is tested with MariaDB |
 #![forbid(unsafe_code)]
 
@@ -141,6 +142,8 @@ pub fn backends() -> Backends {
     let backends = Backends::local();
     #[cfg(feature = "pkcs11")]
     let backends = backends.with_provider(pkcs11::Pkcs11ProviderFactory::new());
+    #[cfg(feature = "aws-kms")]
+    let backends = backends.with_provider(aws_kms::AwsKmsFactory::new());
     backends
 }
 
@@ -436,6 +439,8 @@ pub use phield_derive::Erase;
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 pub use phield_sqlx as sqlx;
 
+#[cfg(feature = "aws-kms")]
+pub use phield_aws_kms as aws_kms;
 #[cfg(feature = "pkcs11")]
 pub use phield_pkcs11 as pkcs11;
 
