@@ -150,7 +150,10 @@ pub use phi::{Phi, PlainColumn};
 pub use provider::{AllowedProvider, KeyProvider, ProviderError, ProviderErrorKind, ProviderFuture};
 pub use random::RandomError;
 pub use record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
-pub use ring::{Ring, VerifiedRing};
+pub use ring::{
+    KeySelection, Restored, Retired, Retirement, Ring, Rollout, Successor, VerifiedRing, WrapCheck,
+    WrapOutcome, WrapsChanged,
+};
 pub use row::{Reported, RowOpener, Sealer, Token};
 pub use row_id::{AsRowId, RowId};
 pub use schema::{

@@ -46,6 +46,21 @@ impl FileWitness {
         }
     }
 
+    /// The highest epoch of the ring that is known; `None` when there is no such file yet.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is malformed, or of another ring.
+    pub fn highest(&self, ring: &RingName) -> Result<Option<u64>, RingError> {
+        let Some(known) = self.file.read(MAX_FILE, false)? else {
+            return Ok(None);
+        };
+        let known = Known::parse(&known).ok_or(RingError::Malformed("the epoch witness"))?;
+        if known.ring != ring.as_str() {
+            return Err(RingError::Authentication);
+        }
+        Ok(Some(known.epoch))
+    }
+
     fn check_now(&self, ring: &RingName, epoch: u64, mac: &[u8; 32]) -> Result<(), RingError> {
         let lock = self.file.lock()?;
         if let Some(known) = self.file.read(MAX_FILE, false)? {

@@ -112,16 +112,18 @@ pub use phield_core::{
     DisclosureRefused, DisclosureView, DomainName, Encoded, EphemeralError, EpochWitness, Erase, Field,
     FileError, FileStore, FileWitness, IdentifierKind, InTenant, Index, IndexAlgorithm, IndexEntry,
     IndexError, IndexName, IndexSchema, IndexValue, IndexWorkerLimits, IndexWorkers, InvalidName, InvalidUid,
-    Json, KekReference, KeyContext, KeyId, KeyMaterial, KeyProvider, KeyRecord, KeyState, KeyStore,
-    KeyStoreFactory, KeyUse, Keyring, Keys, LocalKeyFile, LocalProvider, Manifest, Normalizer, OfSubject,
-    OpenError, OpenRowError, Opened, Padding, Passphrase, Phi, PhiValue, ProviderError, ProviderErrorKind,
-    ProviderFactory, ProviderFuture, ProviderName, Purpose, RandomError, Reported, Ring, RingError,
-    RingFuture, RingKeyPin, RingName, RingSettings, Row, RowBinding, RowId, RowOpener, Schema, SchemaFile,
-    SchemaFileError, SchemaSqlError, ScopeName, Scopes, SealError, Sealed, SealedText, Sealer, SessionId,
-    Share, StorageKind, Stretching, SubjectError, SubjectKey, SubjectKeyMap, SubjectKeyring, SubjectKeys,
-    SubjectStore, SubjectStoreError, SubjectStoreFuture, SubjectUse, Suite, Surrogate, TableEntry, TableName,
-    TenantName, Token, TokenInfo, Uid, UidDomain, UidError, Unbound, UnderSubjectKey, Unsealable, Value,
-    ValueType, VerifiedRing, WithExtra, WithoutExtra, WithoutSubject, WithoutTenant, Wrap,
+    Json, KekReference, KeyContext, KeyId, KeyMaterial, KeyProvider, KeyRecord, KeySelection, KeyState,
+    KeyStore, KeyStoreFactory, KeyUse, Keyring, Keys, LocalKeyFile, LocalProvider, Manifest, Normalizer,
+    OfSubject, OpenError, OpenRowError, Opened, Padding, Passphrase, Phi, PhiValue, ProviderError,
+    ProviderErrorKind, ProviderFactory, ProviderFuture, ProviderName, Purpose, RandomError, Reported,
+    Restored, Retired, Retirement, Ring, RingError, RingFuture, RingKeyPin, RingName, RingSettings, Rollout,
+    Row, RowBinding, RowId, RowOpener, Schema, SchemaFile, SchemaFileError, SchemaSqlError, ScopeName,
+    Scopes, SealError, Sealed, SealedText, Sealer, SessionId, Share, StorageKind, Stretching, SubjectError,
+    SubjectKey, SubjectKeyMap, SubjectKeyring, SubjectKeys, SubjectStore, SubjectStoreError,
+    SubjectStoreFuture, SubjectUse, Successor, Suite, Surrogate, TableEntry, TableName, TenantName, Token,
+    TokenInfo, Uid, UidDomain, UidError, Unbound, UnderSubjectKey, Unsealable, Value, ValueType,
+    VerifiedRing, WithExtra, WithoutExtra, WithoutSubject, WithoutTenant, Wrap, WrapCheck, WrapOutcome,
+    WrapsChanged,
 };
 
 /// Loads the keyring that a `phield.toml` describes, with every provider and key store that a feature of this crate brings.
@@ -136,7 +138,10 @@ pub async fn load(config: impl AsRef<std::path::Path>) -> Result<Keyring, RingEr
 /// The kinds of providers and key stores that the features of this crate bring.
 #[must_use]
 pub fn backends() -> Backends {
-    Backends::local()
+    let backends = Backends::local();
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    let backends = backends.with_key_store(phield_sqlx::TableKeyStores::new());
+    backends
 }
 
 /// Seals the `Phi` fields of a struct.
