@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use phield_cli::{Command, Error, Host, causes};
+use phield_core::Backends;
 
 /// Makes, lists and checks the key rings of phield, and prints the tables that it seals into.
 ///
@@ -19,18 +20,29 @@ struct Cli {
     command: Command,
 }
 
-/// 0: done; 1: it failed; 2: wrong usage (clap's own).
+/// 0: done; 1: it failed, or `doctor` has warnings; 2: wrong usage (clap's own), or `doctor` has errors.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut out = io::stdout().lock();
-    match phield_cli::run(&cli.command, &mut Host::new(&mut out)).await {
+    let mut host = Host::new(&mut out).with_backends(backends());
+    match phield_cli::run(&cli.command, &mut host).await {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the output has seen enough.
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        // What it found is printed.
+        Err(error @ Error::Findings { .. }) => ExitCode::from(error.exit_code()),
         Err(error) => {
             eprint!("{}", causes(&error));
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// What configuration can name: what the features of this build bring.
+fn backends() -> Backends {
+    let backends = Backends::local();
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    let backends = backends.with_key_store(phield_sqlx::TableKeyStores::new());
+    backends
 }

@@ -68,6 +68,10 @@ impl VerifiedRing {
         &self.manifest
     }
 
+    pub(crate) fn mac(&self) -> &[u8; 32] {
+        &self.mac
+    }
+
     /// The stored bytes: what a backup holds.
     #[must_use]
     pub fn stored(&self) -> &[u8] {
