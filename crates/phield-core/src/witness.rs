@@ -4,10 +4,11 @@
 use std::fmt;
 use std::future::ready;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 
-use crate::durable::DurableFile;
+use crate::durable::{DurableFile, Faults};
 use crate::error::RingError;
 use crate::name::RingName;
 use crate::ring::VerifiedRing;
@@ -44,6 +45,15 @@ impl FileWitness {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             file: DurableFile::new(path),
+        }
+    }
+
+    /// Stops writers at chosen steps; for the testkit.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_faults(self, faults: Arc<dyn Faults>) -> Self {
+        Self {
+            file: self.file.with_faults(faults),
         }
     }
 

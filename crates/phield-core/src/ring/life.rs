@@ -268,3 +268,53 @@ fn check_transition(record: &KeyRecord, next: KeyState) -> Result<(), RingError>
     }
     Err(RingError::Transition(record.context.key_id, record.state, next))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cache_policy::CachePolicy;
+    use crate::local::{LocalKeyFile, LocalProvider, Passphrase};
+    use crate::name::{AppName, RingName};
+    use crate::provider::AllowedProvider;
+    use crate::record::KekReference;
+    use crate::settings::RingSettings;
+    use crate::store::FileStore;
+    use crate::stretch::Stretching;
+
+    /// A key waits for the hard TTL and five minutes, to the second, and longer when its time is still to come.
+    #[test]
+    fn how_long_a_key_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let passphrase = Passphrase::new("correct horse battery staple".to_owned());
+        let keys = LocalKeyFile::create(&folder.path().join("keys"), &passphrase, Stretching::minimal(), 1);
+        let provider = LocalProvider::new(&keys.unwrap());
+        let provider = AllowedProvider::new(Arc::new(provider), [KekReference::new("1").unwrap()]);
+        let (app, name) = (AppName::from_static("emr"), RingName::from_static("dev"));
+        let mut settings = RingSettings::new(app, name, vec![provider]);
+        settings.cache = CachePolicy::new(Duration::from_secs(1), Duration::from_secs(1000)).unwrap();
+        let suite = Suite::Aes256Gcm;
+        let verified = pollster::block_on(Ring::generate(&mut settings, &[(None, suite)])).unwrap();
+        let ring = Ring::new(settings, FileStore::new(folder.path().join("ring")), None);
+        let mut record = verified.manifest.records[0].clone();
+        let wait = 1000 + 5 * 60;
+        let at = now().unwrap();
+        let mut seconds = |created| {
+            record.created = created;
+            match ring.check_too_soon(&record) {
+                Ok(()) => 0,
+                Err(RingError::TooSoon { seconds, .. }) => seconds,
+                Err(other) => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(seconds(at - wait), 0);
+        assert_eq!(seconds(0), 0);
+        // The test itself may take a second.
+        assert!((9..=10).contains(&seconds(at - wait + 10)));
+        assert!((wait - 1..=wait).contains(&seconds(at)));
+        assert!(seconds(at + 100) > wait);
+        assert!(seconds(u64::MAX) > wait);
+    }
+}
