@@ -5,8 +5,8 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use phield_core::{LocalKeyFile, Passphrase, RingError, Stretching};
-use phield_testkit::TestRing;
+use phield_core::{Backends, LocalKeyFile, Passphrase, RingError, Stretching};
+use phield_testkit::{TestRing, block_on};
 
 use crate::{chain, chmod, class, make_symlink};
 
@@ -43,7 +43,7 @@ fn wrong_passphrase() {
     let path = ring.folder().join("other");
     other.write_new(&path).unwrap();
     fs::rename(path, ring.passphrase_file()).unwrap();
-    let error = ring.config().ring().unwrap_err();
+    let error = block_on(ring.config().ring(&Backends::local())).unwrap_err();
     assert_eq!(class(&error), "Authentication");
     assert!(error.to_string().contains("passphrase"), "{error}");
 }

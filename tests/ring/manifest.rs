@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use phield_core::{KeyState, KeyUse, RingError, RingKeyPin, RingSettings, VerifiedRing};
+use phield_core::{Backends, KeyState, KeyUse, RingError, RingKeyPin, RingSettings, VerifiedRing};
 use phield_testkit::{TestRing, block_on};
 
 use crate::{chain, class, make_symlink};
@@ -159,7 +159,7 @@ fn another_app_or_ring_in_configuration() {
     ] {
         assert!(text.contains(from));
         fs::write(ring.config_path(), text.replace(from, to)).unwrap();
-        let error = block_on(ring.config().ring().unwrap().load()).unwrap_err();
+        let error = block_on(block_on(ring.config().ring(&Backends::local())).unwrap().load()).unwrap_err();
         assert_eq!(class(&error), "Authentication", "{to}");
     }
 }

@@ -108,6 +108,9 @@ pub enum IndexError {
     /// The index pepper is past its `not after`: replace it.
     #[error("index pepper {0} is past its last day of writing: replace it")]
     KeyExpired(KeyId),
+    /// No manifest could be read and verified within the hard TTL. Try again later.
+    #[error("the key ring could not be read and verified again within its hard TTL")]
+    RingExpired,
     /// One value of the slow index takes more memory than the workers may use, or than the system gives.
     #[error("the slow index needs more memory than configuration gives its workers")]
     MemoryLimit,
@@ -120,6 +123,14 @@ pub enum IndexError {
     /// An absent part: rows without it have SQL NULL in the index column and are not found by it.
     #[error("a part of the index is absent: such rows are not indexed")]
     Absent,
+}
+
+impl IndexError {
+    /// Whether it is an outage, and the same call may work later.
+    #[must_use]
+    pub fn is_retryable(self) -> bool {
+        matches!(self, Self::KeyUnavailable(_) | Self::RingExpired | Self::Busy)
+    }
 }
 
 /// The definition of one blind index. It never changes under its name: a changed definition is a new index with its

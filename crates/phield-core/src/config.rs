@@ -368,6 +368,6 @@ impl Keyring {
     /// See [`RingError`].
     pub async fn load_with(config: impl AsRef<Path>, backends: &Backends) -> Result<Self, RingError> {
         let config = Config::read(config.as_ref())?;
-        config.ring(backends).await?.keyring().await
+        config.ring(backends).await?.into_keyring().await
     }
 }

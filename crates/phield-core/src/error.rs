@@ -25,6 +25,9 @@ pub enum OpenError {
     /// The key is in the ring, but no provider could unwrap it. Try again later.
     #[error("key {0} could not be unwrapped: its provider is out of reach")]
     KeyUnavailable(KeyId),
+    /// The key is in the ring, but its provider refuses it: access denied, or its key-encryption key is disabled.
+    #[error("key {0} could not be unwrapped: its provider refuses it")]
+    KeyRefused(KeyId),
     /// The row is sealed under its subject's key, and the subject has no secret, or it was not loaded. Of the class
     /// `UnknownKey`.
     #[error("the row's subject has no secret, or it was not loaded")]
@@ -149,6 +152,12 @@ pub enum SealError {
     /// The active key could not be unwrapped.
     #[error("key {0} could not be unwrapped: its provider is out of reach")]
     KeyUnavailable(KeyId),
+    /// The provider of the active key refuses it: access denied, or its key-encryption key is disabled.
+    #[error("key {0} could not be unwrapped: its provider refuses it")]
+    KeyRefused(KeyId),
+    /// No manifest could be read and verified within the hard TTL. Try again later.
+    #[error("the key ring could not be read and verified again within its hard TTL")]
+    RingExpired,
     /// The active key is past its `not after`: rotate it.
     #[error("key {0} is past its last day of sealing: rotate it")]
     KeyExpired(KeyId),
@@ -183,6 +192,27 @@ pub enum SealError {
     /// The operating system gave no randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
+}
+
+impl SealError {
+    /// Whether it is an outage, and the same call may work later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::KeyUnavailable(_) | Self::RingExpired => true,
+            Self::Index(error) => error.is_retryable(),
+            Self::Subject(error) => matches!(error, crate::subject_key::SubjectError::KeyUnavailable(_)),
+            _ => false,
+        }
+    }
+}
+
+impl OpenError {
+    /// Whether it is an outage, and the same call may work later.
+    #[must_use]
+    pub fn is_retryable(self) -> bool {
+        matches!(self, Self::KeyUnavailable(_))
+    }
 }
 
 /// A value, padding or identity that cannot be sealed.
@@ -320,6 +350,12 @@ pub enum RingError {
     /// Somebody else changed the ring first; nothing was written.
     #[error("the key ring was changed by somebody else meanwhile; nothing was written, try again")]
     Conflict,
+    /// The system gives no thread that refreshes the keys.
+    #[error("the thread that refreshes the keys could not be started")]
+    Thread(#[source] std::io::Error),
+    /// The thread that refreshes the keys has ended.
+    #[error("the thread that refreshes the keys has ended")]
+    Stopped,
     /// A file operation failed.
     #[error(transparent)]
     File(#[from] FileError),

@@ -9,8 +9,9 @@ use hashbrown::{Equivalent, HashMap};
 use crate::blind_index::{BlindIndex, Index, IndexError};
 use crate::index_algorithm::{self, IndexAlgorithm, IndexKeys};
 use crate::index_workers::Waiting;
-use crate::key::KeyId;
-use crate::keyring::{Keyring, LoadedKey, Role};
+use crate::key::{KeyId, Pepper};
+use crate::key_slot::{Missing, Role};
+use crate::keyring::{Keyring, LoadedKey};
 use crate::name::TenantName;
 use crate::provider::{KeyProvider, ProviderError, ProviderErrorKind, ProviderFuture};
 use crate::record::{KekReference, KeyUse};
@@ -18,7 +19,7 @@ use crate::schedule;
 use crate::value::Encoded;
 use crate::wipe::Wiped;
 
-/// Index keys kept per keyring; with many tenants the least work is to start over.
+/// Index keys kept per pepper; with many tenants the least work is to start over.
 const MAX_INDEX_KEYS: usize = 4096;
 
 /// An index pepper that never leaves its device.
@@ -127,16 +128,19 @@ impl Keyring {
         let Some(values) = index.normalize(parts)? else {
             return Ok(None);
         };
+        if !self.is_manifest_live() {
+            return Err(IndexError::RingExpired);
+        }
         let (id, pepper) = self
             .active(KeyUse::Index, index.table(), tenant)
             .ok_or(IndexError::NoActivePepper)?;
-        if !serves(pepper, index.algorithm()) {
+        if !serves(&pepper, index.algorithm()) {
             return Err(IndexError::WrongPepper(id));
         }
         if pepper.is_expired() {
             return Err(IndexError::KeyExpired(id));
         }
-        self.begin(id, pepper, index, tenant, values).map(Some)
+        self.begin(id, &pepper, index, tenant, values).map(Some)
     }
 
     /// The index values to search for: two slots, for `IN (?, ?)`. Outside a pepper rotation they are equal.
@@ -184,6 +188,9 @@ impl Keyring {
         tenant: Option<&TenantName>,
         values: Wiped,
     ) -> Result<(PendingIndex<'_>, Option<PendingIndex<'_>>), IndexError> {
+        if !self.is_manifest_live() {
+            return Err(IndexError::RingExpired);
+        }
         let scopes = self.scopes().listed(index.table(), tenant);
         let mut live = self
             .live(KeyUse::Index, scopes)
@@ -194,31 +201,38 @@ impl Keyring {
         }
         let Some((id, pepper)) = second else {
             let (id, pepper) = first;
-            return Ok((self.begin(id, pepper, index, tenant, values)?, None));
+            return Ok((self.begin(id, &pepper, index, tenant, values)?, None));
         };
         let copy = Wiped(values.0.clone());
-        let second = self.begin(id, pepper, index, tenant, copy)?;
+        let second = self.begin(id, &pepper, index, tenant, copy)?;
         let (id, pepper) = first;
-        Ok((self.begin(id, pepper, index, tenant, values)?, Some(second)))
+        Ok((self.begin(id, &pepper, index, tenant, values)?, Some(second)))
     }
 
     /// Begins the MAC of one value under one pepper.
     fn begin<'k>(
         &'k self,
         id: KeyId,
-        pepper: &'k LoadedKey,
+        pepper: &LoadedKey,
         index: &Index,
         tenant: Option<&TenantName>,
         values: Wiped,
     ) -> Result<PendingIndex<'k>, IndexError> {
         let algorithm = index.algorithm();
-        let mac = if let Role::Device(device) = &pepper.role {
+        let role = pepper.role().map_err(|missing| match missing {
+            Missing::Unavailable => IndexError::KeyUnavailable(id),
+            Missing::Refused => IndexError::KeyRefused(id),
+        })?;
+        let mac = if let Role::Device(_) = &*role {
             let message = index_algorithm::device_message(&index.encode_context(self.app(), tenant), &values);
             Mac::Device(Box::pin(async move {
+                let Role::Device(device) = &*role else {
+                    return Err(ProviderError::new(ProviderErrorKind::Unsupported, "mac"));
+                };
                 device.provider.mac(&device.key, &message.0).await
             }))
         } else {
-            let keys = self.derived_index_keys(id, pepper, index, tenant)?;
+            let keys = self.derived_index_keys(id, &role, index, tenant)?;
             match algorithm.slow_memory_kib() {
                 None => Mac::Ready(keys.fast(&values)),
                 Some(_) if self.cheap_slow_indexes() => {
@@ -243,18 +257,14 @@ impl Keyring {
     fn derived_index_keys(
         &self,
         id: KeyId,
-        loaded: &LoadedKey,
+        role: &Role,
         index: &Index,
         tenant: Option<&TenantName>,
     ) -> Result<Arc<IndexKeys>, IndexError> {
-        let Role::Index(pepper) = &loaded.role else {
+        let Role::Index(IndexPepper { pepper, keys }) = role else {
             return Err(IndexError::KeyUnavailable(id));
         };
-        let wanted = IndexOfTenant {
-            pepper: id,
-            index,
-            tenant,
-        };
+        let wanted = IndexOfTenant { index, tenant };
         let derive = || {
             let ictx = index.encode_context(self.app(), tenant);
             IndexKeys {
@@ -262,17 +272,27 @@ impl Keyring {
                 salt: schedule::index_salt(pepper, &ictx),
             }
         };
-        Ok(self.index_keys().get_or_derive(&wanted, derive))
+        Ok(keys.get_or_derive(&wanted, derive))
     }
 }
 
 /// Whether a pepper is of the kind that an algorithm needs.
 fn serves(pepper: &LoadedKey, algorithm: IndexAlgorithm) -> bool {
-    match &pepper.role {
-        Role::Device(_) => algorithm.is_device(),
-        Role::Index(_) => !algorithm.is_device(),
-        Role::Unavailable { device } => *device == algorithm.is_device(),
-        _ => false,
+    pepper.is_device == algorithm.is_device()
+}
+
+/// An index pepper, and the keys that were derived from it: they go with it.
+pub(crate) struct IndexPepper {
+    pepper: Pepper,
+    keys: IndexKeyCache,
+}
+
+impl IndexPepper {
+    pub(crate) fn new(pepper: Pepper) -> Self {
+        Self {
+            pepper,
+            keys: IndexKeyCache::default(),
+        }
     }
 }
 
@@ -297,7 +317,6 @@ impl IndexKeyCache {
         }
         cache.insert(
             CachedIndex {
-                pepper: wanted.pepper,
                 index: wanted.index.clone(),
                 tenant: wanted.tenant.cloned(),
             },
@@ -307,17 +326,16 @@ impl IndexKeyCache {
     }
 }
 
-/// What the keys of an index are kept under: everything that went into them but the app, which is the keyring's.
+/// What the keys of an index are kept under: everything that went into them but the pepper, which has the cache, and the app, which is
+/// the keyring's.
 #[derive(PartialEq, Eq)]
 struct CachedIndex {
-    pepper: KeyId,
     index: Index,
     tenant: Option<TenantName>,
 }
 
 /// A [`CachedIndex`] to look for, without a copy.
 struct IndexOfTenant<'a> {
-    pepper: KeyId,
     index: &'a Index,
     tenant: Option<&'a TenantName>,
 }
@@ -325,7 +343,6 @@ struct IndexOfTenant<'a> {
 impl Hash for CachedIndex {
     fn hash<H: Hasher>(&self, state: &mut H) {
         IndexOfTenant {
-            pepper: self.pepper,
             index: &self.index,
             tenant: self.tenant.as_ref(),
         }
@@ -336,7 +353,6 @@ impl Hash for CachedIndex {
 impl Hash for IndexOfTenant<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         // A part is enough to spread; equality compares the whole.
-        self.pepper.hash(state);
         self.index.name().hash(state);
         self.tenant.hash(state);
     }
@@ -344,6 +360,6 @@ impl Hash for IndexOfTenant<'_> {
 
 impl Equivalent<CachedIndex> for IndexOfTenant<'_> {
     fn equivalent(&self, cached: &CachedIndex) -> bool {
-        self.pepper == cached.pepper && *self.index == cached.index && self.tenant == cached.tenant.as_ref()
+        *self.index == cached.index && self.tenant == cached.tenant.as_ref()
     }
 }

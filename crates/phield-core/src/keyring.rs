@@ -2,18 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
+
+use crate::clock;
 use crate::error::{OpenError, RingError, SealError};
 use crate::fips;
 use crate::index_workers::IndexWorkers;
-use crate::indexing::{DevicePepper, IndexKeyCache};
-use crate::key::{DataKey, Kek, KeyId, KeyMaterial, Pepper, UidPepper};
+use crate::key::{DataKey, KeyId, KeyMaterial};
+use crate::key_slot::{KeySlot, Missing, NEVER, Role};
+use crate::keyring_status::Counters;
 use crate::name::{AppName, RingName, ScopeName, TableName, TenantName};
 use crate::record::{KeyRecord, KeyState, KeyUse};
+use crate::refresher::Refresher;
 use crate::row::SealingKey;
 use crate::scope::Scopes;
+use crate::settings::RingSettings;
 use crate::token::Suite;
 
 /// A sealer refuses from `not after` plus this many seconds: clocks of one fleet differ.
@@ -24,19 +31,113 @@ pub(crate) const MAX_VALUE_LIMIT: usize = 16 << 20;
 
 /// The keys of one ring, in memory. Sealing and opening are synchronous and do no I/O.
 ///
-/// Cheap to share by reference or in an [`Arc`](std::sync::Arc); it has no `Clone`, its keys are erased when it is dropped.
+/// Cheap to share by reference or in an [`Arc`]; it has no `Clone`, its keys are erased when it is dropped.
+///
+/// # Time
+///
+/// A keyring that was [loaded](Self::load) refreshes itself: a thread of its own reads the manifest again and unwraps the
+/// keys again after the soft TTL of its [`CachePolicy`](crate::CachePolicy) (5 minutes unless configured), while they go
+/// on serving. New keys of the ring appear, state changes take effect, refused keys are gone. While a provider or the
+/// key store is out of reach, everything goes on until the hard TTL (60 minutes); then sealing, opening and searching
+/// fail with errors that [may be retried](SealError::is_retryable), and come back by themselves with the provider.
+///
+/// One that [`VerifiedRing::keyring`](crate::VerifiedRing::keyring) made has no such thread, and ends with the hard TTL.
+///
+/// # Security
+/// Load it after forking: the child of a process has its keys, and no thread that refreshes them.
 pub struct Keyring {
     app: AppName,
     ring: RingName,
-    epoch: u64,
     scopes: Scopes,
     value_limit: usize,
-    keys: BTreeMap<KeyId, LoadedKey>,
-    index_keys: IndexKeyCache,
+    shared: Arc<Shared>,
     index_workers: IndexWorkers,
     /// Slow indexes cost nothing: an ephemeral keyring of a test.
     cheap_slow_indexes: bool,
     compromised_opens: AtomicU64,
+    refresher: Option<Refresher>,
+}
+
+/// What a keyring has in common with the thread that refreshes it.
+pub(crate) struct Shared {
+    snapshot: ArcSwap<Snapshot>,
+    /// Until when the manifest may be relied on, by [`clock::now`] (I-8).
+    expires: AtomicU64,
+    counters: Counters,
+}
+
+/// What the manifest in force says.
+#[derive(Default)]
+pub(crate) struct Snapshot {
+    epoch: u64,
+    keys: BTreeMap<KeyId, Arc<LoadedKey>>,
+}
+
+impl Shared {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            snapshot: ArcSwap::default(),
+            expires: AtomicU64::new(0),
+            counters: Counters::default(),
+        })
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Puts another manifest in force.
+    pub(crate) fn publish(&self, snapshot: Snapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
+    pub(crate) fn rely_on_manifest_until(&self, expires: u64) {
+        self.expires.store(expires, Ordering::Release);
+    }
+
+    pub(crate) fn expires(&self) -> u64 {
+        self.expires.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Whether a manifest was verified within the hard TTL (I-8).
+    pub(crate) fn is_manifest_live(&self) -> bool {
+        let expires = self.expires();
+        expires == NEVER || clock::now() < expires
+    }
+}
+
+impl Snapshot {
+    pub(crate) fn new(epoch: u64, keys: impl IntoIterator<Item = (KeyRecord, Arc<KeySlot>)>) -> Self {
+        let keys = keys
+            .into_iter()
+            .map(|(record, slot)| (record.context.key_id, Arc::new(LoadedKey::new(&record, slot))));
+        Self {
+            epoch,
+            keys: keys.collect(),
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (KeyId, &Arc<LoadedKey>)> {
+        self.keys.iter().map(|(id, key)| (*id, key))
+    }
+
+    pub(crate) fn key(&self, id: KeyId) -> Option<&Arc<LoadedKey>> {
+        self.keys.get(&id)
+    }
+
+    /// The active record for a use, table and tenant.
+    fn active(&self, key_use: KeyUse, scope: Option<&ScopeName>) -> Option<(KeyId, &Arc<LoadedKey>)> {
+        self.keys()
+            .find(|(_, key)| key.key_use == key_use && key.state.seals() && key.scope.as_ref() == scope)
+    }
 }
 
 /// Why there is no ephemeral keyring.
@@ -51,55 +152,52 @@ pub enum EphemeralError {
     Ring(#[from] RingError),
 }
 
-/// A record and its key, in the role of its use.
+/// A record as the manifest in force has it, and the place of its key.
 pub(crate) struct LoadedKey {
     pub(crate) key_use: KeyUse,
     suite: Option<Suite>,
     pub(crate) scope: Option<ScopeName>,
     pub(crate) state: KeyState,
     not_after: u64,
-    pub(crate) role: Role,
-}
-
-/// What a provider gave for a record.
-pub(crate) enum Unwrapped {
-    Key(KeyMaterial),
     /// A pepper that never leaves its device.
-    Device(DevicePepper),
-    /// No provider could unwrap it now, or reach the device that holds it.
-    Unavailable {
-        device: bool,
-    },
-    /// It is destroyed.
-    Destroyed,
+    pub(crate) is_device: bool,
+    slot: Arc<KeySlot>,
 }
 
-pub(crate) enum Role {
-    Data(DataKey),
-    Index(Pepper),
-    Device(DevicePepper),
-    Uid(UidPepper),
-    Subject(Kek),
-    /// A use that is not served from memory, or a destroyed key.
-    None,
-    /// No provider could unwrap it, or reach the device that holds it.
-    Unavailable {
-        device: bool,
-    },
+/// The active data key of a table and tenant.
+pub(crate) struct ActiveDataKey {
+    id: KeyId,
+    suite: Suite,
+    role: Arc<Role>,
+}
+
+impl ActiveDataKey {
+    pub(crate) fn sealing_key(&self) -> Result<SealingKey<'_>, SealError> {
+        match &*self.role {
+            Role::Data(key) => Ok(SealingKey {
+                id: self.id,
+                suite: self.suite,
+                key,
+            }),
+            _ => Err(SealError::KeyUnavailable(self.id)),
+        }
+    }
 }
 
 /// What a token is opened with.
-pub(crate) struct OpeningRecord<'k> {
+pub(crate) struct OpeningRecord {
     id: KeyId,
-    loaded: &'k LoadedKey,
+    loaded: Arc<LoadedKey>,
 }
 
-impl<'k> OpeningRecord<'k> {
-    pub(crate) fn key(&self) -> Result<&'k DataKey, OpenError> {
-        match &self.loaded.role {
-            Role::Data(key) => Ok(key),
-            _ => Err(OpenError::KeyUnavailable(self.id)),
-        }
+impl OpeningRecord {
+    /// The data key, in its role.
+    pub(crate) fn unlock(&self) -> Result<OpeningKey, OpenError> {
+        let role = self.loaded.role().map_err(|missing| match missing {
+            Missing::Unavailable => OpenError::KeyUnavailable(self.id),
+            Missing::Refused => OpenError::KeyRefused(self.id),
+        })?;
+        Ok(OpeningKey { id: self.id, role })
     }
 
     pub(crate) fn is_compromised(&self) -> bool {
@@ -107,41 +205,62 @@ impl<'k> OpeningRecord<'k> {
     }
 }
 
-/// Everything that a keyring is made of, once its manifest is verified.
+/// The data key of a token.
+pub(crate) struct OpeningKey {
+    id: KeyId,
+    role: Arc<Role>,
+}
+
+impl OpeningKey {
+    pub(crate) fn key(&self) -> Result<&DataKey, OpenError> {
+        match &*self.role {
+            Role::Data(key) => Ok(key),
+            _ => Err(OpenError::KeyUnavailable(self.id)),
+        }
+    }
+}
+
+/// What a keyring keeps of configuration.
 pub(crate) struct Contents {
     pub(crate) app: AppName,
     pub(crate) ring: RingName,
-    pub(crate) epoch: u64,
     pub(crate) scopes: Scopes,
     pub(crate) value_limit: usize,
     pub(crate) index_workers: IndexWorkers,
 }
 
+impl Contents {
+    pub(crate) fn of(settings: &RingSettings) -> Self {
+        Self {
+            app: settings.app.clone(),
+            ring: settings.ring.clone(),
+            scopes: settings.scopes.clone(),
+            value_limit: settings.value_limit,
+            index_workers: settings.index_workers.clone(),
+        }
+    }
+}
+
 impl Keyring {
-    /// A keyring of records whose keys were unwrapped and checked.
-    pub(crate) fn new(contents: Contents, keys: impl IntoIterator<Item = (KeyRecord, Unwrapped)>) -> Self {
+    /// A keyring of what is shared with whoever refreshes it.
+    pub(crate) fn new(contents: Contents, shared: Arc<Shared>, refresher: Option<Refresher>) -> Self {
         let Contents {
             app,
             ring,
-            epoch,
             scopes,
             value_limit,
             index_workers,
         } = contents;
-        let keys = keys
-            .into_iter()
-            .map(|(record, key)| (record.context.key_id, LoadedKey::new(record, key)));
         Self {
             app,
             ring,
-            epoch,
             scopes,
             value_limit: value_limit.min(MAX_VALUE_LIMIT),
-            keys: keys.collect(),
-            index_keys: IndexKeyCache::default(),
+            shared,
             index_workers,
             cheap_slow_indexes: false,
             compromised_opens: AtomicU64::new(0),
+            refresher,
         }
     }
 
@@ -166,22 +285,21 @@ impl Keyring {
         let contents = Contents {
             app,
             ring: RingName::from_static("ephemeral"),
-            epoch: 0,
             scopes: Scopes::default(),
             value_limit: DEFAULT_VALUE_LIMIT,
             index_workers: IndexWorkers::default(),
         };
-        let mut keyring = Self::new(contents, []);
         let uses = [
             (KeyUse::Data, Some(suite)),
             (KeyUse::Index, None),
             (KeyUse::Uid, None),
             (KeyUse::Subject, None),
         ];
+        let mut snapshot = Snapshot::default();
         for (key_use, suite) in uses {
             let id = loop {
                 let id = KeyId::random()?;
-                if keyring.record(id).is_none() {
+                if snapshot.key(id).is_none() {
                     break id;
                 }
             };
@@ -191,11 +309,15 @@ impl Keyring {
                 scope: None,
                 state: KeyState::Active,
                 not_after: 0,
-                role: Role::new(key_use, &KeyMaterial::random()?),
+                is_device: false,
+                slot: KeySlot::with(Role::new(key_use, &KeyMaterial::random()?), NEVER),
             };
-            keyring.keys.insert(id, key);
+            snapshot.keys.insert(id, Arc::new(key));
         }
-        Ok(keyring)
+        let shared = Shared::new();
+        shared.publish(snapshot);
+        shared.rely_on_manifest_until(NEVER);
+        Ok(Self::new(contents, shared, None))
     }
 
     /// As [`ephemeral`](Self::ephemeral), with slow indexes that cost nothing: for tests of models that have one, where
@@ -236,10 +358,10 @@ impl Keyring {
         &self.ring
     }
 
-    /// The epoch of the manifest that the keyring was loaded from; 0 for an ephemeral one.
+    /// The epoch of the manifest that is in force; 0 for an ephemeral keyring.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.epoch
+        self.shared.snapshot.load().epoch
     }
 
     /// How many rows were opened under a compromised key so far: re-seal them.
@@ -258,10 +380,6 @@ impl Keyring {
         &self.index_workers
     }
 
-    pub(crate) fn index_keys(&self) -> &IndexKeyCache {
-        &self.index_keys
-    }
-
     pub(crate) fn cheap_slow_indexes(&self) -> bool {
         self.cheap_slow_indexes
     }
@@ -274,23 +392,41 @@ impl Keyring {
         self.value_limit
     }
 
+    pub(crate) fn refresher(&self) -> Option<&Refresher> {
+        self.refresher.as_ref()
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Whether a manifest was verified within the hard TTL: else nothing is sealed and nothing is searched (I-8).
+    pub(crate) fn is_manifest_live(&self) -> bool {
+        self.shared.is_manifest_live()
+    }
+
     /// The active data key for a table and tenant, if it may still seal at `now` (Unix seconds).
-    pub(crate) fn sealing_key(
+    pub(crate) fn active_data_key(
         &self,
         table: &TableName,
         tenant: Option<&TenantName>,
         now: u64,
-    ) -> Result<SealingKey<'_>, SealError> {
+    ) -> Result<ActiveDataKey, SealError> {
+        if !self.is_manifest_live() {
+            return Err(SealError::RingExpired);
+        }
         let (id, loaded) = self
             .active(KeyUse::Data, table, tenant)
             .ok_or(SealError::NoActiveKey)?;
         if loaded.is_expired_at(now) {
             return Err(SealError::KeyExpired(id));
         }
-        match (&loaded.role, loaded.suite) {
-            (Role::Data(key), Some(suite)) => Ok(SealingKey { id, suite, key }),
-            _ => Err(SealError::KeyUnavailable(id)),
-        }
+        let suite = loaded.suite.ok_or(SealError::NoActiveKey)?;
+        let role = loaded.role().map_err(|missing| match missing {
+            Missing::Unavailable => SealError::KeyUnavailable(id),
+            Missing::Refused => SealError::KeyRefused(id),
+        })?;
+        Ok(ActiveDataKey { id, suite, role })
     }
 
     /// The record of a token's key, by the order of format §4: everything that comes before the subject's secret and
@@ -300,8 +436,8 @@ impl Keyring {
         id: KeyId,
         suite: Suite,
         scopes: &[Option<ScopeName>],
-    ) -> Result<OpeningRecord<'_>, OpenError> {
-        let loaded = self.keys.get(&id).ok_or(OpenError::UnknownKey(id))?;
+    ) -> Result<OpeningRecord, OpenError> {
+        let loaded = self.record(id).ok_or(OpenError::UnknownKey(id))?;
         if loaded.key_use != KeyUse::Data {
             return Err(OpenError::Authentication);
         }
@@ -320,42 +456,69 @@ impl Keyring {
         key_use: KeyUse,
         table: &TableName,
         tenant: Option<&TenantName>,
-    ) -> Option<(KeyId, &LoadedKey)> {
-        let scope = self.scopes.current(table, tenant);
-        let matches =
-            |key: &LoadedKey| key.key_use == key_use && key.state.seals() && key.scope.as_ref() == scope;
-        self.keys
-            .iter()
-            .find(|(_, key)| matches(key))
-            .map(|(id, key)| (*id, key))
+    ) -> Option<(KeyId, Arc<LoadedKey>)> {
+        let snapshot = self.shared.snapshot.load();
+        let active = snapshot.active(key_use, self.scopes.current(table, tenant));
+        active.map(|(id, key)| (id, Arc::clone(key)))
     }
 
     /// Every record of a use and of these scopes that is not destroyed.
-    pub(crate) fn live<'k>(
-        &'k self,
+    pub(crate) fn live(
+        &self,
         key_use: KeyUse,
-        scopes: &'k [Option<ScopeName>],
-    ) -> impl Iterator<Item = (KeyId, &'k LoadedKey)> {
-        self.keys
-            .iter()
-            .filter(move |(_, key)| {
-                key.key_use == key_use && key.state.opens() && scopes.contains(&key.scope)
-            })
-            .map(|(id, key)| (*id, key))
+        scopes: &[Option<ScopeName>],
+    ) -> impl Iterator<Item = (KeyId, Arc<LoadedKey>)> {
+        let snapshot = self.shared.snapshot.load();
+        let is_one =
+            |key: &LoadedKey| key.key_use == key_use && key.state.opens() && scopes.contains(&key.scope);
+        let live = snapshot.keys().filter(|(_, key)| is_one(key));
+        let live: Vec<_> = live.map(|(id, key)| (id, Arc::clone(key))).collect();
+        live.into_iter()
     }
 
-    /// Every record, of whatever state.
-    pub(crate) fn records(&self) -> impl Iterator<Item = (KeyId, &LoadedKey)> {
-        self.keys.iter().map(|(id, key)| (*id, key))
+    /// What the manifest in force says.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.snapshot()
     }
 
     /// The record with this id.
-    pub(crate) fn record(&self, id: KeyId) -> Option<&LoadedKey> {
-        self.keys.get(&id)
+    pub(crate) fn record(&self, id: KeyId) -> Option<Arc<LoadedKey>> {
+        self.shared.snapshot.load().key(id).map(Arc::clone)
+    }
+}
+
+impl Drop for Keyring {
+    /// The thread that refreshes the keys may take a moment to end: they are gone at once.
+    fn drop(&mut self) {
+        for (_, key) in self.shared.snapshot().keys() {
+            key.slot.evict(false);
+        }
+        self.shared.publish(Snapshot::default());
     }
 }
 
 impl LoadedKey {
+    fn new(record: &KeyRecord, slot: Arc<KeySlot>) -> Self {
+        Self {
+            key_use: record.context.key_use,
+            suite: record.context.suite,
+            scope: record.context.scope.clone(),
+            state: record.state,
+            not_after: record.not_after,
+            is_device: record.device_wrap().is_some(),
+            slot,
+        }
+    }
+
+    /// The key, if it is there.
+    pub(crate) fn role(&self) -> Result<Arc<Role>, Missing> {
+        self.slot.get()
+    }
+
+    pub(crate) fn slot(&self) -> &Arc<KeySlot> {
+        &self.slot
+    }
+
     /// Whether the last moment in which it may seal, write or wrap has passed, by this machine's clock. A clock that
     /// stands before 1970 is no reason: what seals fails by itself then.
     pub(crate) fn is_expired(&self) -> bool {
@@ -368,52 +531,16 @@ impl LoadedKey {
     fn is_expired_at(&self, now: u64) -> bool {
         self.not_after != 0 && now >= self.not_after.saturating_add(NOT_AFTER_GRACE)
     }
-
-    fn new(record: KeyRecord, key: Unwrapped) -> Self {
-        let KeyRecord {
-            context,
-            state,
-            not_after,
-            created: _,
-            check_value: _,
-            wraps: _,
-        } = record;
-        let role = match key {
-            Unwrapped::Key(key) => Role::new(context.key_use, &key),
-            Unwrapped::Device(pepper) => Role::Device(pepper),
-            Unwrapped::Unavailable { device } => Role::Unavailable { device },
-            Unwrapped::Destroyed => Role::None,
-        };
-        Self {
-            key_use: context.key_use,
-            suite: context.suite,
-            scope: context.scope,
-            state,
-            not_after,
-            role,
-        }
-    }
-}
-
-impl Role {
-    fn new(key_use: KeyUse, key: &KeyMaterial) -> Self {
-        match key_use {
-            KeyUse::Data => Self::Data(DataKey::new(key.expose_bytes())),
-            KeyUse::Index => Self::Index(Pepper::new(key.expose_bytes())),
-            KeyUse::Uid => Self::Uid(UidPepper::new(key.expose_bytes())),
-            KeyUse::Subject => Self::Subject(Kek::new(key.expose_bytes())),
-            KeyUse::Ring => Self::None,
-        }
-    }
 }
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshot = self.snapshot();
         f.debug_struct("Keyring")
             .field("app", &self.app.as_str())
             .field("ring", &self.ring.as_str())
-            .field("epoch", &self.epoch)
-            .field("keys", &self.keys.len())
+            .field("epoch", &snapshot.epoch)
+            .field("keys", &snapshot.keys.len())
             .finish_non_exhaustive()
     }
 }
@@ -423,6 +550,7 @@ pub(crate) mod fixed {
     //! Keyrings with given keys, for vectors. Exists in this crate's own tests alone.
 
     use super::*;
+    use crate::indexing::DevicePepper;
 
     /// One key of a test ring.
     pub(crate) struct FixedKey {
@@ -467,12 +595,14 @@ pub(crate) mod fixed {
         let contents = Contents {
             app: AppName::from_static(app),
             ring,
-            epoch: 1,
             scopes,
             value_limit: DEFAULT_VALUE_LIMIT,
             index_workers: IndexWorkers::default(),
         };
-        let mut keyring = Keyring::new(contents, []);
+        let mut snapshot = Snapshot {
+            epoch: 1,
+            ..Snapshot::default()
+        };
         for FixedKey {
             id,
             key_use,
@@ -483,10 +613,11 @@ pub(crate) mod fixed {
             key,
         } in keys
         {
-            let role = match key {
-                _ if state == KeyState::Destroyed => Role::None,
-                Some(key) => Role::new(key_use, &KeyMaterial::init_with(|k| *k = key)),
-                None => Role::Unavailable { device: false },
+            let slot = match key {
+                Some(key) if state != KeyState::Destroyed => {
+                    KeySlot::with(Role::new(key_use, &KeyMaterial::init_with(|k| *k = key)), NEVER)
+                }
+                _ => KeySlot::empty(),
             };
             let scope = scope.map(ScopeName::from_static);
             let key = LoadedKey {
@@ -495,11 +626,15 @@ pub(crate) mod fixed {
                 scope,
                 state,
                 not_after,
-                role,
+                is_device: false,
+                slot,
             };
-            keyring.keys.insert(KeyId::new(id).unwrap(), key);
+            snapshot.keys.insert(KeyId::new(id).unwrap(), Arc::new(key));
         }
-        keyring
+        let shared = Shared::new();
+        shared.publish(snapshot);
+        shared.rely_on_manifest_until(NEVER);
+        Keyring::new(contents, shared, None)
     }
 
     /// A keyring of a ring of this name.
@@ -510,15 +645,18 @@ pub(crate) mod fixed {
     }
 
     /// Adds an active index pepper that stays in a device.
-    pub(crate) fn add_device(keyring: &mut Keyring, id: u32, device: DevicePepper) {
+    pub(crate) fn add_device(keyring: &Keyring, id: u32, device: DevicePepper) {
         let key = LoadedKey {
             key_use: KeyUse::Index,
             suite: None,
             scope: None,
             state: KeyState::Active,
             not_after: 0,
-            role: Role::Device(device),
+            is_device: true,
+            slot: KeySlot::with(Role::Device(device), NEVER),
         };
-        keyring.keys.insert(KeyId::new(id).unwrap(), key);
+        let mut keys = keyring.snapshot().keys.clone();
+        keys.insert(KeyId::new(id).unwrap(), Arc::new(key));
+        keyring.shared.publish(Snapshot { epoch: 1, keys });
     }
 }

@@ -9,19 +9,21 @@ mod restore;
 mod wraps;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::clock;
 use crate::error::RingError;
 use crate::fips;
 use crate::key::{KeyId, RingKey};
-use crate::keyring::{Contents, Keyring};
+use crate::key_slot::KeySlot;
+use crate::keyring::{Contents, Keyring, Shared, Snapshot};
 use crate::manifest::Manifest;
 use crate::name::ScopeName;
 use crate::random::RandomError;
 use crate::record::{KeyRecord, KeyState, KeyUse};
-use crate::settings::{RingKeyPin, RingSettings};
+use crate::settings::{KnownRingKey, RingKeyPin, RingSettings};
 use crate::store::{FileStore, KeyStore};
 use crate::token::Suite;
 use crate::witness::{EpochWitness, FileWitness};
@@ -42,7 +44,7 @@ pub struct VerifiedRing {
     /// Which of the pins verified it.
     pin: usize,
     /// The key of that pin: unwrapping it again may be a call over a network.
-    ring_key: RingKey,
+    ring_key: KnownRingKey,
     stored: Vec<u8>,
 }
 
@@ -50,7 +52,7 @@ impl VerifiedRing {
     pub(crate) fn new(
         manifest: Manifest,
         mac: [u8; 32],
-        (pin, ring_key): (usize, RingKey),
+        (pin, ring_key): (usize, KnownRingKey),
         stored: Vec<u8>,
     ) -> Self {
         Self {
@@ -78,8 +80,16 @@ impl VerifiedRing {
         &self.stored
     }
 
-    /// Unwraps every key that is not destroyed and checks its check value. A key whose provider is out of reach is
-    /// left for later; every other failure refuses the ring.
+    /// Until when it may be relied on, by the clock of this process: one hard TTL after its ring key was unwrapped.
+    pub(crate) fn relied_until(&self) -> u64 {
+        self.ring_key.relied_until()
+    }
+
+    /// Unwraps every key that is not destroyed and checks its check value. A key whose provider is out of reach, or
+    /// refuses it, is left out; every other failure refuses the ring.
+    ///
+    /// The keyring ends with the hard TTL of `settings`: it does not refresh itself, as one of
+    /// [`Ring::into_keyring`] does.
     ///
     /// # Errors
     /// See [`RingError`].
@@ -87,19 +97,26 @@ impl VerifiedRing {
         if self.manifest.app != settings.app || self.manifest.ring != settings.ring {
             return Err(RingError::Authentication);
         }
+        let hard_ttl = clock::millis(settings.cache.hard_ttl());
         let mut keys = Vec::with_capacity(self.manifest.records.len());
         for record in &self.manifest.records {
-            keys.push((record.clone(), settings.load(record).await?));
+            let slot = KeySlot::empty();
+            keys.push((record.clone(), Arc::clone(&slot)));
+            if !record.state.opens() {
+                continue;
+            }
+            let expires = clock::now().saturating_add(hard_ttl);
+            match settings.unwrap_record(record).await {
+                Ok(unwrapped) => slot.fill(unwrapped.role(record), expires),
+                Err(RingError::KeyUnavailable(..)) => {}
+                Err(RingError::KeyRefused(..)) => drop(slot.evict(true)),
+                Err(error) => return Err(error),
+            }
         }
-        let contents = Contents {
-            app: settings.app.clone(),
-            ring: settings.ring.clone(),
-            epoch: self.manifest.epoch,
-            scopes: settings.scopes.clone(),
-            value_limit: settings.value_limit,
-            index_workers: settings.index_workers.clone(),
-        };
-        Ok(Keyring::new(contents, keys))
+        let shared = Shared::new();
+        shared.publish(Snapshot::new(self.manifest.epoch, keys));
+        shared.rely_on_manifest_until(self.relied_until());
+        Ok(Keyring::new(Contents::of(settings), shared, None))
     }
 
     /// The stored bytes of a changed manifest: epoch + 1, the rules checked, a new MAC by the pinned ring key that is
@@ -120,7 +137,7 @@ impl VerifiedRing {
         manifest.check_rules().map_err(RingError::Malformed)?;
         let (pin, record) = settings.writing_pin(&manifest)?;
         if pin == self.pin {
-            return Ok(manifest.seal(&self.ring_key));
+            return Ok(manifest.seal(self.ring_key.key()));
         }
         let ring_key = settings.unwrap(record).await?;
         Ok(manifest.seal(&RingKey::new(ring_key.expose_bytes())))
@@ -139,7 +156,6 @@ impl fmt::Debug for VerifiedRing {
 }
 
 /// A ring in its place: settings, key store and epoch witness.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Ring {
     /// What configuration says.
@@ -151,6 +167,8 @@ pub struct Ring {
     seen_pin: AtomicUsize,
     /// The backup of the manifest: no key becomes active that is not in it (I-9).
     backup: Option<FileStore>,
+    /// The ring key as it was unwrapped last, for while its provider is out of reach.
+    known: Mutex<Option<KnownRingKey>>,
 }
 
 impl Ring {
@@ -174,6 +192,7 @@ impl Ring {
             witness,
             seen_pin: AtomicUsize::new(usize::MAX),
             backup: None,
+            known: Mutex::new(None),
         }
     }
 
@@ -207,7 +226,7 @@ impl Ring {
         let mut tries = 0;
         loop {
             tries += 1;
-            let verified = self.settings.verify(&stored).await?;
+            let verified = self.verify(&stored).await?;
             if self.seen_pin.fetch_min(verified.pin, Ordering::SeqCst) < verified.pin {
                 return Err(RingError::Authentication);
             }
@@ -233,12 +252,34 @@ impl Ring {
         }
     }
 
+    /// Verifies what is stored; by the ring key that it knows where that one's provider is out of reach.
+    async fn verify(&self, stored: &[u8]) -> Result<VerifiedRing, RingError> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let verified = self.settings.verify_knowing(stored, known.as_ref()).await;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match &verified {
+            Ok(verified) => *known = Some(verified.ring_key.clone()),
+            Err(RingError::KeyRefused(..)) => *known = None,
+            Err(_) => {}
+        }
+        verified
+    }
+
+    /// The error of a ring that does not answer.
+    pub(crate) fn out_of_time(&self) -> RingError {
+        RingError::Store {
+            place: self.store.place(),
+            source: "it, or the provider of the ring key, did not answer in time".into(),
+        }
+    }
+
     async fn read(&self) -> Result<Vec<u8>, RingError> {
         let stored = self.store.read().await?;
         stored.ok_or_else(|| RingError::NoRing(self.store.place()))
     }
 
-    /// Loads the ring and its keys.
+    /// Loads the ring and its keys, once: the keyring ends with the hard TTL. A service takes
+    /// [`into_keyring`](Self::into_keyring).
     ///
     /// # Errors
     /// See [`RingError`].
@@ -292,6 +333,16 @@ impl Ring {
     /// [`RingError::Conflict`] when the key store holds a ring already.
     pub async fn publish(&self, ring: &VerifiedRing) -> Result<(), RingError> {
         self.store.replace(None, &ring.stored).await
+    }
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring")
+            .field("settings", &self.settings)
+            .field("store", &self.store)
+            .field("witness", &self.witness)
+            .finish_non_exhaustive()
     }
 }
 

@@ -188,9 +188,10 @@ impl<'k> Sealer<'k> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_err(|_| SealError::Clock)?;
-        let key = self
+        let active = self
             .keyring
-            .sealing_key(row.table(), row.tenant(), now.as_secs())?;
+            .active_data_key(row.table(), row.tenant(), now.as_secs())?;
+        let key = active.sealing_key()?;
         let subject_key = row.subject_key(self.keyring.ring(), self.subjects)?;
         let subject_data_key = subject_key.map(|subject| subject.data_key(key.key));
         let key = SealingKey {
@@ -494,14 +495,10 @@ impl RowOpener<'_> {
             let subject_key = self.subject_key.as_ref().map(Result::as_ref).transpose();
             let subject_key = subject_key.map_err(|error| OpenError::from(*error))?;
             let compromised = record.is_compromised();
-            let subject_data_key = match subject_key {
-                Some(subject_key) => Some(subject_key.data_key(record.key()?)),
-                None => None,
-            };
-            let key = match &subject_data_key {
-                Some(key) => key,
-                None => record.key()?,
-            };
+            let unlocked = record.unlock()?;
+            let ring_key = unlocked.key()?;
+            let subject_data_key = subject_key.map(|subject_key| subject_key.data_key(ring_key));
+            let key = subject_data_key.as_ref().unwrap_or(ring_key);
             let (row_key, commitment) = schedule::row_key(key, &parts.head, &self.row);
             let cipher = RowCipher::new(parts.suite, &row_key).map_err(|_| OpenError::Authentication)?;
             self.derived = Some(Derived {

@@ -8,6 +8,7 @@ use data_encoding::HEXLOWER;
 use subtle::ConstantTimeEq as _;
 
 use crate::cache_policy::CachePolicy;
+use crate::clock;
 use crate::config::ConfigError;
 use crate::context::KeyContext;
 use crate::data_key_policy::DataKeyPolicy;
@@ -16,7 +17,8 @@ use crate::fips;
 use crate::index_workers::IndexWorkers;
 use crate::indexing::DevicePepper;
 use crate::key::{KeyId, KeyMaterial, RingKey};
-use crate::keyring::{DEFAULT_VALUE_LIMIT, Unwrapped};
+use crate::key_slot::Unwrapped;
+use crate::keyring::DEFAULT_VALUE_LIMIT;
 use crate::manifest::{Manifest, RawManifest};
 use crate::name::{AppName, ProviderName, RingName};
 use crate::provider::{AllowedProvider, KeyProvider, ProviderError, ProviderErrorKind};
@@ -200,21 +202,11 @@ impl RingSettings {
         Ok(wraps)
     }
 
-    /// What a record's providers give for it, checked: its key, or the device that holds it. A key whose provider is
-    /// out of reach is left for later.
-    pub(crate) async fn load(&self, record: &KeyRecord) -> Result<Unwrapped, RingError> {
-        if !record.state.opens() {
-            return Ok(Unwrapped::Destroyed);
-        }
-        let loaded = match record.device_wrap() {
+    /// What a record's providers give for it, checked: its key, or the device that holds it.
+    pub(crate) async fn unwrap_record(&self, record: &KeyRecord) -> Result<Unwrapped, RingError> {
+        match record.device_wrap() {
             Some(wrap) => self.device(record, wrap).await.map(Unwrapped::Device),
             None => self.unwrap(record).await.map(Unwrapped::Key),
-        };
-        match loaded {
-            Err(RingError::KeyUnavailable(..)) => Ok(Unwrapped::Unavailable {
-                device: record.device_wrap().is_some(),
-            }),
-            loaded => loaded,
         }
     }
 
@@ -235,22 +227,30 @@ impl RingSettings {
         checked(record, self.open_wrap(&record.context, &record.wraps).await?)
     }
 
-    /// The key in the first wrap that a configured provider opens. Wraps that are not allowed are never shown to one.
+    /// The key in the first wrap that a configured provider opens, in the order of configuration. Wraps that are not
+    /// allowed are never shown to one.
+    ///
+    /// When none opens, the gravest failure is told: a provider that refuses (R-12: whoever revoked a key does not mean
+    /// the outage of another provider to keep it alive), then one that is out of reach, then the first.
     async fn open_wrap(&self, context: &KeyContext, wraps: &[Wrap]) -> Result<KeyMaterial, RingError> {
         let id = context.key_id;
-        let mut failure = None;
+        let mut failure: Option<RingError> = None;
+        let mut failed = |error: RingError| match &failure {
+            Some(before) if gravity(before) >= gravity(&error) => {}
+            _ => failure = Some(error),
+        };
         for allowed in &self.providers {
             for wrap in wraps.iter().filter(|wrap| allowed.allows(wrap)) {
                 match allowed.provider().unwrap(&wrap.kek, context, &wrap.bytes).await {
                     Ok(key) => return Ok(key),
-                    Err(error) => failure = failure.or(Some(provider_error(id, error))),
+                    Err(error) => failed(provider_error(id, error)),
                 }
             }
         }
         for wrap in wraps.iter().filter(|wrap| wrap.provider == split::SPLIT) {
             match split::unwrap(&self.providers, context, wrap).await {
                 Ok(key) => return Ok(key),
-                Err(error) => failure = failure.or(Some(error)),
+                Err(error) => failed(error),
             }
         }
         Err(failure.unwrap_or_else(|| ConfigError::KekNotAllowed(id).into()))
@@ -261,11 +261,20 @@ impl RingSettings {
     /// # Errors
     /// See [`RingError`].
     pub async fn verify(&self, stored: &[u8]) -> Result<VerifiedRing, RingError> {
+        self.verify_knowing(stored, None).await
+    }
+
+    /// As [`verify`](Self::verify), by a ring key that was unwrapped before where its provider is out of reach now.
+    pub(crate) async fn verify_knowing(
+        &self,
+        stored: &[u8],
+        known: Option<&KnownRingKey>,
+    ) -> Result<VerifiedRing, RingError> {
         fips::check_module()?;
         let raw = RawManifest::parse(stored).ok_or(RingError::Malformed("the manifest"))?;
         let mut failure = None;
         for (place, pin) in self.pins.iter().enumerate() {
-            match self.verify_pin(&raw, pin).await {
+            match self.verify_pin(&raw, pin, known).await {
                 Ok(ring_key) => return self.verify_rules(raw, (place, ring_key), pin, stored),
                 Err(error) => failure = failure.or(Some(error)),
             }
@@ -275,7 +284,12 @@ impl RingSettings {
 
     /// Record, allow-list, unwrap, check value against the pin, MAC. Nothing else that the record says decides before
     /// the MAC is verified, but that it is for this ring's key and has a wrap.
-    async fn verify_pin(&self, raw: &RawManifest<'_>, pin: &RingKeyPin) -> Result<RingKey, RingError> {
+    async fn verify_pin(
+        &self,
+        raw: &RawManifest<'_>,
+        pin: &RingKeyPin,
+        known: Option<&KnownRingKey>,
+    ) -> Result<KnownRingKey, RingError> {
         let record = raw.record(pin.key_id).ok_or(RingError::Authentication)?;
         let context = record.context().map_err(|_| RingError::Authentication)?;
         let wraps = record.wraps().map_err(|_| RingError::Authentication)?;
@@ -285,11 +299,25 @@ impl RingSettings {
         if wraps.is_empty() && record.state == KeyState::Destroyed.byte() {
             return Err(RingError::KeyState(pin.key_id));
         }
-        let key = self.open_wrap(&context, &wraps).await?;
-        let check_value = schedule::check_value(&key, &context);
-        let pinned = check_value.ct_eq(&pin.check_value) & record.check_value.ct_eq(&pin.check_value);
-        let ring_key = RingKey::new(key.expose_bytes());
-        if bool::from(pinned) && raw.authenticates(&ring_key) {
+        let pinned = |value: &[u8; 32]| bool::from(value.ct_eq(&pin.check_value));
+        let begun = clock::now();
+        let ring_key = match self.open_wrap(&context, &wraps).await {
+            Ok(key) if !pinned(&schedule::check_value(&key, &context)) => {
+                return Err(RingError::Authentication);
+            }
+            Ok(key) => KnownRingKey {
+                pin: pin.clone(),
+                key: Arc::new(RingKey::new(key.expose_bytes())),
+                relied_until: begun.saturating_add(clock::millis(self.cache.hard_ttl())),
+            },
+            // an outage is no reason to forget the key; its time is not extended.
+            Err(error @ RingError::KeyUnavailable(..)) => match known {
+                Some(known) if known.is_of(pin, begun) => known.clone(),
+                _ => return Err(error),
+            },
+            Err(error) => return Err(error),
+        };
+        if pinned(&record.check_value) && raw.authenticates(&ring_key.key) {
             Ok(ring_key)
         } else {
             Err(RingError::Authentication)
@@ -323,7 +351,7 @@ impl RingSettings {
     fn verify_rules(
         &self,
         raw: RawManifest<'_>,
-        verified_by: (usize, RingKey),
+        verified_by: (usize, KnownRingKey),
         pin: &RingKeyPin,
         stored: &[u8],
     ) -> Result<VerifiedRing, RingError> {
@@ -357,6 +385,38 @@ pub(crate) fn checked(record: &KeyRecord, key: KeyMaterial) -> Result<KeyMateria
         Ok(key)
     } else {
         Err(RingError::Authentication)
+    }
+}
+
+/// A ring key that was unwrapped and checked against its pin.
+#[derive(Clone)]
+pub(crate) struct KnownRingKey {
+    pin: RingKeyPin,
+    key: Arc<RingKey>,
+    /// One hard TTL after it was unwrapped, by [`clock::now`].
+    relied_until: u64,
+}
+
+impl KnownRingKey {
+    fn is_of(&self, pin: &RingKeyPin, now: u64) -> bool {
+        self.pin == *pin && now < self.relied_until
+    }
+
+    pub(crate) fn key(&self) -> &RingKey {
+        &self.key
+    }
+
+    pub(crate) fn relied_until(&self) -> u64 {
+        self.relied_until
+    }
+}
+
+/// Which of several failures to unwrap one key is told.
+fn gravity(error: &RingError) -> u8 {
+    match error {
+        RingError::KeyRefused(..) => 2,
+        RingError::KeyUnavailable(..) => 1,
+        _ => 0,
     }
 }
 

@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use crate::error::{OpenError, SealError, Unsealable};
 use crate::key::{DataKey, KeyId, KeyMaterial, SubjectSecret};
-use crate::keyring::{Keyring, LoadedKey, Role};
+use crate::key_slot::{Missing, Role};
+use crate::keyring::{Keyring, LoadedKey};
 use crate::lp;
 use crate::name::{RingName, ScopeName, TenantName};
 use crate::provider::ProviderErrorKind;
@@ -57,6 +58,9 @@ pub enum SubjectError {
     /// The key that wraps the secret could not be unwrapped. Try again later.
     #[error("subject record {0} could not be unwrapped: its provider is out of reach")]
     KeyUnavailable(KeyId),
+    /// The provider of the key that wraps the secret refuses it.
+    #[error("subject record {0} could not be unwrapped: its provider refuses it")]
+    KeyRefused(KeyId),
     /// The key that wraps new secrets is past its `not after`: replace it.
     #[error("subject record {0} is past its last day of wrapping: replace it")]
     KeyExpired(KeyId),
@@ -79,6 +83,7 @@ impl From<SubjectError> for OpenError {
             SubjectError::Malformed => Self::Malformed,
             SubjectError::UnknownKey(id) => Self::UnknownKey(id),
             SubjectError::KeyUnavailable(id) => Self::KeyUnavailable(id),
+            SubjectError::KeyRefused(id) => Self::KeyRefused(id),
             SubjectError::KeyExpired(id) => Self::KeyState(id),
             SubjectError::Authentication | SubjectError::Unsealable(_) | SubjectError::Random(_) => {
                 Self::Authentication
@@ -347,7 +352,8 @@ impl Keyring {
         if record.is_expired() {
             return Err(SubjectError::KeyExpired(id));
         }
-        let Role::Subject(kek) = &record.role else {
+        let role = record.role().map_err(|missing| missing_record(missing, id))?;
+        let Role::Subject(kek) = &*role else {
             return Err(SubjectError::KeyUnavailable(id));
         };
         let srec = encode_context(self.ring(), id, tenant, &subject);
@@ -377,7 +383,8 @@ impl Keyring {
         if !record.state.opens() {
             return Err(SubjectError::KeyState(id));
         }
-        let Role::Subject(kek) = &record.role else {
+        let role = record.role().map_err(|missing| missing_record(missing, id))?;
+        let Role::Subject(kek) = &*role else {
             return Err(SubjectError::KeyUnavailable(id));
         };
         let srec = encode_context(self.ring(), id, tenant, &subject);
@@ -521,15 +528,25 @@ impl Keyring {
     fn active_subject_record(
         &self,
         tenant: Option<&TenantName>,
-    ) -> Result<(KeyId, &LoadedKey), SubjectError> {
+    ) -> Result<(KeyId, Arc<LoadedKey>), SubjectError> {
+        let snapshot = self.snapshot();
         let own = self.scopes().of_tenant(tenant);
         let is_of = |key: &LoadedKey, scope: Option<&ScopeName>| {
             key.key_use == KeyUse::Subject && key.scope.as_ref() == scope
         };
-        let scope = own.filter(|scope| self.records().any(|(_, key)| is_of(key, Some(scope))));
-        self.records()
+        let scope = own.filter(|scope| snapshot.keys().any(|(_, key)| is_of(key, Some(scope))));
+        snapshot
+            .keys()
             .find(|(_, key)| is_of(key, scope) && key.state.seals())
+            .map(|(id, key)| (id, Arc::clone(key)))
             .ok_or(SubjectError::NoActiveKey)
+    }
+}
+
+fn missing_record(missing: Missing, id: KeyId) -> SubjectError {
+    match missing {
+        Missing::Unavailable => SubjectError::KeyUnavailable(id),
+        Missing::Refused => SubjectError::KeyRefused(id),
     }
 }
 

@@ -13,7 +13,8 @@ use uuid::{Uuid, Variant};
 
 use crate::error::Unsealable;
 use crate::key::{KeyId, UidKey};
-use crate::keyring::{Keyring, Role};
+use crate::key_slot::{Missing, Role};
+use crate::keyring::Keyring;
 use crate::lp;
 use crate::name::{AppName, DomainName, TenantName, is_name};
 use crate::normalize::Normalizer;
@@ -204,6 +205,9 @@ pub enum UidError {
     /// The UID pepper of this domain could not be unwrapped.
     #[error("UID pepper {0} could not be unwrapped: its provider is out of reach")]
     KeyUnavailable(KeyId),
+    /// The provider of this domain's UID pepper refuses it.
+    #[error("UID pepper {0} could not be unwrapped: its provider refuses it")]
+    KeyRefused(KeyId),
     /// The UID pepper of this domain is destroyed or not active yet, or none is active and there are several. Another
     /// one would give other UIDs.
     #[error(
@@ -263,8 +267,9 @@ impl Keyring {
 
     /// `K_uid` of a domain, session and tenant.
     fn uid_key(&self, domain: &UidDomain, tenant: Option<&TenantName>) -> Result<UidKey, UidError> {
+        let snapshot = self.snapshot();
         let of_scope = |named: bool| {
-            self.records().filter(move |(_, key)| {
+            snapshot.keys().filter(move |(_, key)| {
                 let scope = key.scope.as_ref().map(|scope| scope.as_bytes());
                 key.key_use == KeyUse::Uid && scope == named.then_some(domain.name.as_bytes())
             })
@@ -281,7 +286,11 @@ impl Keyring {
             let refused = of_scope(named).next();
             return Err(refused.map_or(UidError::NoPepper, |(id, _)| UidError::KeyState(id)));
         };
-        match &key.role {
+        let role = key.role().map_err(|missing| match missing {
+            Missing::Unavailable => UidError::KeyUnavailable(id),
+            Missing::Refused => UidError::KeyRefused(id),
+        })?;
+        match &*role {
             Role::Uid(pepper) => Ok(schedule::uid_key(pepper, &domain.encode(self.app(), tenant))),
             _ => Err(UidError::KeyUnavailable(id)),
         }

@@ -4,9 +4,11 @@
 
 mod canary;
 mod faults;
+mod provider;
 mod ring;
 pub mod servers;
 
 pub use canary::{Encoding, FileHit, FolderScan, Hit, Scanner};
 pub use faults::{AbortAt, StopAt};
+pub use provider::{Fault, FaultyProvider};
 pub use ring::{TestRing, block_on};

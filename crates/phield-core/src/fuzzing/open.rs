@@ -1,6 +1,6 @@
 //! Opening (format §4): what comes out was sealed in this place; everything else is refused, in the order of the page.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use super::identity::Place;
 use super::input::Input;
@@ -10,7 +10,8 @@ use crate::error::OpenError;
 use crate::frame;
 use crate::index_workers::IndexWorkers;
 use crate::key::{DataKey, KeyId, KeyMaterial};
-use crate::keyring::{Contents, Keyring, Unwrapped};
+use crate::key_slot::{KeySlot, NEVER, Unwrapped};
+use crate::keyring::{Contents, Keyring, Shared, Snapshot};
 use crate::name::{AppName, ColumnName, RingName, ScopeName, TableName, TenantName};
 use crate::record::{KeyRecord, KeyState, KeyUse};
 use crate::row::RowOpener;
@@ -331,12 +332,14 @@ impl World {
         let contents = Contents {
             app: APP,
             ring: RING,
-            epoch: 1,
             scopes,
             value_limit: 1 << 20,
             index_workers: IndexWorkers::default(),
         };
-        let keyring = Keyring::new(contents, keys.iter().map(Key::loaded));
+        let shared = Shared::new();
+        shared.publish(Snapshot::new(1, keys.iter().map(Key::loaded)));
+        shared.rely_on_manifest_until(NEVER);
+        let keyring = Keyring::new(contents, shared, None);
         let genuine = genuine(&keys);
         Self {
             keys,
@@ -347,7 +350,7 @@ impl World {
 }
 
 impl Key {
-    fn loaded(&self) -> (KeyRecord, Unwrapped) {
+    fn loaded(&self) -> (KeyRecord, Arc<KeySlot>) {
         let record = KeyRecord {
             context: KeyContext {
                 ring: RING,
@@ -363,12 +366,12 @@ impl Key {
             check_value: [0; 32],
             wraps: Vec::new(),
         };
-        let key = match self.bytes {
-            _ if self.state == KeyState::Destroyed => Unwrapped::Destroyed,
-            Some(bytes) => Unwrapped::Key(KeyMaterial::init_with(|k| *k = bytes)),
-            None => Unwrapped::Unavailable { device: false },
-        };
-        (record, key)
+        let slot = KeySlot::empty();
+        if let Some(bytes) = self.bytes.filter(|_| self.state.opens()) {
+            let key = Unwrapped::Key(KeyMaterial::init_with(|k| *k = bytes));
+            slot.fill(key.role(&record), NEVER);
+        }
+        (record, slot)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::index_algorithm::IndexAlgorithm;
 use crate::indexing::DevicePepper;
 use crate::kdf::Prf;
 use crate::key::{KeyId, KeyMaterial};
-use crate::keyring::Unwrapped;
+use crate::key_slot::Unwrapped;
 use crate::keyring::fixed::{self, FixedKey, keyring};
 use crate::name::{AppName, ProviderName, RingName};
 use crate::normalize::Normalizer;
@@ -135,7 +135,7 @@ fn load(device: Arc<SoftwareDevice>, allowed: &str, key: [u8; 32]) -> Result<Unw
         RingName::from_static("prod"),
         vec![allowed],
     );
-    block_on(settings.load(&record(key)))
+    block_on(settings.unwrap_record(&record(key)))
 }
 
 /// The device computes the check value of its pepper; a wrong pepper, an outage and a refusal are told apart.
@@ -150,7 +150,7 @@ fn a_pepper_in_a_device_is_checked_when_the_ring_is_loaded() {
     ));
     assert!(matches!(
         loaded(device(Some(ProviderErrorKind::Unavailable))),
-        Ok(Unwrapped::Unavailable { device: true })
+        Err(RingError::KeyUnavailable(..))
     ));
     assert!(matches!(
         loaded(device(Some(ProviderErrorKind::Refused))),
@@ -174,8 +174,8 @@ fn a_pepper_in_a_device_is_checked_when_the_ring_is_loaded() {
 #[test]
 fn kinds_of_pepper_are_not_mixed_up() {
     let empty = || keyring("emr", Scopes::default(), []);
-    let mut in_device = empty();
-    fixed::add_device(&mut in_device, 5, SoftwareDevice::pepper([7; 32]));
+    let in_device = empty();
+    fixed::add_device(&in_device, 5, SoftwareDevice::pepper([7; 32]));
     let in_memory = keyring("emr", Scopes::default(), [FixedKey::index(5, [7; 32])]);
     let (device, fast) = (
         index(IndexAlgorithm::DeviceHmacSha256),
@@ -202,12 +202,12 @@ fn kinds_of_pepper_are_not_mixed_up() {
         (ProviderErrorKind::Refused, IndexError::KeyRefused(id)),
         (ProviderErrorKind::UnknownKek, IndexError::KeyRefused(id)),
     ] {
-        let mut failing = empty();
+        let failing = empty();
         let pepper = DevicePepper {
             provider: SoftwareDevice::new([7; 32], Some(fails)),
             key: reference(),
         };
-        fixed::add_device(&mut failing, 5, pepper);
+        fixed::add_device(&failing, 5, pepper);
         assert_eq!(written(&failing, &device), Err(expected));
     }
 }

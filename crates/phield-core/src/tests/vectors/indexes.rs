@@ -95,13 +95,13 @@ fn indexes() {
             assert_eq!(crate::kdf::sha256(&context).as_slice(), sha256.0, "{}", v.name);
         }
 
-        let mut keyring = keyring(
+        let keyring = keyring(
             leak(v.app),
             Scopes::default(),
             [FixedKey::index(v.key_id, v.pepper.array())],
         );
         if index.algorithm() == IndexAlgorithm::DeviceHmacSha256 {
-            fixed_keyring::add_device(&mut keyring, v.key_id, SoftwareDevice::pepper(v.pepper.array()));
+            fixed_keyring::add_device(&keyring, v.key_id, SoftwareDevice::pepper(v.pepper.array()));
         }
         // The values of the vectors are normalised already, and normalizers are idempotent.
         let encoded = |value: &Hex| {

@@ -1,0 +1,103 @@
+//! What is read again and when.
+
+use std::time::Duration;
+
+use phield_core::{KeyState, KeyUse, Suite};
+use phield_testkit::TestRing;
+
+use crate::world::{HARD, SOFT, World, open, seal, until};
+
+/// A token of a key that another process has made since: found by one refresh, and a flood of unknown keys causes no more.
+#[tokio::test]
+async fn an_unknown_key_refreshes_the_manifest_once() {
+    let world = World::new();
+    let long = Duration::from_secs(60);
+    let keyring = world.ring(long, long * 2).into_keyring().await.unwrap();
+    let ring = world.ring.ring();
+    let id = ring
+        .add_key(KeyUse::Data, Some(Suite::Aes256Gcm), None)
+        .await
+        .unwrap();
+    ring.set_state(id, KeyState::Active).await.unwrap();
+    let sealed = seal(&world.ring.keyring()).unwrap();
+    assert!(open(&keyring, &sealed).is_err());
+    // The manifest was read a moment ago: not again before its pause is over (10 seconds).
+    let reads = keyring.status().reads;
+    for _ in 0..50 {
+        assert!(keyring.retrying(|keyring| open(keyring, &sealed)).await.is_err());
+    }
+    assert_eq!(keyring.status().reads, reads);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    keyring.retrying(|keyring| open(keyring, &sealed)).await.unwrap();
+    assert_eq!(keyring.status().reads, reads + 1);
+    // Tokens of nobody's: forty more, and no more reading.
+    let stranger = seal(&TestRing::new("clinic").keyring()).unwrap();
+    for _ in 0..40 {
+        assert!(
+            keyring
+                .retrying(|keyring| open(keyring, &stranger))
+                .await
+                .is_err()
+        );
+    }
+    assert!(keyring.status().reads <= reads + 2);
+}
+
+/// A keyring that was loaded once ends with its hard TTL.
+#[tokio::test]
+async fn a_keyring_without_a_refresher_ends() {
+    let world = World::new();
+    let ring = world.ring(SOFT, SOFT * 3);
+    let keyring = ring.keyring().await.unwrap();
+    let sealed = seal(&keyring).unwrap();
+    tokio::time::sleep(SOFT * 4).await;
+    assert!(seal(&keyring).unwrap_err().is_retryable());
+    assert!(open(&keyring, &sealed).unwrap_err().is_retryable());
+}
+
+/// Asked by an operator, everything is read again at once; a destroyed key is gone with that.
+#[tokio::test]
+async fn refresh_takes_effect_at_once() {
+    let world = World::new();
+    let keyring = world
+        .ring(Duration::from_secs(60), HARD * 60)
+        .into_keyring()
+        .await
+        .unwrap();
+    let (ring, status) = (world.ring.ring(), keyring.status());
+    let spare = status
+        .keys
+        .iter()
+        .find(|key| key.state == KeyState::PreActive)
+        .unwrap()
+        .id;
+    ring.set_state(spare, KeyState::Destroyed).await.unwrap();
+    keyring.refresh().await.unwrap();
+    assert!(keyring.status().keys.iter().all(|key| key.id != spare));
+    assert_eq!(keyring.epoch(), 2);
+    assert!(
+        keyring.status().refreshes >= status.refreshes + 4,
+        "{:?}",
+        keyring.status()
+    );
+}
+
+/// A manifest that is not the ring's changes nothing; the next good one does.
+#[tokio::test]
+async fn a_manifest_that_was_tampered_with_is_not_taken() {
+    let world = World::new();
+    let keyring = world.ring(SOFT, HARD * 10).into_keyring().await.unwrap();
+    let good = std::fs::read(world.ring.key_store()).unwrap();
+    let mut bad = good.clone();
+    *bad.last_mut().unwrap() ^= 1;
+    std::fs::write(world.ring.key_store(), &bad).unwrap();
+    let failures = keyring.status().failures;
+    until("it was read", Duration::from_secs(30), || {
+        keyring.status().failures > failures
+    })
+    .await;
+    seal(&keyring).unwrap();
+    assert!(keyring.refresh().await.is_err());
+    std::fs::write(world.ring.key_store(), &good).unwrap();
+    keyring.refresh().await.unwrap();
+}

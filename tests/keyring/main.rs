@@ -1,0 +1,8 @@
+//! Keyrings that live on: outages, refusals, stampedes, new keys, other processes.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic)]
+
+mod fleet;
+mod load;
+mod outages;
+mod stampede;
+mod world;
