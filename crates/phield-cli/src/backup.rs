@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use phield_core::config::Config;
-use phield_core::{FileStore, Ring, VerifiedRing};
+use phield_core::{FileStore, FileWitness, Ring, VerifiedRing};
 use serde::Serialize;
 
 use crate::keys::RingArguments;
-use crate::rehearsal::{self, VerifyBackupArguments};
+use crate::rehearsal::{self, Environment, VerifyBackupArguments};
 use crate::{Error, Host};
 
 /// Arguments of `phield keys backup`.
@@ -50,6 +50,51 @@ pub(crate) async fn run(arguments: &BackupArguments, host: &mut Host<'_>) -> Res
     ))
 }
 
+/// Arguments of `phield keys publish`.
+#[derive(Debug, clap::Args)]
+#[non_exhaustive]
+pub struct PublishArguments {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would take it for help")]
+    pub ring: RingArguments,
+    /// The file with the ring: the former key store
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+}
+
+/// A ring that was published.
+#[derive(Serialize)]
+struct Published {
+    place: String,
+    epoch: u64,
+}
+
+pub(crate) async fn publish(arguments: &PublishArguments, host: &mut Host<'_>) -> Result<(), Error> {
+    let (config, ring) = arguments.ring.open(host).await?;
+    let stored = FileStore::new(&arguments.from).read()?;
+    let stored = stored.ok_or_else(|| Error::NoBackup(arguments.from.clone()))?;
+    let verified = ring.settings.verify(&stored).await?;
+    if let Some(witness) = config.epoch_witness_path() {
+        FileWitness::new(witness).peek(&verified)?;
+    }
+    ring.create_store().await?;
+    ring.publish(&verified).await?;
+    let published = Published {
+        epoch: ring.load().await?.manifest().epoch,
+        place: ring.place(),
+    };
+    if arguments.ring.json {
+        return host.print_json(&published);
+    }
+    host.print(format_args!(
+        "The ring at epoch {} is in {} now. Point every service at it, then take {} away: a ring that is changed in two places \
+         is two rings.",
+        published.epoch,
+        published.place,
+        arguments.from.display()
+    ))
+}
+
 /// After a change: brings the configured backup up to date. What there is to say about it.
 pub(crate) async fn refresh(
     (config_path, config): (&Path, &Config),
@@ -85,7 +130,7 @@ pub(crate) async fn write(
             token: rehearsal::token(ring, verified).await?,
             json: false,
         };
-        let said = rehearsal::rehearse(&arguments, host)?;
+        let said = rehearsal::rehearse(&arguments, Environment::Inherited, host)?;
         ring.back_up(verified, &FileStore::new(path)).await?;
         Ok(said)
     };

@@ -15,7 +15,7 @@ use phield_core::{
     Ring, RingError, RingName, RingSettings, Stretching, Suite, VerifiedRing,
 };
 
-use crate::rehearsal::{self, VerifyBackupArguments};
+use crate::rehearsal::{self, Environment, VerifyBackupArguments};
 use crate::{Error, Host};
 
 const KEY_FILE: &str = "keys.phield";
@@ -213,7 +213,7 @@ impl Plan {
                 token: Some(token),
                 json: false,
             };
-            rehearsal::rehearse(&arguments, host)
+            rehearsal::rehearse(&arguments, Environment::Bare, host)
         })?;
         Ok(Prepared {
             settings,

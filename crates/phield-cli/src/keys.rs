@@ -6,7 +6,7 @@ use phield_core::config::Config;
 use phield_core::{KeyId, KeyRecord, KeyState, Manifest, Ring};
 use serde::Serialize;
 
-use crate::backup::BackupArguments;
+use crate::backup::{BackupArguments, PublishArguments};
 use crate::life::{ActivateArguments, AddArguments, RetireArguments};
 use crate::rehearsal::VerifyBackupArguments;
 use crate::restore::RestoreArguments;
@@ -49,6 +49,10 @@ pub enum KeysCommand {
     /// Verifies the backup under the pinned ring key, unwraps every key by every wrap within reach, checks every check
     /// value. Reads neither the key store nor the epoch witness, and writes nothing.
     VerifyBackup(VerifyBackupArguments),
+    /// Store a ring in the configured key store, which holds none yet: to move it from a file into a table
+    ///
+    /// Creates the table, if there is none. For a ring that was lost, take `restore`.
+    Publish(PublishArguments),
     /// Put the ring back from a backup
     ///
     /// Merges what is stored and every other manifest that verifies: no key goes back to an earlier state. New data keys

@@ -40,7 +40,7 @@ use std::io::Write;
 use phield_core::{Backends, SchemaFile};
 use serde::Serialize;
 
-pub use backup::BackupArguments;
+pub use backup::{BackupArguments, PublishArguments};
 pub use doctor::{DoctorArguments, Severity};
 pub use error::{Error, causes};
 pub use init::{InitArguments, StretchingChoice, SuiteChoice};
@@ -162,6 +162,7 @@ async fn run_keys(command: &KeysCommand, host: &mut Host<'_>) -> Result<(), Erro
         KeysCommand::Check(arguments) => wraps::check(arguments, host).await,
         KeysCommand::Backup(arguments) => backup::run(arguments, host).await,
         KeysCommand::VerifyBackup(arguments) => rehearsal::verify_backup(arguments, host).await,
+        KeysCommand::Publish(arguments) => backup::publish(arguments, host).await,
         KeysCommand::Restore(arguments) => restore::run(arguments, host).await,
     }
 }

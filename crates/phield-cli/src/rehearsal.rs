@@ -150,8 +150,21 @@ fn open_probe(keyring: &Keyring, token: &str) -> Result<(), Error> {
     }
 }
 
-/// Verifies a backup as a restore would: in a new process, with nothing but backup and configuration.
-pub(crate) fn rehearse(arguments: &VerifyBackupArguments, host: &Host<'_>) -> Result<String, Error> {
+/// What a rehearsal has beside backup and configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Environment {
+    /// No passphrase file of the environment: what is set here and now may not be there on the day of a restore.
+    Bare,
+    /// What this process has: in a container that may be where every setting is.
+    Inherited,
+}
+
+/// Verifies a backup as a restore would: in a new process.
+pub(crate) fn rehearse(
+    arguments: &VerifyBackupArguments,
+    environment: Environment,
+    host: &Host<'_>,
+) -> Result<String, Error> {
     let VerifyBackupArguments {
         config,
         backup,
@@ -173,9 +186,10 @@ pub(crate) fn rehearse(arguments: &VerifyBackupArguments, host: &Host<'_>) -> Re
     if let Some(token) = token {
         command.arg("--token").arg(token);
     }
-    // Configuration alone: what is set here and now is not there on the day of a restore.
-    command.env_remove("PHIELD_PASSPHRASE_FILE").stdin(Stdio::null());
-    let output = command.output().map_err(failed)?;
+    if environment == Environment::Bare {
+        command.env_remove("PHIELD_PASSPHRASE_FILE");
+    }
+    let output = command.stdin(Stdio::null()).output().map_err(failed)?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
     }

@@ -327,6 +327,14 @@ impl Ring {
         settings.verify(&stored).await
     }
 
+    /// Makes the key store ready for its first ring: creates its table, where it is one.
+    ///
+    /// # Errors
+    /// [`RingError::Store`].
+    pub async fn create_store(&self) -> Result<(), RingError> {
+        self.store.create().await
+    }
+
     /// Stores a new ring; refuses to replace one.
     ///
     /// # Errors

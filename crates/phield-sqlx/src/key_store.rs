@@ -224,6 +224,10 @@ where
         self.place.clone()
     }
 
+    fn create(&self) -> RingFuture<'_, ()> {
+        Box::pin(self.create_table())
+    }
+
     fn read(&self) -> RingFuture<'_, Option<Vec<u8>>> {
         Box::pin(self.read_now())
     }
