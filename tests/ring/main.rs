@@ -9,7 +9,10 @@
 mod config;
 mod epochs;
 mod key_file;
+mod killed;
 mod manifest;
+mod operations;
+mod restore;
 mod writers;
 
 use std::error::Error;

@@ -108,9 +108,56 @@ pub enum Error {
     /// The test token held something else.
     #[error("the test token opens, but it is not one of a rehearsal")]
     OtherToken,
+    /// The ring was changed, and what follows the change failed.
+    #[error("the key ring was changed, but {then}; the same command can be run again")]
+    AfterChange {
+        /// What did not follow.
+        then: &'static str,
+        /// Why.
+        source: Box<Self>,
+    },
+    /// No backup is named, on the command line or in configuration.
+    #[error("where to? Give --backup FILE, or [backup] in phield.toml")]
+    NoBackupPath,
+    /// A backup could not be rehearsed or written: what stood there stands there still.
+    #[error("the backup {} was not replaced", path.display())]
+    Backup {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<Self>,
+    },
+    /// Wraps that configuration has and that do not open, or keys that no wrap opens.
+    #[error("{wraps} wraps do not open, and {keys} keys have no wrap that opens")]
+    Wraps {
+        /// Wraps that do not open.
+        wraps: usize,
+        /// Keys without a wrap that opens.
+        keys: usize,
+    },
+    /// `phield doctor` found something.
+    #[error("{errors} errors, {warnings} warnings")]
+    Findings {
+        /// What keeps the application from working, or loses data.
+        errors: usize,
+        /// What will, or makes it weaker.
+        warnings: usize,
+    },
     /// A path that cannot stand in a configuration file.
     #[error("a path is not UTF-8, so it cannot stand in phield.toml")]
     Path,
+}
+
+impl Error {
+    /// What a program that prints it exits with: 2 for the errors that `phield doctor` found, otherwise 1. (2 is what `clap`
+    /// exits with for wrong usage, too.)
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Findings { errors: 1.., .. } => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// An error and its causes, one a line.

@@ -15,7 +15,7 @@ use phield_core::{
     Ring, RingError, RingName, RingSettings, Stretching, Suite, VerifiedRing,
 };
 
-use crate::rehearsal::{self, VerifyBackupArguments};
+use crate::rehearsal::{self, Environment, VerifyBackupArguments};
 use crate::{Error, Host};
 
 const KEY_FILE: &str = "keys.phield";
@@ -61,6 +61,15 @@ pub enum SuiteChoice {
     /// XChaCha20-Poly1305
     #[value(name = "xchacha20-poly1305")]
     XChaCha20Poly1305,
+}
+
+impl From<SuiteChoice> for Suite {
+    fn from(choice: SuiteChoice) -> Self {
+        match choice {
+            SuiteChoice::Aes256Gcm => Self::Aes256Gcm,
+            SuiteChoice::XChaCha20Poly1305 => Self::XChaCha20Poly1305,
+        }
+    }
 }
 
 /// How the passphrase is stretched.
@@ -126,10 +135,7 @@ impl Plan {
         Ok(Self {
             app: AppName::new(app.as_str())?,
             ring: RingName::new(ring.as_str())?,
-            suite: match suite {
-                SuiteChoice::Aes256Gcm => Suite::Aes256Gcm,
-                SuiteChoice::XChaCha20Poly1305 => Suite::XChaCha20Poly1305,
-            },
+            suite: (*suite).into(),
             stretching: match stretching {
                 StretchingChoice::Default => Stretching::default(),
                 StretchingChoice::Minimal => Stretching::minimal(),
@@ -205,8 +211,9 @@ impl Plan {
                 config,
                 backup: self.backup.clone(),
                 token: Some(token),
+                json: false,
             };
-            rehearsal::rehearse(&arguments, host)
+            rehearsal::rehearse(&arguments, Environment::Bare, host)
         })?;
         Ok(Prepared {
             settings,
@@ -347,8 +354,8 @@ Keep the pin of the ring key with the configuration of your application, never b
 
   ring_key = \"{pin}\"
 
-Data keys seal for 90 days and open for ever; `keys list` shows the day. Replacing them needs `phield rotate`, which
-this version does not have yet.
+Data keys seal for 90 days and open for ever; `keys list` shows the day. Before it, activate the successor that is there
+already (`keys activate`); re-sealing what old keys sealed needs `phield rotate`, which this version does not have yet.
 
 Put {WITNESS_FILE} where nobody who can write the ring can write it ([epoch_witness] in {CONFIG_FILE}).
 

@@ -1,14 +1,17 @@
 //! `phield keys`: what is in a ring.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use phield_core::config::Config;
-use phield_core::{KeyRecord, KeyState, Manifest};
+use phield_core::{KeyId, KeyRecord, KeyState, Manifest, Ring};
 use serde::Serialize;
 
+use crate::backup::{BackupArguments, PublishArguments};
+use crate::life::{ActivateArguments, AddArguments, RetireArguments};
 use crate::rehearsal::VerifyBackupArguments;
-use crate::text::{table, utc};
+use crate::restore::RestoreArguments;
+use crate::text::{now, table, utc};
+use crate::wraps::{CheckArguments, WrapCommand};
 use crate::{Error, Host};
 
 /// The verbs of `phield keys`.
@@ -17,11 +20,44 @@ use crate::{Error, Host};
 pub enum KeysCommand {
     /// Load and verify the ring, and list its keys
     List(ListArguments),
+    /// Make sure that there is a pre-active key, which every process knows before it seals
+    ///
+    /// The pre-active key of that use and scope that is there already, or a new one, wrapped under every configured
+    /// key-encryption key and opened again through each. The configured backup is written and rehearsed. A run that was
+    /// interrupted can be repeated.
+    Add(AddArguments),
+    /// Make a pre-active key active; the key before it becomes decrypt-only in the same step
+    ///
+    /// Refused before every process can know the key (hard TTL plus 5 minutes after it was published), and while the
+    /// configured backup does not hold it. A data key gets its own successor afterwards.
+    Activate(ActivateArguments),
+    /// Stop sealing with a key; its successor becomes active in the same step
+    ///
+    /// With --compromised the successor takes over at once, and everything under the key is to be re-sealed.
+    Retire(RetireArguments),
+    /// Wrap keys under another key-encryption key, or take such wraps away
+    #[command(subcommand)]
+    Wrap(WrapCommand),
+    /// Try every wrap of every key, and say which open
+    Check(CheckArguments),
+    /// Write the backup of the ring, and rehearse its restore in a new process
+    ///
+    /// An existing backup is only replaced by a newer state of the same ring, once the new one was rehearsed.
+    Backup(BackupArguments),
     /// Rehearse a restore: check a backup of the ring with the configuration alone
     ///
     /// Verifies the backup under the pinned ring key, unwraps every key by every wrap within reach, checks every check
     /// value. Reads neither the key store nor the epoch witness, and writes nothing.
     VerifyBackup(VerifyBackupArguments),
+    /// Store a ring in the configured key store, which holds none yet: to move it from a file into a table
+    ///
+    /// Creates the table, if there is none. For a ring that was lost, take `restore`.
+    Publish(PublishArguments),
+    /// Put the ring back from a backup
+    ///
+    /// Merges what is stored and every other manifest that verifies: no key goes back to an earlier state. New data keys
+    /// are made, and the epoch is raised far above every one that is known.
+    Restore(RestoreArguments),
 }
 
 /// Arguments of `phield keys list`.
@@ -155,10 +191,35 @@ impl KeyListing {
 }
 
 /// Whole days from now on; negative once it is past.
-fn days_left(not_after: u64) -> i64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.as_secs());
-    let seconds = i128::from(not_after) - i128::from(now);
+pub(crate) fn days_left(not_after: u64) -> i64 {
+    let seconds = i128::from(not_after) - i128::from(now());
     i64::try_from(seconds.div_euclid(86_400)).unwrap_or(i64::MAX)
+}
+
+/// What a verb needs to open a ring.
+#[derive(Debug, Clone, clap::Args)]
+#[non_exhaustive]
+pub struct RingArguments {
+    /// The configuration of the ring
+    #[arg(long, value_name = "FILE", default_value = "phield.toml")]
+    pub config: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl RingArguments {
+    /// The configuration and its ring.
+    pub(crate) async fn open(&self, host: &Host<'_>) -> Result<(Config, Ring), Error> {
+        let config = Config::read(&self.config)?;
+        let ring = config.ring(host.backends()).await?;
+        Ok((config, ring))
+    }
+}
+
+/// A key id on the command line: 8 hex digits.
+pub(crate) fn key_id(text: &str) -> Result<KeyId, String> {
+    let id = u32::from_str_radix(text, 16).ok().and_then(KeyId::new);
+    id.filter(|_| text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit()))
+        .ok_or_else(|| "a key id is 8 hex digits, as `phield keys list` shows them".to_owned())
 }

@@ -20,13 +20,18 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod backup;
+mod doctor;
 mod error;
 mod init;
 mod inspect;
 mod keys;
+mod life;
 mod rehearsal;
+mod restore;
 mod schema;
 mod text;
+mod wraps;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -35,12 +40,17 @@ use std::io::Write;
 use phield_core::{Backends, SchemaFile};
 use serde::Serialize;
 
+pub use backup::{BackupArguments, PublishArguments};
+pub use doctor::{DoctorArguments, Severity};
 pub use error::{Error, causes};
 pub use init::{InitArguments, StretchingChoice, SuiteChoice};
 pub use inspect::InspectArguments;
-pub use keys::{KeysCommand, ListArguments};
+pub use keys::{KeysCommand, ListArguments, RingArguments};
+pub use life::{ActivateArguments, AddArguments, RetireArguments, UseChoice};
 pub use rehearsal::VerifyBackupArguments;
+pub use restore::RestoreArguments;
 pub use schema::{DialectChoice, SchemaCommand, SchemaSqlArguments};
+pub use wraps::{CheckArguments, WrapAddArguments, WrapCommand, WrapRemoveArguments};
 
 /// What `phield` does.
 #[derive(Debug, clap::Subcommand)]
@@ -48,9 +58,13 @@ pub use schema::{DialectChoice, SchemaCommand, SchemaSqlArguments};
 pub enum Command {
     /// Make a key ring with a local key file, back it up and rehearse the restore
     Init(InitArguments),
-    /// List the keys of a ring, or check its backup
+    /// List, add, activate, retire, wrap, back up and restore the keys of a ring
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Say what is wrong with configuration, files, clock, providers, ring and machine, and what to do
+    ///
+    /// Changes nothing. Exits with 0 when nothing is wrong, 1 for warnings, 2 for errors.
+    Doctor(DoctorArguments),
     /// Show what anybody can see in a token: everything visible, nothing more
     Inspect(InspectArguments),
     /// Print the SQL of the tables that an application seals into
@@ -126,15 +140,29 @@ impl fmt::Debug for Host<'_> {
 /// Does what the command line says.
 ///
 /// # Errors
-/// See [`Error`]; print it with [`causes`] and exit with 1.
+/// See [`Error`]; print it with [`causes`] and exit with [`Error::exit_code`].
 pub async fn run(command: &Command, host: &mut Host<'_>) -> Result<(), Error> {
     match command {
         Command::Init(arguments) => init::run(arguments, host).await,
-        Command::Keys(KeysCommand::List(arguments)) => keys::list(arguments, host).await,
-        Command::Keys(KeysCommand::VerifyBackup(arguments)) => {
-            rehearsal::verify_backup(arguments, host).await
-        }
+        Command::Keys(command) => run_keys(command, host).await,
+        Command::Doctor(arguments) => doctor::run(arguments, host).await,
         Command::Inspect(arguments) => inspect::run(arguments, host).await,
         Command::Schema(SchemaCommand::Sql(arguments)) => schema::sql(arguments, host),
+    }
+}
+
+async fn run_keys(command: &KeysCommand, host: &mut Host<'_>) -> Result<(), Error> {
+    match command {
+        KeysCommand::List(arguments) => keys::list(arguments, host).await,
+        KeysCommand::Add(arguments) => life::add(arguments, host).await,
+        KeysCommand::Activate(arguments) => life::activate(arguments, host).await,
+        KeysCommand::Retire(arguments) => life::retire(arguments, host).await,
+        KeysCommand::Wrap(WrapCommand::Add(arguments)) => wraps::add(arguments, host).await,
+        KeysCommand::Wrap(WrapCommand::Remove(arguments)) => wraps::remove(arguments, host).await,
+        KeysCommand::Check(arguments) => wraps::check(arguments, host).await,
+        KeysCommand::Backup(arguments) => backup::run(arguments, host).await,
+        KeysCommand::VerifyBackup(arguments) => rehearsal::verify_backup(arguments, host).await,
+        KeysCommand::Publish(arguments) => backup::publish(arguments, host).await,
+        KeysCommand::Restore(arguments) => restore::run(arguments, host).await,
     }
 }

@@ -20,7 +20,7 @@ struct Cli {
     command: Command,
 }
 
-/// 0: done; 1: it failed; 2: wrong usage (clap's own).
+/// 0: done; 1: it failed, or `doctor` has warnings; 2: wrong usage (clap's own), or `doctor` has errors.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -30,17 +30,21 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the output has seen enough.
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        // What it found is printed.
+        Err(error @ Error::Findings { .. }) => ExitCode::from(error.exit_code()),
         Err(error) => {
             eprint!("{}", causes(&error));
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_code())
         }
     }
 }
 
-/// What the features of this binary bring.
+/// What configuration can name: what the features of this build bring.
 fn backends() -> Backends {
     let backends = Backends::local();
     #[cfg(feature = "aws-kms")]
     let backends = backends.with_provider(phield_aws_kms::AwsKmsFactory::new());
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    let backends = backends.with_key_store(phield_sqlx::TableKeyStores::new());
     backends
 }

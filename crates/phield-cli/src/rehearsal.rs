@@ -1,12 +1,15 @@
 //! The rehearsal of a restore (I-9): the backup of a ring and its configuration alone, in a new process.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use phield_core::config::Config;
 use phield_core::{
-    ColumnName, Field, FileStore, Keyring, OpenError, Phi, Row, SealError, SealedText, TableName, Unbound,
+    ColumnName, Field, FileStore, Keyring, OpenError, Phi, Ring, Row, SealError, SealedText, TableName,
+    Unbound, VerifiedRing, WrapCheck, WrapOutcome,
 };
+use serde::Serialize;
 
 use crate::{Error, Host};
 
@@ -29,6 +32,29 @@ pub struct VerifyBackupArguments {
     /// A test token of an earlier rehearsal, to be opened
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a backup is good for.
+#[derive(Serialize)]
+struct Report {
+    ring: String,
+    epoch: u64,
+    keys: usize,
+    wraps_opened: usize,
+    token_opened: bool,
+    keks: Vec<KekListing>,
+}
+
+/// What one key-encryption key opens.
+#[derive(Serialize)]
+struct KekListing {
+    provider: String,
+    kek: String,
+    outcome: &'static str,
+    keys: usize,
 }
 
 pub(crate) async fn verify_backup(
@@ -38,7 +64,7 @@ pub(crate) async fn verify_backup(
     let stored = FileStore::new(&arguments.backup).read()?;
     let stored = stored.ok_or_else(|| Error::NoBackup(arguments.backup.clone()))?;
     let settings = Config::read(&arguments.config)?.settings(host.backends()).await?;
-    let verified = settings.verify(&stored).await?;
+    let verified = settings.verify_archived(&stored).await?;
     let wraps = verified.check_every_wrap(&settings).await?;
     let keyring = verified.keyring(&settings).await?;
     let token = match &arguments.token {
@@ -46,12 +72,59 @@ pub(crate) async fn verify_backup(
         None => "no test token was given",
     };
     let manifest = verified.manifest();
-    host.print(format_args!(
+    let report = Report {
+        ring: manifest.ring.to_string(),
+        epoch: manifest.epoch,
+        keys: manifest.records.len(),
+        wraps_opened: wraps,
+        token_opened: arguments.token.is_some(),
+        keks: keks(&verified.check(&settings).await),
+    };
+    if arguments.json {
+        return host.print_json(&report);
+    }
+    let mut text = format!(
         "backup of ring {} at epoch {} is good: {} keys, {wraps} wraps opened, {token}",
-        manifest.ring,
-        manifest.epoch,
-        manifest.records.len()
-    ))
+        report.ring, report.epoch, report.keys
+    );
+    let not_tried = |listing: &&KekListing| listing.outcome != WrapOutcome::Opens.as_str();
+    for kek in report.keks.iter().filter(not_tried) {
+        text += &format!(
+            "; not tried, for it is {}: {} {} of {} keys",
+            kek.outcome, kek.provider, kek.kek, kek.keys
+        );
+    }
+    host.print(text)
+}
+
+/// How many keys each key-encryption key opens.
+fn keks(checks: &[WrapCheck]) -> Vec<KekListing> {
+    let mut keks = BTreeMap::new();
+    for check in checks {
+        *keks
+            .entry((&check.provider, &check.kek, check.outcome))
+            .or_insert(0) += 1;
+    }
+    let listings = keks
+        .into_iter()
+        .map(|((provider, kek, outcome), keys)| KekListing {
+            provider: provider.to_string(),
+            kek: kek.to_string(),
+            outcome: outcome.as_str(),
+            keys,
+        });
+    listings.collect()
+}
+
+/// A test token under the active data key of no scope, where there is one that seals.
+pub(crate) async fn token(ring: &Ring, verified: &VerifiedRing) -> Result<Option<String>, Error> {
+    match seal_probe(&verified.keyring(&ring.settings).await?) {
+        Ok(token) => Ok(Some(token)),
+        Err(Error::Seal(
+            SealError::NoActiveKey | SealError::KeyExpired(_) | SealError::KeyUnavailable(_),
+        )) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// A test token under the active data key: known text, of no row.
@@ -77,12 +150,26 @@ fn open_probe(keyring: &Keyring, token: &str) -> Result<(), Error> {
     }
 }
 
-/// Verifies a backup as a restore would: in a new process, with nothing but backup and configuration.
-pub(crate) fn rehearse(arguments: &VerifyBackupArguments, host: &Host<'_>) -> Result<String, Error> {
+/// What a rehearsal has beside backup and configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Environment {
+    /// No passphrase file of the environment: what is set here and now may not be there on the day of a restore.
+    Bare,
+    /// What this process has: in a container that may be where every setting is.
+    Inherited,
+}
+
+/// Verifies a backup as a restore would: in a new process.
+pub(crate) fn rehearse(
+    arguments: &VerifyBackupArguments,
+    environment: Environment,
+    host: &Host<'_>,
+) -> Result<String, Error> {
     let VerifyBackupArguments {
         config,
         backup,
         token,
+        json: _,
     } = arguments;
     let failed = |source| Error::File {
         action: "run",
@@ -99,9 +186,10 @@ pub(crate) fn rehearse(arguments: &VerifyBackupArguments, host: &Host<'_>) -> Re
     if let Some(token) = token {
         command.arg("--token").arg(token);
     }
-    // Configuration alone: what is set here and now is not there on the day of a restore.
-    command.env_remove("PHIELD_PASSPHRASE_FILE").stdin(Stdio::null());
-    let output = command.output().map_err(failed)?;
+    if environment == Environment::Bare {
+        command.env_remove("PHIELD_PASSPHRASE_FILE");
+    }
+    let output = command.stdin(Stdio::null()).output().map_err(failed)?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
     }

@@ -2,13 +2,38 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use phield_core::KeyId;
 use time::OffsetDateTime;
 
 /// One path a line, indented.
 pub(crate) fn paths(paths: &[PathBuf]) -> String {
     let lines: Vec<_> = paths.iter().map(|path| format!("  {}", path.display())).collect();
     lines.join("\n")
+}
+
+/// Seconds since the Unix epoch; 0 while the clock stands before it.
+pub(crate) fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| now.as_secs())
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Key ids, comma between.
+pub(crate) fn ids(ids: &[KeyId]) -> String {
+    let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+    ids.join(", ")
 }
 
 /// Seconds since the Unix epoch as `2026-01-31T23:59:59Z`.

@@ -242,7 +242,11 @@ impl Config {
         let store = self.key_store(backends, &settings.ring).await?;
         let witness = self.epoch_witness_path().map(FileWitness::new);
         let witness = witness.map(|witness| Arc::new(witness) as Arc<dyn EpochWitness>);
-        Ok(Ring::with_parts(settings, store, witness))
+        let ring = Ring::with_parts(settings, store, witness);
+        Ok(match self.backup_path() {
+            Some(backup) => ring.with_backup(FileStore::new(backup)),
+            None => ring,
+        })
     }
 
     /// Where the manifest is.

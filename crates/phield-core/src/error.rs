@@ -315,6 +315,38 @@ pub enum RingError {
     /// A file that was to be created is there already.
     #[error("{} exists already; nothing was changed", .0.display())]
     Exists(PathBuf),
+    /// A key was published too recently: some process may not know it yet (I-8).
+    #[error(
+        "key {key_id} was published too recently: in {} every process knows it, or say that every instance has it",
+        wait(*seconds)
+    )]
+    TooSoon {
+        /// The key.
+        key_id: KeyId,
+        /// Seconds until it may become active.
+        seconds: u64,
+    },
+    /// The configured backup does not hold a key as it is: if the ring were lost, so would be what the key seals (I-9).
+    #[error("key {0} is not in the backup as it is in the ring: run `phield keys backup`, then try again")]
+    NotInBackup(KeyId),
+    /// The backup file is of a later epoch than the ring.
+    #[error("the backup has epoch {0}, and the key ring only {1}: nothing was changed")]
+    BackupAhead(u64, u64),
+    /// There is no key that could take the place of an active one.
+    #[error("no pre-active key can take the place of key {0}: run `phield keys add`")]
+    NoSuccessor(KeyId),
+    /// No other wrap of a key opens now: nothing was removed (I-6).
+    #[error("no other wrap of key {0} opens now: nothing was removed")]
+    LastWrap(KeyId, #[source] Box<Self>),
+    /// A key under dual control, or held by a device, has no wraps of another kind.
+    #[error("key {0} is under dual control or held by a device: it has no other wraps")]
+    NoOtherWrap(KeyId),
+    /// Two manifests have two keys by one id: only one of them is a ring of this name.
+    #[error("key {0} is one key in one manifest and another key in another: nothing was restored")]
+    TwoKeys(KeyId),
+    /// A restore without a reason.
+    #[error("a restore needs a reason")]
+    NoReason,
     /// Somebody else changed the ring first; nothing was written.
     #[error("the key ring was changed by somebody else meanwhile; nothing was written, try again")]
     Conflict,
@@ -333,6 +365,14 @@ pub enum RingError {
     /// The system clock stands before 1970.
     #[error("the system clock stands before 1970")]
     Clock,
+}
+
+/// Seconds as a person says them, rounded up.
+fn wait(seconds: u64) -> String {
+    match seconds {
+        0..=90 => format!("{seconds} seconds"),
+        _ => format!("{} minutes", seconds.div_ceil(60)),
+    }
 }
 
 #[cfg(test)]

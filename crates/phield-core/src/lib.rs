@@ -158,7 +158,10 @@ pub use provider::{AllowedProvider, KeyProvider, ProviderError, ProviderErrorKin
 pub use random::RandomError;
 pub use record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 pub use refresher::{MissingKey, Needs};
-pub use ring::{Ring, VerifiedRing};
+pub use ring::{
+    KeySelection, Restored, Retired, Retirement, Ring, Rollout, Successor, VerifiedRing, WrapCheck,
+    WrapOutcome, WrapsChanged,
+};
 pub use row::{Reported, RowOpener, Sealer, Token};
 pub use row_id::{AsRowId, RowId};
 pub use schema::{

@@ -1,4 +1,12 @@
-//! A ring at rest: made, loaded and changed (format §8.2).
+//! A ring at rest: made, loaded and published (format §8.2). What changes it stands in the modules below.
+
+mod backup;
+mod change;
+mod check;
+mod life;
+mod new_key;
+mod restore;
+mod wraps;
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,57 +16,26 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::clock;
 use crate::error::RingError;
 use crate::fips;
-use crate::key::{KeyId, KeyMaterial, RingKey};
+use crate::key::{KeyId, RingKey};
 use crate::key_slot::KeySlot;
 use crate::keyring::{Contents, Keyring, Shared, Snapshot};
 use crate::manifest::Manifest;
-use crate::name::{ProviderName, ScopeName};
+use crate::name::ScopeName;
 use crate::random::RandomError;
-use crate::record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
-use crate::settings::{KnownRingKey, RingKeyPin, RingSettings, checked, provider_error};
-use crate::split;
-use crate::store::KeyStore;
+use crate::record::{KeyRecord, KeyState, KeyUse};
+use crate::settings::{KnownRingKey, RingKeyPin, RingSettings};
+use crate::store::{FileStore, KeyStore};
 use crate::token::Suite;
 use crate::witness::{EpochWitness, FileWitness};
 
+pub use check::{WrapCheck, WrapOutcome};
+pub use life::{Retired, Retirement, Rollout, Successor};
+pub(crate) use new_key::NewKey;
+pub use restore::Restored;
+pub use wraps::{KeySelection, WrapsChanged};
+
 /// How often a ring is read again when it seems stale: other processes may be changing it.
 const MAX_TRIES: usize = 10;
-
-/// A key that is about to be made.
-#[derive(Debug, Clone)]
-pub(crate) struct NewKey {
-    pub(crate) key_use: KeyUse,
-    pub(crate) suite: Option<Suite>,
-    pub(crate) scope: Option<ScopeName>,
-    pub(crate) state: KeyState,
-}
-
-impl NewKey {
-    fn new(key_use: KeyUse, state: KeyState) -> Self {
-        Self {
-            key_use,
-            suite: None,
-            scope: None,
-            state,
-        }
-    }
-
-    /// The active data key of a scope, and the pre-active successor by which it can be replaced at once (I-8).
-    fn data(suite: Suite, scope: Option<&ScopeName>) -> [Self; 2] {
-        [KeyState::Active, KeyState::PreActive].map(|state| Self {
-            suite: Some(suite),
-            scope: scope.cloned(),
-            ..Self::new(KeyUse::Data, state)
-        })
-    }
-
-    fn pepper(scope: Option<&ScopeName>) -> Self {
-        Self {
-            scope: scope.cloned(),
-            ..Self::new(KeyUse::Index, KeyState::Active)
-        }
-    }
-}
 
 /// A manifest whose MAC, records and epoch floor were checked.
 pub struct VerifiedRing {
@@ -91,6 +68,10 @@ impl VerifiedRing {
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    pub(crate) fn mac(&self) -> &[u8; 32] {
+        &self.mac
     }
 
     /// The stored bytes: what a backup holds.
@@ -136,47 +117,6 @@ impl VerifiedRing {
         shared.publish(Snapshot::new(self.manifest.epoch, keys));
         shared.rely_on_manifest_until(self.relied_until());
         Ok(Keyring::new(Contents::of(settings), shared, None))
-    }
-
-    /// Unwraps every record that is not destroyed through every wrap that configuration reaches, and checks every
-    /// check value: the rehearsal of a restore (I-9). Returns how many wraps were opened.
-    ///
-    /// # Errors
-    /// The first wrap that does not give its key.
-    pub async fn check_every_wrap(&self, settings: &RingSettings) -> Result<usize, RingError> {
-        let mut opened = 0;
-        for record in self.manifest.records.iter().filter(|record| record.state.opens()) {
-            if let Some(wrap) = record.device_wrap() {
-                if settings.providers.iter().any(|allowed| allowed.allows_mac(wrap)) {
-                    settings.device(record, wrap).await?;
-                    opened += 1;
-                }
-                continue;
-            }
-            for wrap in &record.wraps {
-                if wrap.provider == split::SPLIT {
-                    if split::is_allowed(&settings.providers, wrap) {
-                        let key = split::unwrap(&settings.providers, &record.context, wrap).await?;
-                        checked(record, key)?;
-                        opened += 1;
-                    }
-                    continue;
-                }
-                let Some(allowed) = settings.providers.iter().find(|allowed| allowed.allows(wrap)) else {
-                    continue;
-                };
-                let key = allowed
-                    .provider()
-                    .unwrap(&wrap.kek, &record.context, &wrap.bytes)
-                    .await;
-                checked(
-                    record,
-                    key.map_err(|error| provider_error(record.context.key_id, error))?,
-                )?;
-                opened += 1;
-            }
-        }
-        Ok(opened)
     }
 
     /// The stored bytes of a changed manifest: epoch + 1, the rules checked, a new MAC by the pinned ring key that is
@@ -225,6 +165,8 @@ pub struct Ring {
     /// The first of the pins that has verified a manifest here. While the ring key is being replaced, a process that has
     /// seen a MAC by the new key refuses the old one (format §8.2).
     seen_pin: AtomicUsize,
+    /// The backup of the manifest: no key becomes active that is not in it (I-9).
+    backup: Option<FileStore>,
     /// The ring key as it was unwrapped last, for while its provider is out of reach.
     known: Mutex<Option<KnownRingKey>>,
 }
@@ -249,8 +191,30 @@ impl Ring {
             store,
             witness,
             seen_pin: AtomicUsize::new(usize::MAX),
+            backup: None,
             known: Mutex::new(None),
         }
+    }
+
+    /// No key becomes active that is not in this backup, just as it is in the ring (I-9).
+    #[must_use]
+    pub fn with_backup(self, backup: FileStore) -> Self {
+        Self {
+            backup: Some(backup),
+            ..self
+        }
+    }
+
+    /// The configured backup of the manifest.
+    #[must_use]
+    pub fn backup(&self) -> Option<&FileStore> {
+        self.backup.as_ref()
+    }
+
+    /// The key store in words. No credentials.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.store.place()
     }
 
     /// Reads and verifies the manifest; the witness is asked before it is used.
@@ -343,17 +307,13 @@ impl Ring {
             wanted.push(NewKey::pepper(scope.as_ref()));
         }
         let now = now()?;
-        let ring_key = KeyMaterial::random()?;
         let new_ring_key = NewKey::new(KeyUse::Ring, KeyState::Active);
-        let mut records = vec![
-            settings
-                .record(new_ring_key, KeyId::random()?, &ring_key, now)
-                .await?,
-        ];
+        let (record, ring_key) = settings.make(new_ring_key, KeyId::random()?, now).await?;
+        let mut records = vec![record];
         settings.pins = records.iter().map(RingKeyPin::of).collect();
         for new in wanted {
             let id = unused_id(&records)?;
-            records.push(settings.record(new, id, &KeyMaterial::random()?, now).await?);
+            records.push(settings.make(new, id, now).await?.0);
         }
         records.sort_by_key(|record| record.context.key_id);
         let manifest = Manifest {
@@ -367,102 +327,20 @@ impl Ring {
         settings.verify(&stored).await
     }
 
+    /// Makes the key store ready for its first ring: creates its table, where it is one.
+    ///
+    /// # Errors
+    /// [`RingError::Store`].
+    pub async fn create_store(&self) -> Result<(), RingError> {
+        self.store.create().await
+    }
+
     /// Stores a new ring; refuses to replace one.
     ///
     /// # Errors
     /// [`RingError::Conflict`] when the key store holds a ring already.
     pub async fn publish(&self, ring: &VerifiedRing) -> Result<(), RingError> {
         self.store.replace(None, &ring.stored).await
-    }
-
-    /// Moves a key to another state (I-2: one atomic update; I-3: a data key or pepper that becomes active makes the one
-    /// before it decrypt-only in the same update).
-    ///
-    /// # Errors
-    /// [`RingError::Transition`] for a step that [`KeyState::may_become`] does not allow; see [`RingError`].
-    #[doc(hidden)]
-    pub async fn set_state(&self, id: KeyId, next: KeyState) -> Result<VerifiedRing, RingError> {
-        let (now, policy) = (now()?, self.settings.data_keys);
-        self.try_update(|manifest| manifest.set_state(id, next, now, policy))
-            .await
-    }
-
-    /// Adds a fresh key, pre-active (I-8). Gives its id.
-    ///
-    /// # Errors
-    /// See [`RingError`].
-    #[doc(hidden)]
-    pub async fn add_key(
-        &self,
-        key_use: KeyUse,
-        suite: Option<Suite>,
-        scope: Option<ScopeName>,
-    ) -> Result<KeyId, RingError> {
-        let key_id = unused_id(&self.load().await?.manifest.records)?;
-        let new = NewKey {
-            suite,
-            scope,
-            ..NewKey::new(key_use, KeyState::PreActive)
-        };
-        let record = self
-            .settings
-            .record(new, key_id, &KeyMaterial::random()?, now()?)
-            .await?;
-        self.add_record(record).await.map(|_| key_id)
-    }
-
-    async fn add_record(&self, record: KeyRecord) -> Result<VerifiedRing, RingError> {
-        self.update(|manifest| {
-            manifest.records.push(record);
-            manifest.records.sort_by_key(|record| record.context.key_id);
-        })
-        .await
-    }
-
-    /// Adds an index pepper that stays in a provider's device, pre-active (I-8). The device computes its check value.
-    ///
-    /// # Errors
-    /// See [`RingError`]; `Config` when the key is not allowed as a MAC key.
-    #[doc(hidden)]
-    pub async fn add_device_pepper(
-        &self,
-        provider: &ProviderName,
-        key: &KekReference,
-        scope: Option<ScopeName>,
-    ) -> Result<VerifiedRing, RingError> {
-        let key_id = unused_id(&self.load().await?.manifest.records)?;
-        let wrap = Wrap::new(provider.clone(), key.clone(), Vec::new());
-        let new = NewKey {
-            scope,
-            ..NewKey::new(KeyUse::Index, KeyState::PreActive)
-        };
-        let record = self.settings.device_record(new, key_id, wrap, now()?).await?;
-        self.add_record(record).await
-    }
-
-    /// Changes the ring: epoch + 1, a new MAC, compare-and-swap on the manifest that was read (I-2). Nothing is stored
-    /// when the changed manifest breaks a rule.
-    ///
-    /// # Errors
-    /// [`RingError::Conflict`] when somebody else changed it first; see [`RingError`].
-    #[doc(hidden)]
-    pub async fn update(&self, change: impl FnOnce(&mut Manifest)) -> Result<VerifiedRing, RingError> {
-        self.try_update(|manifest| {
-            change(manifest);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn try_update(
-        &self,
-        change: impl FnOnce(&mut Manifest) -> Result<(), RingError>,
-    ) -> Result<VerifiedRing, RingError> {
-        let verified = self.load().await?;
-        let stored = verified.changed(&self.settings, change).await?;
-        self.settings.verify(&stored).await?;
-        self.store.replace(Some(&verified.stored), &stored).await?;
-        self.load().await
     }
 }
 

@@ -129,39 +129,6 @@ impl RingSettings {
         }
     }
 
-    /// Wraps a new key under every configured key-encryption key and makes its record.
-    pub(crate) async fn record(
-        &self,
-        new: NewKey,
-        key_id: KeyId,
-        key: &KeyMaterial,
-        now: u64,
-    ) -> Result<KeyRecord, RingError> {
-        let context = KeyContext {
-            ring: self.ring.clone(),
-            key_id,
-            suite: new.suite,
-            key_use: new.key_use,
-            scope: new.scope,
-            share: None,
-        };
-        let wraps = self.wraps(&context, key).await?;
-        let check_value = schedule::check_value(key, &context);
-        // A successor's time starts when it is activated.
-        let not_after = match (new.key_use, new.state) {
-            (KeyUse::Data, KeyState::Active) => self.data_keys.not_after(now),
-            _ => 0,
-        };
-        Ok(KeyRecord {
-            context,
-            state: new.state,
-            created: now,
-            not_after,
-            check_value,
-            wraps,
-        })
-    }
-
     /// Makes the record of an index pepper that stays in a device.
     pub(crate) async fn device_record(
         &self,
@@ -170,14 +137,7 @@ impl RingSettings {
         wrap: Wrap,
         now: u64,
     ) -> Result<KeyRecord, RingError> {
-        let context = KeyContext {
-            ring: self.ring.clone(),
-            key_id,
-            suite: None,
-            key_use: new.key_use,
-            scope: new.scope,
-            share: None,
-        };
+        let context = new.context(&self.ring, key_id);
         let check_value = self.device_check_value(&context, &wrap).await?.1;
         Ok(KeyRecord {
             context,
@@ -206,8 +166,14 @@ impl RingSettings {
         Ok((provider, check_value))
     }
 
-    /// Wraps a new key: in shares under dual control, else under every configured key-encryption key.
-    async fn wraps(&self, context: &KeyContext, key: &KeyMaterial) -> Result<Vec<Wrap>, RingError> {
+    /// Wraps a new key: in shares under dual control, else under every configured key-encryption key. `generated` is a
+    /// wrap that there is already, by the provider that made the key.
+    pub(crate) async fn wraps(
+        &self,
+        context: &KeyContext,
+        key: &KeyMaterial,
+        mut generated: Option<Wrap>,
+    ) -> Result<Vec<Wrap>, RingError> {
         if let Some(keks) = &self.dual_control {
             return Ok(vec![split::wrap(&self.providers, keks, context, key).await?]);
         }
@@ -218,6 +184,12 @@ impl RingSettings {
                 return Err(ConfigError::UnknownProvider(split::SPLIT.to_string()).into());
             }
             for kek in allowed.keks() {
+                let is_this =
+                    |wrap: &mut Wrap| wrap.provider == *allowed.provider().name() && wrap.kek == *kek;
+                if let Some(wrap) = generated.take_if(is_this) {
+                    wraps.push(wrap);
+                    continue;
+                }
                 let wrapped = allowed.provider().wrap(kek, context, key).await;
                 let bytes = wrapped.map_err(|error| provider_error(context.key_id, error))?;
                 wraps.push(Wrap::new(allowed.provider().name().clone(), kek.clone(), bytes));

@@ -33,6 +33,11 @@ pub trait KeyStore: Send + Sync + fmt::Debug {
     /// out of reach. What is no manifest is refused ([`check_manifest`](Self::check_manifest)).
     fn replace<'a>(&'a self, previous: Option<&'a [u8]>, manifest: &'a [u8]) -> RingFuture<'a, ()>;
 
+    /// Makes the place ready for its first ring, where there is something to make: a table.
+    fn create(&self) -> RingFuture<'_, ()> {
+        Box::pin(ready(Ok(())))
+    }
+
     /// Makes sure that a power failure does not undo what was read. Best effort.
     fn settle(&self) {}
 

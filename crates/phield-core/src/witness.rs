@@ -4,12 +4,14 @@
 use std::fmt;
 use std::future::ready;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 
-use crate::durable::DurableFile;
+use crate::durable::{DurableFile, Faults};
 use crate::error::RingError;
 use crate::name::RingName;
+use crate::ring::VerifiedRing;
 use crate::store::RingFuture;
 
 /// Largest witness file that is read.
@@ -46,22 +48,47 @@ impl FileWitness {
         }
     }
 
+    /// Stops writers at chosen steps; for the testkit.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_faults(self, faults: Arc<dyn Faults>) -> Self {
+        Self {
+            file: self.file.with_faults(faults),
+        }
+    }
+
+    /// As [`check`](EpochWitness::check), and remembers nothing: the highest epoch that is known, or `None` when there is no
+    /// such file yet.
+    ///
+    /// # Errors
+    /// [`RingError::Stale`]; when the file cannot be read, is malformed, or of another ring.
+    pub fn peek(&self, ring: &VerifiedRing) -> Result<Option<u64>, RingError> {
+        let (name, epoch) = (&ring.manifest().ring, ring.manifest().epoch);
+        self.known(name, epoch, ring.mac())
+    }
+
+    /// The highest epoch that is known, if it lets this one pass.
+    fn known(&self, ring: &RingName, epoch: u64, mac: &[u8; 32]) -> Result<Option<u64>, RingError> {
+        let Some(known) = self.file.read(MAX_FILE, false)? else {
+            return Ok(None);
+        };
+        let known = Known::parse(&known).ok_or(RingError::Malformed("the epoch witness"))?;
+        if known.ring != ring.as_str() {
+            return Err(RingError::Authentication);
+        }
+        if epoch < known.epoch || (epoch == known.epoch && known.mac != *mac) {
+            return Err(RingError::Stale {
+                epoch,
+                known: known.epoch,
+            });
+        }
+        Ok(Some(known.epoch))
+    }
+
     fn check_now(&self, ring: &RingName, epoch: u64, mac: &[u8; 32]) -> Result<(), RingError> {
         let lock = self.file.lock()?;
-        if let Some(known) = self.file.read(MAX_FILE, false)? {
-            let known = Known::parse(&known).ok_or(RingError::Malformed("the epoch witness"))?;
-            if known.ring != ring.as_str() {
-                return Err(RingError::Authentication);
-            }
-            if epoch < known.epoch || (epoch == known.epoch && known.mac != *mac) {
-                return Err(RingError::Stale {
-                    epoch,
-                    known: known.epoch,
-                });
-            }
-            if epoch == known.epoch {
-                return Ok(());
-            }
+        if self.known(ring, epoch, mac)? == Some(epoch) {
+            return Ok(());
         }
         let line = format!("{ring} {epoch} {}\n", HEXLOWER.encode(mac));
         Ok(lock.replace(line.as_bytes(), |_| true)?)

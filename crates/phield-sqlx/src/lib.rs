@@ -16,12 +16,15 @@
 //! | `BlindIndex` | `BLOB` | `BYTEA` | `VARBINARY(36)` |
 //! | `Uid` | `BLOB` | `UUID` | `BINARY(16)` |
 //!
+//! [`TableKeyStore`] keeps the key ring itself in a table.
+//!
 //! On PostgreSQL a `Vec` of these, or of `Option` of them, is an array: `unnest($1::bytea[], $2::text[])`.
 #![forbid(unsafe_code)]
 
 mod backend;
 mod columns;
 mod error;
+mod key_store;
 mod read;
 mod refusal;
 mod row;
@@ -33,6 +36,7 @@ pub use backend::Backend;
 #[doc(hidden)]
 pub use backend::{Reuse, UpdateForm};
 pub use error::{DatabaseError, Error};
+pub use key_store::{KeyStoreDatabase, TableKeyStore, TableKeyStores};
 pub use read::ReadRow;
 pub use read::column_list;
 #[doc(hidden)]

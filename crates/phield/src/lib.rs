@@ -114,17 +114,18 @@ pub use phield_core::{
     DisclosureRefused, DisclosureView, DomainName, Encoded, EphemeralError, EpochWitness, Erase, Field,
     FileError, FileStore, FileWitness, IdentifierKind, InTenant, Index, IndexAlgorithm, IndexEntry,
     IndexError, IndexName, IndexSchema, IndexValue, IndexWorkerLimits, IndexWorkers, InvalidName, InvalidUid,
-    Json, KekReference, KeyContext, KeyId, KeyMaterial, KeyProvider, KeyRecord, KeyState, KeyStore,
-    KeyStoreFactory, KeyUse, Keyring, Keys, LocalKeyFile, LocalProvider, Manifest, MemoryProtection,
-    MissingKey, Needs, Normalizer, OfSubject, OpenError, OpenRowError, Opened, Padding, Passphrase, Phi,
-    PhiValue, ProviderError, ProviderErrorKind, ProviderFactory, ProviderFuture, ProviderName, Purpose,
-    RandomError, Reported, Ring, RingError, RingFuture, RingKeyPin, RingName, RingSettings, Row, RowBinding,
-    RowId, RowOpener, Schema, SchemaFile, SchemaFileError, SchemaSqlError, ScopeName, Scopes, SealError,
-    Sealed, SealedText, Sealer, SessionId, Share, StorageKind, Stretching, SubjectError, SubjectKey,
-    SubjectKeyMap, SubjectKeyring, SubjectKeys, SubjectStore, SubjectStoreError, SubjectStoreFuture,
-    SubjectUse, Suite, Surrogate, TableEntry, TableName, TenantName, Token, TokenInfo, Uid, UidDomain,
-    UidError, Unbound, UnderSubjectKey, Unsealable, Value, ValueType, VerifiedRing, WithExtra, WithoutExtra,
-    WithoutSubject, WithoutTenant, Wrap, protect_memory,
+    Json, KekReference, KeyContext, KeyId, KeyMaterial, KeyProvider, KeyRecord, KeySelection, KeyState,
+    KeyStatus, KeyStore, KeyStoreFactory, KeyUse, Keyring, KeyringStatus, Keys, LocalKeyFile, LocalProvider,
+    Manifest, MemoryProtection, MissingKey, Needs, Normalizer, OfSubject, OpenError, OpenRowError, Opened,
+    Padding, Passphrase, Phi, PhiValue, ProviderError, ProviderErrorKind, ProviderFactory, ProviderFuture,
+    ProviderName, Purpose, RandomError, Reported, Restored, Retired, Retirement, Ring, RingError, RingFuture,
+    RingKeyPin, RingName, RingSettings, Rollout, Row, RowBinding, RowId, RowOpener, Schema, SchemaFile,
+    SchemaFileError, SchemaSqlError, ScopeName, Scopes, SealError, Sealed, SealedText, Sealer, SessionId,
+    Share, StorageKind, Stretching, SubjectError, SubjectKey, SubjectKeyMap, SubjectKeyring, SubjectKeys,
+    SubjectStore, SubjectStoreError, SubjectStoreFuture, SubjectUse, Successor, Suite, Surrogate, TableEntry,
+    TableName, TenantName, Token, TokenInfo, Uid, UidDomain, UidError, Unbound, UnderSubjectKey, Unsealable,
+    Value, ValueType, VerifiedRing, WithExtra, WithoutExtra, WithoutSubject, WithoutTenant, Wrap, WrapCheck,
+    WrapOutcome, WrapsChanged, protect_memory,
 };
 
 /// Loads the keyring that a `phield.toml` describes, with every provider and key store that a feature of this crate brings.
@@ -144,6 +145,8 @@ pub fn backends() -> Backends {
     let backends = backends.with_provider(pkcs11::Pkcs11ProviderFactory::new());
     #[cfg(feature = "aws-kms")]
     let backends = backends.with_provider(aws_kms::AwsKmsFactory::new());
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    let backends = backends.with_key_store(phield_sqlx::TableKeyStores::new());
     backends
 }
 

@@ -14,6 +14,7 @@
 )]
 #![allow(clippy::duplicate_mod, reason = "that is how a case runs on every database")]
 
+mod key_store_outage;
 mod postgres_only;
 
 macro_rules! on_every_database {
@@ -21,10 +22,12 @@ macro_rules! on_every_database {
         $(
             #[path = "cases"]
             mod $database {
+                use phield_database_tests::Fresh;
                 use phield_database_tests::$database::{Db, fresh, sql};
 
                 mod bad_input;
                 mod indexes;
+                mod key_store;
                 mod refusals;
                 mod row_ids;
                 mod rows;

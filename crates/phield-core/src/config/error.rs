@@ -45,6 +45,14 @@ pub enum ConfigError {
     /// A kind of key stores that this build does not have.
     #[error("there is no key store with URLs of the scheme {0:?} in this build")]
     UnknownKeyStore(String),
+    /// A URL that is none. It may hold a password: it is not shown.
+    #[error("the url of [key_store] is not one of a database")]
+    KeyStoreUrl,
+    /// The table of the key store.
+    #[error(
+        "the table of [key_store] is 1 to 63 of A-Z a-z 0-9 _, with a schema and a dot before it if need be"
+    )]
+    KeyStoreTable,
     /// Neither a file nor a URL, or both.
     #[error("[key_store] takes either file or url")]
     KeyStore,
@@ -74,6 +82,11 @@ pub enum ConfigError {
     /// A key-encryption key.
     #[error("no allowed key-encryption key opens key {0}: is its reference in keks, and in the key file?")]
     KekNotAllowed(KeyId),
+    /// A key-encryption key that configuration does not have.
+    #[error(
+        "no provider {0} with the key-encryption key {1} is configured: add it to keks of [[provider]] first"
+    )]
+    NoSuchKek(String, String),
     /// A provider without keys that stay in a device.
     #[error("the provider of key {0} has no keys that stay in a device")]
     NoDevice(KeyId),

@@ -1,0 +1,79 @@
+//! What configuration says that works, and that somebody may regret.
+
+use std::time::Duration;
+
+use phield_core::config::Config;
+use phield_core::{CachePolicy, DataKeyPolicy};
+
+use super::finding::{Area, Findings};
+
+/// A hard TTL above this is said to be long.
+const LONG_HARD_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(super) fn check(config: &Config, findings: &mut Findings) {
+    check_keks(config, findings);
+    check_data_keys(config, findings);
+    if config.backup.is_none() {
+        findings.warning(
+            Area::Backup,
+            "no [backup] is configured",
+            "A key can become active that no backup holds: if the ring is lost, so is all that it seals.",
+            "Name the file of the backup in [backup], and run `phield keys backup`.",
+        );
+    }
+    if config.epoch_witness.is_none() {
+        findings.note(
+            Area::Configuration,
+            "there is no epoch witness: min_epoch alone keeps old rings out",
+            "An old ring of min_epoch or above can be put back unnoticed.",
+            "Raise min_epoch after every change of the ring, or configure [epoch_witness] where there is a disk that stays.",
+        );
+    }
+    check_cache(config, findings);
+}
+
+fn check_keks(config: &Config, findings: &mut Findings) {
+    let keks: usize = config.providers.iter().map(|provider| provider.keks.len()).sum();
+    if keks == 1 && config.dual_control.is_none() && !config.single_kek_accepted {
+        findings.warning(
+            Area::Configuration,
+            "every key is wrapped under one key-encryption key",
+            "If that one is lost, or its provider is, everything that was sealed is lost for ever.",
+            "Add a second provider, another region or a break-glass key file kept offline, to keks, then run `phield keys wrap \
+             add`. If you accept the risk: single_kek_accepted = true.",
+        );
+    }
+}
+
+fn check_data_keys(config: &Config, findings: &mut Findings) {
+    let policy = config
+        .data_keys
+        .as_ref()
+        .and_then(|data_keys| DataKeyPolicy::new(data_keys.days, data_keys.tokens_per_second).ok());
+    if policy.is_some_and(DataKeyPolicy::is_above_advice) {
+        findings.warning(
+            Area::Configuration,
+            "[data_keys] lets one key seal more than 2^32 fields",
+            "That is allowed, and less margin than is advised.",
+            "Activate new data keys more often: fewer days, or the true tokens_per_second.",
+        );
+    }
+}
+
+fn check_cache(config: &Config, findings: &mut Findings) {
+    let Some(cache) = &config.cache else { return };
+    let default = CachePolicy::default().hard_ttl().as_secs();
+    let hard_ttl = Duration::from_secs(cache.hard_ttl_seconds.unwrap_or(default));
+    if hard_ttl > LONG_HARD_TTL {
+        let hours = hard_ttl.as_secs() / 3600;
+        findings.warning(
+            Area::Cache,
+            format!("keys are kept for {hours} hours without their provider (hard_ttl_seconds)"),
+            format!(
+                "A process that was cut off keeps its keys that long after its access was taken away, and a new key waits {hours} \
+                 hours before it becomes active."
+            ),
+            "Keep it if an outage of that length must not stop you; otherwise lower it.",
+        );
+    }
+}

@@ -1,0 +1,523 @@
+//! `phield keys`, run as a person runs it: from a successor to a restore.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn phield(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_phield"))
+        .args(arguments)
+        .env_remove("PHIELD_PASSPHRASE_FILE")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// A ring made by `phield init`.
+struct Made {
+    folder: TempDir,
+}
+
+impl Made {
+    fn new() -> Self {
+        let made = Self {
+            folder: TempDir::new().unwrap(),
+        };
+        made.init("clinic");
+        made
+    }
+
+    fn init(&self, name: &str) {
+        let dir = self.folder.path().join(name).display().to_string();
+        let arguments = [
+            "init",
+            "--app",
+            "clinic",
+            "--ring",
+            "clinic-test",
+            "--dir",
+            &dir,
+            "--stretching",
+            "minimal",
+        ];
+        assert!(phield(&arguments).status.success());
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("clinic").join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let config = self.text("phield.toml");
+        phield(&[&["keys"], arguments, &["--config", &config]].concat())
+    }
+
+    /// What a verb prints when it goes well.
+    fn good(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && stderr.is_empty(),
+            "{arguments:?}: {stderr}"
+        );
+        self.check_secrets(&output);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What a verb says when it fails.
+    fn bad(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        self.check_secrets(&output);
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn check_secrets(&self, output: &Output) {
+        let passphrase = fs::read_to_string(self.path("passphrase")).unwrap();
+        let all = [output.stdout.as_slice(), &output.stderr].concat();
+        assert!(!String::from_utf8_lossy(&all).contains(passphrase.trim()));
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.good(&[arguments, &["--json"]].concat())).unwrap()
+    }
+
+    fn list(&self) -> Value {
+        self.json(&["list"])
+    }
+
+    /// The id of the only key of this use in this state.
+    fn id(&self, key_use: &str, state: &str) -> String {
+        let list = self.list();
+        let keys = list["keys"].as_array().unwrap().iter();
+        let mut found = keys.filter(|key| key["use"] == key_use && key["state"] == state);
+        let id = found.next().unwrap()["id"].as_str().unwrap().to_owned();
+        assert!(found.next().is_none(), "more than one {state} {key_use}");
+        id
+    }
+
+    fn state(&self, id: &str) -> String {
+        let list = self.list();
+        let mut keys = list["keys"].as_array().unwrap().iter();
+        let key = keys.find(|key| key["id"] == id).unwrap();
+        key["state"].as_str().unwrap().to_owned()
+    }
+
+    /// A second key file, of another ring, as a second provider.
+    fn add_provider(&self, keks: &str) {
+        self.init("other");
+        let entry = format!(
+            "\n[[provider]]\nname = \"break-glass\"\nkind = \"local\"\nkey_file = \"../other/keys.phield\"\n\
+             passphrase_file = \"../other/passphrase\"\nkeks = {keks}\n"
+        );
+        let config = fs::read_to_string(self.path("phield.toml")).unwrap();
+        fs::write(self.path("phield.toml"), config + &entry).unwrap();
+    }
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    fs::read(a).unwrap() == fs::read(b).unwrap()
+}
+
+#[test]
+fn a_key_is_replaced() {
+    let made = Made::new();
+    let (active, next) = (made.id("data", "active"), made.id("data", "pre-active"));
+    let said = made.good(&["add"]);
+    assert!(
+        said.contains(&format!(
+            "Key {next} (data) is pre-active, and was so before, in epoch 1; every wrap of it opens."
+        )),
+        "{said}"
+    );
+    assert!(
+        said.contains("Every process knows it from ")
+            && said.contains(&format!("phield keys activate {next}")),
+        "{said}"
+    );
+
+    let error = made.bad(&["activate", &next]);
+    assert!(
+        error.contains(&format!(
+            "key {next} was published too recently: in 65 minutes every process knows it"
+        )),
+        "{error}"
+    );
+    let said = made.good(&["activate", &next, "--acknowledged-by-every-instance"]);
+    assert!(
+        said.starts_with(&format!(
+            "Key {next} is active, in epoch 2. Its successor, pre-active, is "
+        )),
+        "{said}"
+    );
+    assert!(
+        said.contains("Backed up to ")
+            && said.contains("at epoch 3 is good: 7 keys, 7 wraps opened, the test token opens."),
+        "{said}"
+    );
+    assert_eq!(
+        (made.state(&active), made.state(&next)),
+        ("decrypt-only".to_owned(), "active".to_owned())
+    );
+    assert!(
+        same(&made.path("ring.phield"), &made.path("backup/ring.phield")),
+        "the backup is up to date"
+    );
+    assert!(
+        !made.path("backup/ring.phield.new").exists() && !made.path("backup/ring.phield.new.lock").exists()
+    );
+
+    // The command again, as after a kill.
+    let again = made.json(&["activate", &next]);
+    assert_eq!((&again["state"], &again["epoch"]), (&"active".into(), &3.into()));
+    let error = made.bad(&["activate", &active, "--acknowledged-by-every-instance"]);
+    assert!(
+        error.contains(&format!("key {active} is decrypt-only and cannot become active")),
+        "{error}"
+    );
+
+    let third = made.id("data", "pre-active");
+    let error = made.bad(&["retire", &next]);
+    assert!(
+        error.contains(&format!("key {third} was published too recently")),
+        "{error}"
+    );
+    let said = made.good(&["retire", &next, "--compromised"]);
+    assert!(
+        said.contains(&format!(
+            "Key {next} is compromised, in epoch 5. Key {third} is active in its place."
+        )),
+        "{said}"
+    );
+    assert!(
+        said.contains("WARNING: not every process can know the new key yet."),
+        "{said}"
+    );
+    assert!(said.contains("re-seal it under the new key"), "{said}");
+
+    let pepper = made.id("index", "active");
+    let error = made.bad(&["retire", &pepper]);
+    assert!(
+        error.contains(&format!("no pre-active key can take the place of key {pepper}")),
+        "{error}"
+    );
+    let said = made.json(&["add", "--use", "index"]);
+    assert_eq!(said["is_new"], true);
+    assert_eq!(made.json(&["add", "--use", "index"])["is_new"], false);
+    let said = made.good(&["retire", &pepper, "--acknowledged-by-every-instance"]);
+    assert!(
+        said.contains(&format!("Key {pepper} is decrypt-only")) && said.contains("is active in its place."),
+        "{said}"
+    );
+    let error = made.bad(&["add", "--use", "uid"]);
+    assert!(error.contains("UID peppers do not rotate"), "{error}");
+    let new = made.json(&[
+        "add",
+        "--use",
+        "data",
+        "--suite",
+        "xchacha20-poly1305",
+        "--scope",
+        "a",
+    ]);
+    assert_eq!(new["is_new"], true);
+    let said = made.good(&["retire", &made.id("subject", "active"), "--leave-none"]);
+    assert!(
+        said.contains("is decrypt-only") && said.contains("Nothing takes its place."),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_key_encryption_key_is_replaced() {
+    let made = Made::new();
+    let add = ["wrap", "add", "--provider", "break-glass", "--kek", "1"];
+    let error = made.bad(&add);
+    assert!(
+        error.contains("no provider break-glass with the key-encryption key 1 is configured"),
+        "{error}"
+    );
+    made.add_provider("[\"1\"]");
+    let pre_active = made.id("data", "pre-active");
+    let said = made.good(&[&add[..], &["--key", &pre_active]].concat());
+    assert!(
+        said.starts_with(
+            "1 keys were wrapped under break-glass 1, in epoch 2; every new wrap opens as it is stored."
+        ),
+        "{said}"
+    );
+    let said = made.json(&add);
+    assert_eq!(
+        (
+            said["changed"].as_array().unwrap().len(),
+            said["unchanged"].as_array().unwrap().len()
+        ),
+        (5, 1)
+    );
+    let check = made.good(&["check"]);
+    assert_eq!(
+        check.lines().filter(|line| line.ends_with("  opens")).count(),
+        12,
+        "{check}"
+    );
+
+    let remove = ["wrap", "remove", "--provider", "local", "--kek", "1"];
+    let said = made.good(&remove);
+    assert!(
+        said.contains("6 keys have no wrap under local 1 any more, in epoch 4; each opens by another."),
+        "{said}"
+    );
+    assert!(said.contains("The configuration still has it"), "{said}");
+    let error = made.bad(&["wrap", "remove", "--provider", "break-glass", "--kek", "1"]);
+    assert!(
+        error.contains("no other wrap of key") && error.contains("nothing was removed"),
+        "{error}"
+    );
+    assert!(
+        made.good(&["verify-backup", "--backup", &made.text("backup/ring.phield")])
+            .contains("6 wraps opened")
+    );
+}
+
+#[test]
+fn check_says_of_every_wrap_what_came_of_it() {
+    let made = Made::new();
+    made.add_provider("[\"1\"]");
+    made.good(&["wrap", "add", "--provider", "break-glass", "--kek", "1"]);
+    // Another key file by the name of the second, and one that has no such key.
+    made.init("third");
+    let config = fs::read_to_string(made.path("phield.toml")).unwrap();
+    fs::write(made.path("phield.toml"), config.replace("../other/", "../third/")).unwrap();
+    let output = made.run(&["check"]);
+    assert_eq!(output.status.code(), Some(1));
+    let table = String::from_utf8(output.stdout).unwrap();
+    let count = |text: &str| table.lines().filter(|line| line.contains(text)).count();
+    assert_eq!(
+        (
+            count("  local        1    opens"),
+            count("does not authenticate: the key ring")
+        ),
+        (6, 6),
+        "{table}"
+    );
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        stderr,
+        "error: 6 wraps do not open, and 0 keys have no wrap that opens\n"
+    );
+
+    fs::write(
+        made.path("phield.toml"),
+        config.replace("keks = [\"1\"]\n\n[[provider]]", "keks = []\n\n[[provider]]"),
+    )
+    .unwrap();
+    fs::write(
+        made.path("phield.toml"),
+        config.replacen("keks = [\"1\"]", "keks = [\"7\"]", 1),
+    )
+    .unwrap();
+    let output = made.run(&["check", "--json"]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let checks: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let outcomes: Vec<_> = checks
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|check| check["outcome"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        outcomes
+            .iter()
+            .filter(|outcome| **outcome == "not configured")
+            .count(),
+        6
+    );
+    let report = made.json(&["verify-backup", "--backup", &made.text("backup/ring.phield")]);
+    assert_eq!(report["keks"][0]["provider"], "break-glass");
+    assert_eq!(
+        (&report["keks"][1]["outcome"], &report["keks"][1]["keys"]),
+        (&"not configured".into(), &6.into())
+    );
+    let said = made.good(&["verify-backup", "--backup", &made.text("backup/ring.phield")]);
+    assert!(
+        said.contains("; not tried, for it is not configured: local 1 of 6 keys"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_backup_is_rehearsed_before_it_replaces_another() {
+    let made = Made::new();
+    let backup = made.path("backup/ring.phield");
+    let said = made.good(&["backup"]);
+    assert!(
+        said.starts_with(
+            "Rehearsed the restore in a new process: backup of ring clinic-test at epoch 1 is good"
+        ),
+        "{said}"
+    );
+    let elsewhere = made.text("elsewhere.phield");
+    made.good(&["backup", "--backup", &elsewhere]);
+    assert!(same(&backup, Path::new(&elsewhere)));
+    // What is no backup of this ring stays as it is, and a change says that its backup was not written.
+    fs::write(&backup, "precious").unwrap();
+    let error = made.bad(&["backup"]);
+    assert!(
+        error.contains("was not replaced") && error.contains("malformed"),
+        "{error}"
+    );
+    let error = made.bad(&["add", "--another"]);
+    assert!(
+        error.contains("the key ring was changed, but its backup was not brought up to date"),
+        "{error}"
+    );
+    assert_eq!(fs::read(&backup).unwrap(), b"precious");
+    assert_eq!(made.list()["epoch"], 2);
+    let config = fs::read_to_string(made.path("phield.toml")).unwrap();
+    let start = config.find("[backup]").unwrap();
+    let end = config[start..]
+        .find("\n\n")
+        .map_or(config.len(), |end| start + end);
+    fs::write(
+        made.path("phield.toml"),
+        format!("{}{}", &config[..start], &config[end..]),
+    )
+    .unwrap();
+    assert!(
+        made.bad(&["backup"])
+            .contains("Give --backup FILE, or [backup] in phield.toml")
+    );
+    assert!(
+        made.good(&["add"])
+            .contains("No [backup] is configured: run `phield keys backup --backup FILE` now.")
+    );
+}
+
+#[test]
+fn a_lost_ring_is_restored() {
+    let made = Made::new();
+    let old = made.text("old.phield");
+    fs::copy(made.path("backup/ring.phield"), &old).unwrap();
+    let next = made.id("data", "pre-active");
+    made.good(&["activate", &next, "--acknowledged-by-every-instance"]);
+    fs::write(made.path("ring.phield"), "a disk that failed").unwrap();
+    let restore = |more: &[&str]| [&["restore", "--backup", &old][..], more].concat();
+    assert_eq!(
+        made.run(&restore(&[])).status.code(),
+        Some(2),
+        "a reason is needed"
+    );
+    assert!(
+        made.bad(&restore(&["--reason", " "]))
+            .contains("a restore needs a reason")
+    );
+    let error = made.bad(&["restore", "--backup", "/nonexistent/ring", "--reason", "x"]);
+    assert!(
+        error.contains("there is no backup at /nonexistent/ring"),
+        "{error}"
+    );
+
+    let said = made.good(&restore(&["--reason", "the disk failed"]));
+    for part in [
+        "Restored ring clinic-test from ",
+        ": 9 keys, epoch 65539.",
+        "Reason: the disk failed",
+        "Backed up to ",
+        &format!("Decrypt-only from now on: {next}."),
+        "Not merged, for it does not verify: what was stored: malformed",
+        "1. Set min_epoch = 65539",
+        "3. Look for key ids in your data that the ring does not have",
+    ] {
+        assert!(said.contains(part), "{part}\nis not in\n{said}");
+    }
+    assert_eq!(made.list()["epoch"], 65_539);
+    assert!(same(&made.path("ring.phield"), &made.path("backup/ring.phield")));
+    let min_epoch = fs::read_to_string(made.path("phield.toml"))
+        .unwrap()
+        .replace("min_epoch = 1\n", "min_epoch = 65539\n");
+    fs::write(made.path("phield.toml"), min_epoch).unwrap();
+    assert_eq!(made.list()["epoch"], 65_539);
+    // An older backup still verifies as one: it is no ring in use.
+    made.good(&["verify-backup", "--backup", &old]);
+    let again = made.json(&restore(&["--reason", "a drill"]));
+    assert_eq!(
+        (&again["epoch"], &again["reason"]),
+        (&131_075.into(), &"a drill".into())
+    );
+}
+
+#[test]
+fn a_ring_moves_to_another_key_store() {
+    let made = Made::new();
+    let former = made.text("ring.phield");
+    let error = made.bad(&["publish", "--from", &former]);
+    assert!(
+        error.contains("changed by somebody else"),
+        "a ring stands there: {error}"
+    );
+    let config = fs::read_to_string(made.path("phield.toml")).unwrap();
+    let moved = |to: &str| {
+        let config = config.replace(
+            "[key_store]\nfile = \"ring.phield\"",
+            &format!("[key_store]\n{to}"),
+        );
+        fs::write(made.path("phield.toml"), config).unwrap();
+        made.good(&["publish", "--from", &former])
+    };
+    let said = moved("file = \"moved.phield\"");
+    assert!(
+        said.starts_with("The ring at epoch 1 is in ") && said.contains("moved.phield now."),
+        "{said}"
+    );
+    assert!(same(&made.path("ring.phield"), &made.path("moved.phield")));
+    #[cfg(feature = "sqlx-sqlite")]
+    {
+        let said = moved(&format!("url = \"sqlite:{}?mode=rwc\"", made.text("clinic.db")));
+        assert!(
+            said.contains("is in table phield_key_store of the database "),
+            "{said}"
+        );
+        made.good(&["add", "--another"]);
+        assert_eq!(made.list()["epoch"], 2);
+        let restored = made.json(&["restore", "--backup", &former, "--reason", "a drill"]);
+        assert_eq!(restored["epoch"], 65_538);
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    let made = Made::new();
+    for arguments in [
+        &["activate"][..],
+        &["activate", "xyz"],
+        &["activate", "00000000"],
+        &["activate", "+0000001"],
+        &[
+            "retire",
+            "0000001f",
+            "--compromised",
+            "--acknowledged-by-every-instance",
+        ],
+        &["retire", "0000001f", "--leave-none", "--successor", "0000001f"],
+        &["wrap", "add", "--provider", "local"],
+        &["add", "--use", "audit"],
+    ] {
+        assert_eq!(made.run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    assert!(
+        made.bad(&["activate", "ffffffff"])
+            .contains("key ffffffff is not in the key ring")
+    );
+}
