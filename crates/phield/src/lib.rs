@@ -447,6 +447,7 @@ pub use phield_aws_kms as aws_kms;
 #[cfg(feature = "pkcs11")]
 pub use phield_pkcs11 as pkcs11;
 
+mod methods;
 mod schema_test;
 
 #[doc(hidden)]

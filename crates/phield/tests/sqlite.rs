@@ -99,6 +99,39 @@ async fn a_row_is_inserted_found_and_fetched() {
     );
 }
 
+/// In the model's own order columns are read by position, in any other by name: backwards, between others, and where two
+/// columns of a row have changed places.
+#[tokio::test]
+async fn columns_are_found_wherever_they_stand() {
+    let (keyring, mut db) = (keyring(), database().await);
+    let ada = patient(Some("999-12-3456"));
+    insert(&mut db, &ada.seal(&keyring).unwrap()).await.unwrap();
+    let names: Vec<_> = SealedPatient::COLUMNS
+        .iter()
+        .map(|name| format!("\"{name}\""))
+        .collect();
+    let reversed: Vec<_> = names.iter().rev().cloned().collect();
+    let mut swapped = names.clone();
+    swapped.swap(1, 3);
+    let between = [
+        &["1 AS before".to_owned()],
+        names.as_slice(),
+        &["2 AS behind".to_owned()],
+    ]
+    .concat();
+    for columns in [names, reversed, swapped, between] {
+        let sql = format!("SELECT {} FROM \"order\"", columns.join(", "));
+        let row: SealedPatient = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .fetch_one(&mut db)
+            .await
+            .unwrap();
+        assert_eq!(row.open(&keyring).unwrap(), ada);
+    }
+    let missing = sqlx::query_as::<_, SealedPatient>("SELECT id, family FROM \"order\"");
+    let missing = Error::from(missing.fetch_one(&mut db).await.unwrap_err());
+    assert!(missing.to_string().contains("order.zip"), "{missing}");
+}
+
 #[tokio::test]
 async fn columns_compose_with_own_sql() {
     let (keyring, mut db) = (keyring(), database().await);

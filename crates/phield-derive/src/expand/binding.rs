@@ -118,6 +118,14 @@ pub(super) fn tenant_parameter(model: &Model<'_>) -> TokenStream {
     parameter.unwrap_or_default()
 }
 
+/// The same parameter, for the macros of the facade: `tenant: Type`.
+pub(super) fn tenant_of(model: &Model<'_>) -> TokenStream {
+    let tenant = tenant();
+    let of = model.binding.tenant.as_ref();
+    of.map(|Bound { ty, .. }| quote!(#tenant: #ty))
+        .unwrap_or_default()
+}
+
 /// The name of the parameter, which no field's name hides.
 pub(super) fn tenant() -> Ident {
     Ident::new("tenant", Span::mixed_site())

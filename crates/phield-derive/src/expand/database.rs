@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{format_ident, quote, quote_spanned};
 use syn::Index as Position;
 
 use super::binding::{self, Keys};
@@ -294,7 +294,7 @@ fn key(model: &Model<'_>, row_id: &Ident, row: &Ident) -> (Vec<TokenStream>, Tok
 
 fn finder(model: &Model<'_>, generics: &Generics, index: &Index<'_>) -> TokenStream {
     let (vis, method, constant) = (index.vis, names::finder(index), names::index_constant(index));
-    let bounds = bounds(model, generics, &model.binding.tenant);
+    let (sealed_struct, arguments) = (names::sealed_struct(model.ident), &generics.arguments);
     let form = if index.is_awaited() {
         Form::Async
     } else {
@@ -309,47 +309,15 @@ fn finder(model: &Model<'_>, generics: &Generics, index: &Index<'_>) -> TokenStr
     } = Keys::of(model);
     let idents: Vec<_> = index.parts.iter().map(|part| part.field).collect();
     let types = super::methods::values(model, index);
-    let parameter = binding::tenant_parameter(model);
-    let (tenant, function) = match &model.binding.tenant {
-        Some(_) => {
-            let tenant = binding::tenant();
-            (quote!(#tenant,), quote!(find_in))
-        }
-        None => (TokenStream::new(), quote!(find)),
-    };
-    let doc = found(model, index);
+    let tenant = binding::tenant_of(model);
+    let function = format_ident!("find{}", if tenant.is_empty() { "" } else { "_in" });
+    let (name, more) = (&index.name, super::methods::literal(&of_many_subjects(model)));
     quote_spanned! {Span::mixed_site()=>
-        #[doc = #doc]
-        #vis async fn #method<'__c, __E>(
-            executor: __E,
-            #keys: &#keys_type,
-            #parameter
-            #(#idents: &(impl __p::IndexValue<#types> + __p::Sync + ?__p::Sized),)*
-        ) -> __p::Result<__p::Vec<Self>, __p::sqlx::Error>
-        where
-            #bounds
-        {
-            let slots = Self::#query(#ring, #tenant #(#idents),*) #wait?;
-            let search = (&Self::#constant, slots, [#(__p::searched(#idents)?),*]);
-            __p::sqlx::#function(executor, #keys, #tenant search).await
-        }
+        ::phield::__finder!(
+            #vis #method(#keys: #keys_type, [#tenant] #(#idents: #types),*) -> #sealed_struct #arguments
+            = #function(#query(#ring) [#wait], #constant, #name) #more
+        );
     }
-}
-
-/// What a finder does.
-fn found(model: &Model<'_>, index: &Index<'_>) -> String {
-    let fields: Vec<_> = index
-        .parts
-        .iter()
-        .map(|part| format!("`{}`", part.field))
-        .collect();
-    format!(
-        "Finds rows by {}: candidates by the index `{}`, opened and compared. Fails when the database does, a value is \
-         absent, a pepper is missing, or a row does not open.{}",
-        fields.join(" and "),
-        index.name,
-        of_many_subjects(model)
-    )
 }
 
 /// What a finder has to say about rows of several subjects, each under a key of its own.

@@ -2,7 +2,7 @@
 //!
 //! Variables of generated functions are hygienic (`mixed_site`): a field may have the name of any of them.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 
 use super::binding::{self, Keys};
@@ -100,18 +100,27 @@ fn seal_group(model: &Model<'_>, group: &names::Group<'_, '_>, form: Form) -> To
         ty: keys_type,
         ..
     } = Keys::of(model);
+    let (parameter, row) = binding_parameter(model);
+    let row_type = binding::of_type(model);
+    if let [field] = group.fields.as_slice() {
+        let (ident, ty, wait) = (field.ident, field.ty, form.wait());
+        let (returned, call) = alone(field, group.indexes.first().copied(), &row, form);
+        let more = literal(form.doc(&group.indexes));
+        return quote_spanned! {Span::mixed_site()=>
+            ::phield::__seal_field!(
+                #vis [#keyword] #method(#keys: #keys_type, [#parameter] #ident: #ty) -> #returned = #call [#wait] #more
+            );
+        };
+    }
     let idents: Vec<_> = group.fields.iter().map(|field| field.ident).collect();
     let types = group.fields.iter().map(|field| field.ty);
-    let (parameter, row) = binding_parameter(model);
-    let (returned, body) = match (group.fields.as_slice(), group.indexes.as_slice()) {
-        ([field], indexes) => alone(field, indexes.first().copied(), &keys, &row, form),
-        _ => together(model, group, &row, form),
-    };
+    let parameter = (!parameter.is_empty()).then(|| quote!(#row: &#row_type,));
     let doc = format!(
         "Seals {} of a row, for an `UPDATE` of exactly the columns returned. {NOT_SEALED}{}",
         group.listed(),
         form.doc(&group.indexes)
     );
+    let (returned, body) = together(model, group, &row, form);
     quote_spanned! {Span::mixed_site()=>
         #[doc = #doc]
         #vis #keyword fn #method(
@@ -124,31 +133,23 @@ fn seal_group(model: &Model<'_>, group: &names::Group<'_, '_>, form: Form) -> To
     }
 }
 
-/// One field, with its index if it has one: what comes of it, and how.
+/// One field, with its index if it has one: what comes of it, and by which call.
 fn alone(
     field: &Sealed<'_>,
     index: Option<&Index<'_>>,
-    keys: &Ident,
     row: &TokenStream,
     form: Form,
 ) -> (TokenStream, TokenStream) {
     let p = quote!(__p);
-    let (ident, constant, stored) = (
-        field.ident,
-        names::column_constant(field),
-        columns::stored_type(field, &p),
-    );
+    let (constant, stored) = (names::column_constant(field), columns::stored_type(field, &p));
     let Some(index) = index else {
-        return (
-            stored,
-            quote!(__p::seal_one(#keys, #row, Self::#constant, #ident)),
-        );
+        return (stored, quote!(seal_one(#row, #constant)));
     };
     let (index_type, index_constant) = (columns::index_type(index, &p), names::index_constant(index));
-    let (function, wait) = (format_ident!("seal_indexed{}", form.suffix()), form.wait());
+    let function = format_ident!("seal_indexed{}", form.suffix());
     (
         quote!((#stored, #index_type)),
-        quote!(__p::#function(#keys, #row, Self::#constant, &Self::#index_constant, #ident) #wait),
+        quote!(#function(#row, #constant, #index_constant)),
     )
 }
 
@@ -196,7 +197,7 @@ fn binding_parameter(model: &Model<'_>) -> (TokenStream, TokenStream) {
         (_, _, _) => "row",
     };
     let name = Ident::new(name, Span::mixed_site());
-    (quote!(#name: &#binding_type,), quote!(#name))
+    (quote!(#name: #binding_type), quote!(#name))
 }
 
 /// The value of an index whose parts are parameters.
@@ -218,39 +219,24 @@ fn query(model: &Model<'_>, index: &Index<'_>, form: Form) -> TokenStream {
         names::query_method(index, form),
         names::index_constant(index),
     );
-    let keyring = Ident::new("keyring", Span::mixed_site());
-    let parameter = binding::tenant_parameter(model);
-    let (tenant, place) = match &model.binding.tenant {
-        Some(_) => {
-            let tenant = binding::tenant();
-            (quote!(#tenant,), "_in")
-        }
-        None => (TokenStream::new(), ""),
-    };
+    let tenant = binding::tenant_of(model);
+    let place = if tenant.is_empty() { "" } else { "_in" };
     let function = format_ident!("query{place}{}", form.suffix());
     let (keyword, wait) = (form.keyword(), form.wait());
     let idents: Vec<_> = index.parts.iter().map(|part| part.field).collect();
     let types = values(model, index);
-    // Borrowed while it is waited for, perhaps by another thread.
-    let sync = (form == Form::Async).then(|| quote!(+ __p::Sync));
-    let doc = format!(
-        "The values to search the index `{}` for: two slots for `IN (?, ?)`, equal outside a pepper rotation. Fails when \
-         a value is absent, or a pepper is missing.{}{}",
-        index.name,
-        truncated(index),
-        form.doc(&[index])
-    );
+    let more = literal(&format!("{}{}", truncated(index), form.doc(&[index])));
+    let name = &index.name;
     quote! {
-        #[doc = #doc]
-        #vis #keyword fn #method(
-            #keyring: &__p::Keyring,
-            #parameter
-            #(#idents: &(impl __p::IndexValue<#types> #sync + ?__p::Sized),)*
-        ) -> __p::Result<[__p::BlindIndex; 2], __p::IndexError> {
-            let parts = [#(__p::searched(#idents)?),*];
-            __p::#function(#keyring, #tenant &Self::#constant, parts) #wait
-        }
+        ::phield::__index_query!(
+            #vis [#keyword] #method([#tenant] #(#idents: #types),*) = #function(#constant, #name) [#wait] #more
+        );
     }
+}
+
+/// More text for the docs of a method, if there is any.
+pub(super) fn literal(text: &str) -> Option<Literal> {
+    (!text.is_empty()).then(|| Literal::string(text))
 }
 
 /// What a query over a truncated index has to know.

@@ -84,103 +84,54 @@ const _: () = {
         ) -> __Sealing<__p::Vec<SealedPatient>> {
             __p::seal_batch(rows, keyring)
         }
-        ///Seals `name` of a row, for an `UPDATE` of exactly the columns returned. Fails when a value cannot be sealed or indexed, or a key is missing; then nothing is sealed.
-        pub fn seal_name(
-            keyring: &__p::Keyring,
-            row: &__Row,
-            name: &Phi<String>,
-        ) -> __Sealing<(__p::Sealed<String>, __p::BlindIndex)> {
-            __p::seal_indexed(keyring, row, Self::NAME, &Self::NAME_INDEX, name)
-        }
-        ///Seals `ssn` of a row, for an `UPDATE` of exactly the columns returned. Fails when a value cannot be sealed or indexed, or a key is missing; then nothing is sealed.
-        pub fn seal_ssn(
-            keyring: &__p::Keyring,
-            row: &__Row,
-            ssn: &Phi<String>,
-        ) -> __Sealing<(__p::Sealed<String>, __p::BlindIndex)> {
-            __p::seal_indexed(keyring, row, Self::SSN, &Self::SSN_INDEX, ssn)
-        }
-        ///Seals `birth_date` of a row, for an `UPDATE` of exactly the columns returned. Fails when a value cannot be sealed or indexed, or a key is missing; then nothing is sealed.
-        pub fn seal_birth_date(
-            keyring: &__p::Keyring,
-            row: &__Row,
-            birth_date: &Phi<String>,
-        ) -> __Sealing<(__p::Sealed<String>, __p::BlindIndex)> {
-            __p::seal_indexed(
-                keyring,
-                row,
-                Self::BIRTH_DATE,
-                &Self::BIRTH_DATE_INDEX,
-                birth_date,
-            )
-        }
-        ///Seals `phone` of a row, for an `UPDATE` of exactly the columns returned. Fails when a value cannot be sealed or indexed, or a key is missing; then nothing is sealed.
-        pub fn seal_phone(
-            keyring: &__p::Keyring,
-            row: &__Row,
-            phone: &Option<Phi<String>>,
-        ) -> __Sealing<__p::Option<__p::Sealed<String>>> {
-            __p::seal_one(keyring, row, Self::PHONE, phone)
-        }
-        ///Seals `note` of a row, for an `UPDATE` of exactly the columns returned. Fails when a value cannot be sealed or indexed, or a key is missing; then nothing is sealed.
-        pub fn seal_note(
-            keyring: &__p::Keyring,
-            row: &__Row,
-            note: &Phi<String>,
-        ) -> __Sealing<__p::SealedText<String>> {
-            __p::seal_one(keyring, row, Self::NOTE, note)
-        }
-        ///Seals `email` of a row, for an `UPDATE` of exactly the columns returned. Fails when a value cannot be sealed or indexed, or a key is missing; then nothing is sealed.
-        pub fn seal_email(
-            keyring: &__p::Keyring,
-            row: &__Row,
-            email: &Phi<String>,
-        ) -> __Sealing<__p::Sealed<String>> {
-            __p::seal_one(keyring, row, Self::EMAIL, email)
-        }
-        ///Seals `weight` of a row, for an `UPDATE` of exactly the columns returned. Fails when a value cannot be sealed or indexed, or a key is missing; then nothing is sealed.
-        pub fn seal_weight(
-            keyring: &__p::Keyring,
-            row: &__Row,
-            weight: &Phi<i64>,
-        ) -> __Sealing<__p::Sealed<i64>> {
-            __p::seal_one(keyring, row, Self::WEIGHT, weight)
-        }
-        ///Seals `photo` of a row, for an `UPDATE` of exactly the columns returned. Fails when a value cannot be sealed or indexed, or a key is missing; then nothing is sealed.
-        pub fn seal_photo(
-            keyring: &__p::Keyring,
-            row: &__Row,
-            photo: &Phi<Vec<u8>>,
-        ) -> __Sealing<__p::Sealed<Vec<u8>>> {
-            __p::seal_one(keyring, row, Self::PHOTO, photo)
-        }
-        ///The values to search the index `name_index` for: two slots for `IN (?, ?)`, equal outside a pepper rotation. Fails when a value is absent, or a pepper is missing.
-        pub fn name_index(
-            keyring: &__p::Keyring,
-            tenant: &String,
-            name: &(impl __p::IndexValue<String> + ?__p::Sized),
-        ) -> __p::Result<[__p::BlindIndex; 2], __p::IndexError> {
-            let parts = [__p::searched(name)?];
-            __p::query_in(keyring, tenant, &Self::NAME_INDEX, parts)
-        }
-        ///The values to search the index `ssn_index` for: two slots for `IN (?, ?)`, equal outside a pepper rotation. Fails when a value is absent, or a pepper is missing.
-        pub fn ssn_index(
-            keyring: &__p::Keyring,
-            tenant: &String,
-            ssn: &(impl __p::IndexValue<String> + ?__p::Sized),
-        ) -> __p::Result<[__p::BlindIndex; 2], __p::IndexError> {
-            let parts = [__p::searched(ssn)?];
-            __p::query_in(keyring, tenant, &Self::SSN_INDEX, parts)
-        }
-        ///The values to search the index `birth_date_index` for: two slots for `IN (?, ?)`, equal outside a pepper rotation. Fails when a value is absent, or a pepper is missing.
-        pub fn birth_date_index(
-            keyring: &__p::Keyring,
-            tenant: &String,
-            birth_date: &(impl __p::IndexValue<String> + ?__p::Sized),
-        ) -> __p::Result<[__p::BlindIndex; 2], __p::IndexError> {
-            let parts = [__p::searched(birth_date)?];
-            __p::query_in(keyring, tenant, &Self::BIRTH_DATE_INDEX, parts)
-        }
+        ::phield::__seal_field!(
+            pub [] seal_name(keyring : __p::Keyring, [row : __Row] name : Phi < String >)
+            -> (__p::Sealed < String >, __p::BlindIndex) = seal_indexed(row, NAME,
+            NAME_INDEX) []
+        );
+        ::phield::__seal_field!(
+            pub [] seal_ssn(keyring : __p::Keyring, [row : __Row] ssn : Phi < String >)
+            -> (__p::Sealed < String >, __p::BlindIndex) = seal_indexed(row, SSN,
+            SSN_INDEX) []
+        );
+        ::phield::__seal_field!(
+            pub [] seal_birth_date(keyring : __p::Keyring, [row : __Row] birth_date : Phi
+            < String >) -> (__p::Sealed < String >, __p::BlindIndex) = seal_indexed(row,
+            BIRTH_DATE, BIRTH_DATE_INDEX) []
+        );
+        ::phield::__seal_field!(
+            pub [] seal_phone(keyring : __p::Keyring, [row : __Row] phone : Option < Phi
+            < String > >) -> __p::Option < __p::Sealed < String > > = seal_one(row,
+            PHONE) []
+        );
+        ::phield::__seal_field!(
+            pub [] seal_note(keyring : __p::Keyring, [row : __Row] note : Phi < String >)
+            -> __p::SealedText < String > = seal_one(row, NOTE) []
+        );
+        ::phield::__seal_field!(
+            pub [] seal_email(keyring : __p::Keyring, [row : __Row] email : Phi < String
+            >) -> __p::Sealed < String > = seal_one(row, EMAIL) []
+        );
+        ::phield::__seal_field!(
+            pub [] seal_weight(keyring : __p::Keyring, [row : __Row] weight : Phi < i64
+            >) -> __p::Sealed < i64 > = seal_one(row, WEIGHT) []
+        );
+        ::phield::__seal_field!(
+            pub [] seal_photo(keyring : __p::Keyring, [row : __Row] photo : Phi < Vec <
+            u8 > >) -> __p::Sealed < Vec < u8 > > = seal_one(row, PHOTO) []
+        );
+        ::phield::__index_query!(
+            pub [] name_index([tenant : String] name : String) = query_in(NAME_INDEX,
+            "name_index") []
+        );
+        ::phield::__index_query!(
+            pub [] ssn_index([tenant : String] ssn : String) = query_in(SSN_INDEX,
+            "ssn_index") []
+        );
+        ::phield::__index_query!(
+            pub [] birth_date_index([tenant : String] birth_date : String) =
+            query_in(BIRTH_DATE_INDEX, "birth_date_index") []
+        );
     }
     #[automatically_derived]
     impl SealedPatient {
@@ -412,53 +363,18 @@ const _: () = {
                 )
                 .await
         }
-        ///Finds rows by `name`: candidates by the index `name_index`, opened and compared. Fails when the database does, a value is absent, a pepper is missing, or a row does not open.
-        pub async fn find_by_name<'__c, __E>(
-            executor: __E,
-            keyring: &__p::Keyring,
-            tenant: &String,
-            name: &(impl __p::IndexValue<String> + __p::Sync + ?__p::Sized),
-        ) -> __p::Result<__p::Vec<Self>, __p::sqlx::Error>
-        where
-            __E: __p::sqlx::Executor<'__c, Database: __p::sqlx::Backend>,
-            SealedPatient: __p::sqlx::ReadRow<__E::Database>,
-            String: __p::sqlx::BindColumn<__E::Database>,
-        {
-            let slots = Self::name_index(keyring, tenant, name)?;
-            let search = (&Self::NAME_INDEX, slots, [__p::searched(name)?]);
-            __p::sqlx::find_in(executor, keyring, tenant, search).await
-        }
-        ///Finds rows by `ssn`: candidates by the index `ssn_index`, opened and compared. Fails when the database does, a value is absent, a pepper is missing, or a row does not open.
-        pub async fn find_by_ssn<'__c, __E>(
-            executor: __E,
-            keyring: &__p::Keyring,
-            tenant: &String,
-            ssn: &(impl __p::IndexValue<String> + __p::Sync + ?__p::Sized),
-        ) -> __p::Result<__p::Vec<Self>, __p::sqlx::Error>
-        where
-            __E: __p::sqlx::Executor<'__c, Database: __p::sqlx::Backend>,
-            SealedPatient: __p::sqlx::ReadRow<__E::Database>,
-            String: __p::sqlx::BindColumn<__E::Database>,
-        {
-            let slots = Self::ssn_index(keyring, tenant, ssn)?;
-            let search = (&Self::SSN_INDEX, slots, [__p::searched(ssn)?]);
-            __p::sqlx::find_in(executor, keyring, tenant, search).await
-        }
-        ///Finds rows by `birth_date`: candidates by the index `birth_date_index`, opened and compared. Fails when the database does, a value is absent, a pepper is missing, or a row does not open.
-        pub async fn find_by_birth_date<'__c, __E>(
-            executor: __E,
-            keyring: &__p::Keyring,
-            tenant: &String,
-            birth_date: &(impl __p::IndexValue<String> + __p::Sync + ?__p::Sized),
-        ) -> __p::Result<__p::Vec<Self>, __p::sqlx::Error>
-        where
-            __E: __p::sqlx::Executor<'__c, Database: __p::sqlx::Backend>,
-            SealedPatient: __p::sqlx::ReadRow<__E::Database>,
-            String: __p::sqlx::BindColumn<__E::Database>,
-        {
-            let slots = Self::birth_date_index(keyring, tenant, birth_date)?;
-            let search = (&Self::BIRTH_DATE_INDEX, slots, [__p::searched(birth_date)?]);
-            __p::sqlx::find_in(executor, keyring, tenant, search).await
-        }
+        ::phield::__finder!(
+            pub find_by_name(keyring : __p::Keyring, [tenant : String] name : String) ->
+            SealedPatient = find_in(name_index(keyring) [], NAME_INDEX, "name_index")
+        );
+        ::phield::__finder!(
+            pub find_by_ssn(keyring : __p::Keyring, [tenant : String] ssn : String) ->
+            SealedPatient = find_in(ssn_index(keyring) [], SSN_INDEX, "ssn_index")
+        );
+        ::phield::__finder!(
+            pub find_by_birth_date(keyring : __p::Keyring, [tenant : String] birth_date :
+            String) -> SealedPatient = find_in(birth_date_index(keyring) [],
+            BIRTH_DATE_INDEX, "birth_date_index")
+        );
     }
 };
