@@ -3,6 +3,7 @@
 
 mod fleet;
 mod load;
+mod memory;
 mod outages;
 mod stampede;
 mod world;

@@ -129,7 +129,7 @@ fn each_mistake_has_its_message() {
     for (from, to, part) in [
         ("app = ", "apps = ", "unknown field `apps`"),
         ("min_epoch", "min_epochs", "unknown field `min_epochs`"),
-        ("keks", "kek", "unknown field `kek`"),
+        ("keks", "kek", "missing field `keks`"),
         ("[key_store]\nfile", "[key_store]\npath", "unknown field `path`"),
         (&format!("ring_key = {quoted}\n"), "", "missing field `ring_key`"),
         ("app = \"clinic\"\n", "", "missing field `app`"),
@@ -143,6 +143,22 @@ fn each_mistake_has_its_message() {
             "{message}"
         );
         assert!(message.contains(part), "{message}");
+    }
+
+    // The entries of a kind of providers are its own; what they say is not repeated, for it may be a secret.
+    for (from, to, expected) in [
+        (
+            "passphrase_file",
+            "passphrase",
+            "the provider local: unknown field `passphrase`, expected `key_file` or `passphrase_file`",
+        ),
+        (
+            "key_file = \"keys.phield\"",
+            "key_file = 4711",
+            "the provider local: invalid type, expected path string",
+        ),
+    ] {
+        assert_eq!(broken(&ring, from, to), ("Config", expected.to_owned()));
     }
 
     let right = fs::read_to_string(ring.config_path()).unwrap();

@@ -24,12 +24,13 @@ cargo xtask clinic         run the example twice; then the independent checker o
 cargo xtask fuzz           run every fuzz harness for ten seconds
 cargo xtask sqlx           write the folders .sqlx of tests/macros anew, after a query or a schema changed
 cargo xtask databases      the tests that need a PostgreSQL and a MariaDB server, and nothing else
+cargo xtask kms            the tests that need emulators of AWS KMS, and nothing else
 cargo xtask fmt            format every crate
 ";
 
 /// Every feature of every crate but `fips`, a profile that refuses what the others test (docs/decisions/0003): so there is
 /// no `--all-features` here. Of a name, cargo switches it on in the members that have it.
-const FEATURES: &str = "aws-lc,chrono,decimal,derive,fuzzing,mysql,postgres,serde,sqlite,sqlx,sqlx-mysql,sqlx-postgres,\
+const FEATURES: &str = "aws-kms,aws-lc,chrono,decimal,derive,fuzzing,mysql,postgres,serde,sqlite,sqlx,sqlx-mysql,sqlx-postgres,\
     sqlx-sqlite,time";
 /// The core alone, in the FIPS profile.
 const FIPS: [&str; 5] = [
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         ["fuzz"] => prerequisites::install().and_then(|_| fuzz::smoke()),
         ["sqlx"] => prerequisites::install_servers().and_then(|()| sqlx::write()),
         ["databases"] => prerequisites::install_servers().and_then(|()| databases()),
+        ["kms"] => kms(),
         ["fmt"] => cargo(["fmt", "--all"]).run(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -74,6 +76,7 @@ fn test(quick: bool) -> Result<(), Failed> {
     let start = Instant::now();
     let python = step("prerequisites", || {
         prerequisites::install_servers()?;
+        prerequisites::install_kms()?;
         prerequisites::install()
     })?;
     step("source rules", sources::check)?;
@@ -154,6 +157,16 @@ fn databases() -> Result<(), Failed> {
         cargo([&["test"], DATABASE_TESTS.as_slice()].concat()).run()
     })?;
     step("checked macros are current", sqlx::check)
+}
+
+/// All that needs an emulator of AWS KMS.
+fn kms() -> Result<(), Failed> {
+    let venv = step("prerequisites", prerequisites::install_kms)?;
+    step("KMS tests", || {
+        cargo(["test", "--package", "phield-kms-tests"])
+            .env("PHIELD_KMS_VENV", &venv)
+            .run()
+    })
 }
 
 /// The temporary servers themselves.

@@ -1,5 +1,6 @@
 //! What the tests need besides Rust: a C compiler (for aws-lc and SQLite), a C++ compiler (for libFuzzer) and a Python
-//! with the independent checker's two libraries; a PostgreSQL and a MariaDB server; for the FIPS module cmake, Go and Perl.
+//! with the independent checker's two libraries; a PostgreSQL and a MariaDB server; for the FIPS module cmake, Go and Perl;
+//! two emulators of AWS KMS, in Python.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -89,12 +90,23 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }
 
-/// `target/venv`, brought up to date when the requirements change.
+/// `target/venv`, with what the checker needs.
 fn virtual_environment() -> Result<PathBuf, Failed> {
-    let (folder, requirements) = (
-        target().join("venv"),
-        root().join("tests/interop/requirements.txt"),
-    );
+    let folder = make_virtual_environment("venv", "tests/interop/requirements.txt")?;
+    Ok(folder.join("bin/python"))
+}
+
+/// `target/kms-venv`, with the two emulators of AWS KMS.
+pub(crate) fn install_kms() -> Result<PathBuf, Failed> {
+    if !python_works() {
+        apt_get(&["python3", "python3-venv"])?;
+    }
+    make_virtual_environment("kms-venv", "tests/kms/requirements.txt")
+}
+
+/// A virtual environment in the target folder, brought up to date when its requirements change.
+fn make_virtual_environment(name: &str, requirements: &str) -> Result<PathBuf, Failed> {
+    let (folder, requirements) = (target().join(name), root().join(requirements));
     let (python, installed) = (folder.join("bin/python"), folder.join("requirements.txt"));
     let wanted = fs::read(&requirements)
         .map_err(|error| Failed(format!("cannot read {}: {error}", requirements.display())))?;
@@ -102,7 +114,7 @@ fn virtual_environment() -> Result<PathBuf, Failed> {
         && task(&python, ["--version"]).succeeds()
     {
         println!("{} is up to date", folder.display());
-        return Ok(python);
+        return Ok(folder);
     }
     task(
         "python3",
@@ -126,5 +138,5 @@ fn virtual_environment() -> Result<PathBuf, Failed> {
     task(&python, pip.into_iter().chain([requirements.as_os_str()])).run()?;
     fs::write(&installed, wanted)
         .map_err(|error| Failed(format!("cannot write {}: {error}", installed.display())))?;
-    Ok(python)
+    Ok(folder)
 }

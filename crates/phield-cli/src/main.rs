@@ -42,6 +42,8 @@ async fn main() -> ExitCode {
 /// What configuration can name: what the features of this build bring.
 fn backends() -> Backends {
     let backends = Backends::local();
+    #[cfg(feature = "aws-kms")]
+    let backends = backends.with_provider(phield_aws_kms::AwsKmsFactory::new());
     #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
     let backends = backends.with_key_store(phield_sqlx::TableKeyStores::new());
     backends

@@ -71,6 +71,7 @@ use crate::data_key_policy::DataKeyPolicy;
 use crate::error::RingError;
 use crate::index_workers::IndexWorkers;
 use crate::keyring::{Keyring, MAX_VALUE_LIMIT};
+use crate::memory::protect_memory;
 use crate::name::{AppName, RingName};
 use crate::provider::AllowedProvider;
 use crate::ring::Ring;
@@ -368,6 +369,10 @@ impl Keyring {
     /// See [`RingError`].
     pub async fn load_with(config: impl AsRef<Path>, backends: &Backends) -> Result<Self, RingError> {
         let config = Config::read(config.as_ref())?;
+        if config.lock_memory {
+            // What could not be done is logged; it is no reason not to start.
+            let _ = protect_memory();
+        }
         config.ring(backends).await?.into_keyring().await
     }
 }

@@ -143,17 +143,15 @@ impl<'a> Row<'a> {
     /// `ROW`
     pub(crate) fn encode(&self, app: &AppName) -> Result<Vec<u8>, Unsealable> {
         let mut out = Vec::with_capacity(128);
-        let mut ids = Vec::with_capacity(32);
         let mut list = lp::Writer::new(&mut out, 5);
         list.element(app.as_bytes())
             .optional(self.tenant().map(TenantName::as_bytes))
             .element(self.table.as_bytes());
         for id in [&self.row_id, &self.subject] {
-            ids.clear();
-            if let Some(id) = id {
-                id.encode(&mut ids)?;
-            }
-            list.optional(id.is_some().then_some(ids.as_slice()));
+            match id {
+                Some(id) => list.present(|out| id.encode(out))?,
+                None => list.optional(None),
+            };
         }
         Ok(out)
     }
@@ -213,6 +211,19 @@ impl Share {
 }
 
 impl KeyContext {
+    /// A whole key without suite and scope; the fields say the rest.
+    #[must_use]
+    pub fn new(ring: RingName, key_id: KeyId, key_use: KeyUse) -> Self {
+        Self {
+            ring,
+            key_id,
+            suite: None,
+            key_use,
+            scope: None,
+            share: None,
+        }
+    }
+
     /// `KREC`; for a share `LP("phield.v1.share", KREC, number of the share)`
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

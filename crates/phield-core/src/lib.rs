@@ -70,6 +70,7 @@ mod keyring_status;
 mod local;
 mod lp;
 mod manifest;
+mod memory;
 mod model;
 mod name;
 mod normalize;
@@ -136,6 +137,7 @@ pub use keyring::{EphemeralError, Keyring};
 pub use keyring_status::{KeyStatus, KeyringStatus};
 pub use local::{LocalKeyFile, LocalProvider, Passphrase};
 pub use manifest::Manifest;
+pub use memory::{MemoryProtection, protect_memory};
 pub use model::IndexValue;
 #[doc(hidden)]
 pub use model::{

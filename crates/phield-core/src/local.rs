@@ -82,6 +82,13 @@ impl Passphrase {
         Ok(Self(bytes))
     }
 
+    /// The text, for a provider that has to give it to a device: the PIN of an HSM is one.
+    #[must_use]
+    #[allow(clippy::missing_panics_doc, reason = "it is text, whatever made it")]
+    pub fn expose(&self) -> &str {
+        std::str::from_utf8(&self.0.0).expect("a passphrase is made of text")
+    }
+
     fn as_bytes(&self) -> &[u8] {
         &self.0.0
     }
@@ -463,26 +470,13 @@ impl ProviderFactory for LocalProviderFactory {
 fn open(config: &ProviderConfig, folder: &Path) -> Result<Arc<dyn KeyProvider>, RingError> {
     let options: LocalOptions = config.options()?;
     let name = config.provider_name().map_err(ConfigError::from)?;
-    let variable = passphrase_variable(&name);
+    let variable = config.variable("PHIELD_PASSPHRASE_FILE");
     let configured = options.passphrase_file.map(|file| folder.join(file));
     let passphrase_file = std::env::var_os(&variable).map(PathBuf::from).or(configured);
     let passphrase_file = passphrase_file.ok_or(ConfigError::NoPassphraseFile(variable))?;
     let passphrase = Passphrase::from_file(&passphrase_file)?;
     let file = LocalKeyFile::open(&folder.join(options.key_file), &passphrase)?;
     Ok(Arc::new(LocalProvider::new(&file).with_name(name)))
-}
-
-/// Overrides `passphrase_file`: `PHIELD_PASSPHRASE_FILE` for the provider `local`, with its name behind for another one.
-fn passphrase_variable(name: &ProviderName) -> String {
-    let variable = "PHIELD_PASSPHRASE_FILE";
-    if *name == LOCAL {
-        return variable.to_owned();
-    }
-    let name = name.as_str().to_ascii_uppercase();
-    format!(
-        "{variable}_{}",
-        name.replace(|c: char| !c.is_ascii_alphanumeric(), "_")
-    )
 }
 
 #[cfg(test)]

@@ -32,6 +32,22 @@ impl<'a> Writer<'a> {
         self
     }
 
+    /// `opt(x)` of what `write` appends.
+    pub(crate) fn present<E>(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<&mut Self, E> {
+        let start = self.out.len();
+        self.optional(Some(&[]));
+        let written = self.out.len();
+        write(self.out)?;
+        let length = length(self.out.len() - written + 1);
+        if let Some(place) = self.out.get_mut(start..start + length.len()) {
+            place.copy_from_slice(&length);
+        }
+        Ok(self)
+    }
+
     /// One element, the parts of a compound index joined with `+`, which no name contains.
     pub(crate) fn joined<'b>(&mut self, parts: impl Iterator<Item = &'b str> + Clone) -> &mut Self {
         let length: usize = parts.clone().map(|part| part.len() + 1).sum();
@@ -45,12 +61,17 @@ impl<'a> Writer<'a> {
         self
     }
 
-    fn length(&mut self, length: usize) {
+    fn length(&mut self, bytes: usize) {
         debug_assert!(self.left > 0, "more elements than counted");
         self.left = self.left.saturating_sub(1);
-        let length = u32::try_from(length).expect("an encoded element is bounded to well below 4 GiB");
-        self.out.extend_from_slice(&length.to_be_bytes());
+        self.out.extend_from_slice(&length(bytes));
     }
+}
+
+fn length(bytes: usize) -> [u8; 4] {
+    u32::try_from(bytes)
+        .expect("an encoded element is bounded to well below 4 GiB")
+        .to_be_bytes()
 }
 
 /// The start of a list whose elements are [`push`]ed into a buffer that the caller guards.
@@ -124,14 +145,21 @@ mod tests {
             [0, 0, 0, 2, 0, 0, 0, 2, b'a', b'b', 0, 0, 0, 0]
         );
         let mut out = Vec::new();
-        Writer::new(&mut out, 3)
+        let mut writer = Writer::new(&mut out, 4);
+        writer
             .optional(None)
             .optional(Some(b""))
             .joined(["a", "bc"].into_iter());
+        let late = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"d");
+            Ok::<_, ()>(())
+        };
+        assert!(writer.present(late).is_ok());
         assert_eq!(
             out,
             [
-                0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 4, b'a', b'+', b'b', b'c'
+                0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 4, b'a', b'+', b'b', b'c', 0, 0, 0, 2, 1,
+                b'd'
             ]
         );
     }

@@ -98,17 +98,21 @@ impl Keyring {
     /// the manifest in 10 seconds.
     ///
     /// ```
-    /// # async fn show(keyring: &phield_core::Keyring, row: &phield_core::Row<'_>) -> Result<(), phield_core::OpenError> {
-    /// let opener = keyring.retrying(|keyring| keyring.opener(row)).await?;
+    /// # use phield_core::{Keyring, OpenRowError};
+    /// # struct Patient;
+    /// # #[derive(Clone)] struct SealedPatient;
+    /// # impl SealedPatient { fn open(self, _: &Keyring) -> Result<Patient, OpenRowError> { Ok(Patient) } }
+    /// # async fn show(keyring: &Keyring, sealed: SealedPatient) -> Result<(), OpenRowError> {
+    /// let patient = keyring.retrying(|keyring| sealed.clone().open(keyring)).await?;
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     /// The error of `work`.
-    pub async fn retrying<T, E: MissingKey>(
-        &self,
-        mut work: impl FnMut(&Self) -> Result<T, E>,
+    pub async fn retrying<'k, T, E: MissingKey>(
+        &'k self,
+        mut work: impl FnMut(&'k Self) -> Result<T, E>,
     ) -> Result<T, E> {
         let failed = match work(self) {
             Ok(done) => return Ok(done),

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use subtle::ConstantTimeEq as _;
 use zeroize::Zeroize as _;
 
 use crate::binding::RowBinding;
@@ -316,7 +315,8 @@ pub struct RowOpener<'k> {
     /// The `extra` of every field that has none of its own.
     extra: Option<Vec<u8>>,
     aad: Vec<u8>,
-    derived: Option<Derived>,
+    /// Boxed: the opener is moved, and a key schedule is large.
+    derived: Option<Box<Derived>>,
     compromised: Option<KeyId>,
     /// The key of the row's subject, or why there is none; `None` for a row without subject keys.
     subject_key: Option<Result<SubjectKey, SubjectError>>,
@@ -446,20 +446,20 @@ impl RowOpener<'_> {
         let parts = Parts::parse(&token.0)?;
         let mut aad = std::mem::take(&mut self.aad);
         self.derive(&parts)?;
-        let Some(Derived {
+        let Some(derived) = &self.derived else {
+            return Err(OpenError::Authentication);
+        };
+        let Derived {
             head,
             commitment,
             cipher,
             compromised,
-        }) = &self.derived
-        else {
-            return Err(OpenError::Authentication);
-        };
+        } = &**derived;
         if extra.is_some() && self.extra.is_some() {
             return Err(OpenError::Authentication);
         }
         let extra = extra.or(self.extra.as_deref());
-        if !bool::from(commitment.0.ct_eq(&parts.commitment.0)) {
+        if !commitment.is(&parts.commitment) {
             return Err(OpenError::Authentication);
         }
         aad.clear();
@@ -501,12 +501,12 @@ impl RowOpener<'_> {
             let key = subject_data_key.as_ref().unwrap_or(ring_key);
             let (row_key, commitment) = schedule::row_key(key, &parts.head, &self.row);
             let cipher = RowCipher::new(parts.suite, &row_key).map_err(|_| OpenError::Authentication)?;
-            self.derived = Some(Derived {
+            self.derived = Some(Box::new(Derived {
                 head: parts.head,
                 commitment,
                 cipher,
                 compromised,
-            });
+            }));
         }
         Ok(())
     }

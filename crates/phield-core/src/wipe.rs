@@ -55,8 +55,14 @@ impl Wiped {
 
 impl Drop for Wiped {
     fn drop(&mut self) {
-        self.0.zeroize();
+        wipe(&mut self.0);
     }
+}
+
+/// Erases and empties a vector. As spare capacity it is overwritten in one call; its elements would be one by one.
+fn wipe<T: Copy>(values: &mut Vec<T>) {
+    values.clear();
+    values.spare_capacity_mut().zeroize();
 }
 
 macro_rules! erase_by_zeroize {
@@ -68,7 +74,7 @@ macro_rules! erase_by_zeroize {
 
             // A vector of these is wiped with its spare capacity.
             fn erase_vec(values: &mut Vec<Self>) {
-                values.zeroize();
+                wipe(values);
             }
         }
     )*};
@@ -80,7 +86,7 @@ erase_by_zeroize!(
 /// With its spare capacity.
 impl Erase for String {
     fn erase(&mut self) {
-        self.zeroize();
+        wipe(&mut std::mem::take(self).into_bytes());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use phield_core::{ColumnError, IndexError, OpenRowError, SealError};
+use phield_core::{ColumnError, IndexError, MissingKey, Needs, OpenRowError, SealError};
 use sqlx::error::{DatabaseError as Refused, ErrorKind, UnexpectedNullError};
 
 use crate::refusal::{Refusal, is_name};
@@ -24,6 +24,17 @@ pub enum Error {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+}
+
+impl MissingKey for Error {
+    fn needs(&self) -> Option<Needs> {
+        match self {
+            Self::Seal(error) => error.needs(),
+            Self::Open(error) => error.needs(),
+            Self::Index(error) => error.needs(),
+            Self::Database(_) => None,
+        }
+    }
 }
 
 impl From<sqlx::Error> for Error {

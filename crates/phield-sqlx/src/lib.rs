@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod columns;
 mod error;
 mod key_store;
 mod read;
@@ -49,9 +50,10 @@ pub use write::{insert, insert_batch, update, update_batch};
 /// What the expansion of the derive names.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::read::{Conditions, column, column_of_part, fetch, find, find_in};
+    pub use crate::columns::{Columns, NamedRow, columns};
+    pub use crate::read::{Conditions, fetch, find, find_in};
     pub use crate::{
         Backend, BindColumn, BindPart, BindRow, Error, FromPart, ReadColumn, ReadRow, SealedRow, Values,
     };
-    pub use sqlx::{ColumnIndex, Database, Error as SqlxError, Executor, FromRow, Row};
+    pub use sqlx::{Database, Error as SqlxError, Executor, FromRow};
 }

@@ -1,13 +1,14 @@
 //! Reading and finding rows: what the generated finders call.
 
 use phield_core::{
-    AsTenant, BlindIndex, ColumnSchema, Encoded, Index, IndexError, Model, ReadModel, TenantName,
+    AsTenant, BlindIndex, Encoded, Index, IndexError, Keys as _, MissingKey as _, Model, ReadModel,
+    TenantName,
 };
-use sqlx::{ColumnIndex, Database, Executor, FromRow, Row};
+use sqlx::{Database, Executor, FromRow};
 
 use crate::backend::Backend;
 use crate::error::{DatabaseError, Error};
-use crate::row::{BindColumn, ReadColumn, SealedRow};
+use crate::row::{BindColumn, SealedRow};
 use crate::statement::{Statement, quoted};
 
 /// The columns of a model, in a database that knows all their types. For every sealed row that sqlx reads.
@@ -107,13 +108,12 @@ where
 {
     let (sql, arguments) = statement.finish()?;
     let candidates = sqlx::query_with(sql, arguments)
-        .try_map(|row| M::Sealed::read(&row))
         .fetch_all(executor)
         .await
         .map_err(DatabaseError::of::<M::Sealed>)?;
     let mut found = Vec::with_capacity(candidates.len());
     for candidate in candidates {
-        let model = M::open_reported(candidate, keys)?.value;
+        let model = open::<M, E::Database>(candidate, keys).await?;
         if is_found(&model, search, tenant)? {
             found.push(model);
         }
@@ -157,12 +157,28 @@ where
     });
     let (sql, arguments) = statement.finish()?;
     let row = sqlx::query_with(sql, arguments)
-        .try_map(|row| M::Sealed::read(&row))
         .fetch_optional(executor)
         .await
         .map_err(DatabaseError::of::<M::Sealed>)?;
-    let model = row.map(|row| M::open_reported(row, keys)).transpose()?;
-    Ok(model.map(|reported| reported.value).filter(same))
+    match row {
+        Some(row) => Ok(Some(open::<M, E::Database>(row, keys).await?).filter(same)),
+        None => Ok(None),
+    }
+}
+
+/// Opens a row; once more after a refresh of the keyring, if a key is not there.
+async fn open<M, DB>(row: DB::Row, keys: &M::Keys<'_>) -> Result<M, Error>
+where
+    DB: Database,
+    M: ReadModel<Sealed: ReadRow<DB>>,
+{
+    let read = |row: &DB::Row| M::Sealed::read(row).map_err(DatabaseError::of::<M::Sealed>);
+    let needs = match M::open_reported(read(&row)?, keys) {
+        Ok(reported) => return Ok(reported.value),
+        Err(error) => error.needs().ok_or(error)?,
+    };
+    keys.ring_keys().provide(needs).await;
+    Ok(M::open_reported(read(&row)?, keys)?.value)
 }
 
 /// `SELECT columns FROM table`
@@ -215,39 +231,4 @@ impl<DB: Backend> Conditions<'_, DB> {
         value.bind_column(statement.column(self.table, column).push(" = "));
         self
     }
-}
-
-/// A column of an embedded struct, by its number among the columns.
-#[allow(clippy::missing_errors_doc, reason = "called by generated code")]
-pub fn column_of_part<'r, R, T>(
-    row: &'r R,
-    table: &'static str,
-    columns: &'static [ColumnSchema],
-    number: usize,
-) -> Result<T, sqlx::Error>
-where
-    R: Row,
-    &'static str: ColumnIndex<R>,
-    T: ReadColumn<'r, R::Database>,
-{
-    let name = columns.get(number).map(|column| column.sql_name);
-    column(row, table, name.ok_or(sqlx::Error::RowNotFound)?)
-}
-
-/// A column of a row of a database; the error names its table.
-#[allow(clippy::missing_errors_doc, reason = "called by generated code")]
-pub fn column<'r, R, T>(row: &'r R, table: &'static str, column: &'static str) -> Result<T, sqlx::Error>
-where
-    R: Row,
-    &'static str: ColumnIndex<R>,
-    T: ReadColumn<'r, R::Database>,
-{
-    row.try_get(column).map_err(|error| match error {
-        sqlx::Error::ColumnDecode { source, .. } => sqlx::Error::ColumnDecode {
-            index: format!("{table}.{column}"),
-            source,
-        },
-        sqlx::Error::ColumnNotFound(_) => sqlx::Error::ColumnNotFound(format!("{table}.{column}")),
-        other => other,
-    })
 }

@@ -1,8 +1,8 @@
 //! What the derive says about the columns of a model.
 
-use phield_core::ColumnSchema;
 use sqlx::{Database, Decode, Encode, Row, Type};
 
+use crate::columns::Columns;
 use crate::statement::Statement;
 
 /// The struct of a model's columns. Implemented by the derive.
@@ -56,13 +56,9 @@ impl<'r, DB: Database, T: Decode<'r, DB> + Type<DB>> ReadColumn<'r, DB> for T {}
 /// The struct of an embedded struct's columns, in the rows of a model. Implemented by the derive.
 #[doc(hidden)]
 pub trait FromPart<'r, R: Row>: Sized {
-    /// Reads the columns, which have these names.
+    /// Reads the columns, which come next.
     #[allow(clippy::missing_errors_doc, reason = "called by generated code")]
-    fn from_part(
-        row: &'r R,
-        table: &'static str,
-        columns: &'static [ColumnSchema],
-    ) -> Result<Self, sqlx::Error>;
+    fn from_part(columns: &mut Columns<'r, R>) -> Result<Self, sqlx::Error>;
 }
 
 /// The struct of an embedded struct's columns, in a database that knows all their types. Implemented by the derive.

@@ -1,9 +1,11 @@
 //! What the tests of phield share: writers that stop at any step, throwaway key rings, a scanner that looks for
-//! plaintext where none may be, and temporary database servers. Not published.
+//! plaintext where none may be, temporary database servers and HSM tokens. Not published.
 #![forbid(unsafe_code)]
 
 mod canary;
+pub mod conformance;
 mod faults;
+pub mod hsm;
 mod provider;
 mod ring;
 pub mod servers;

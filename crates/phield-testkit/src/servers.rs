@@ -1,4 +1,4 @@
-//! Temporary database servers: each in a temporary folder, on a free port of the loopback interface, without a password.
+//! Temporary servers, databases and emulators of AWS KMS: each in a temporary folder, on a free port of the loopback interface, without a password.
 //!
 //! A server ends with the process that started it, even when that is killed, and its folder is removed with it: a shell
 //! waits at a pipe for the end of the process. As root a server runs as the user that its package made for it
@@ -18,9 +18,13 @@
 //! assert!(own.log_file().exists() && own.data_dir().exists());
 //! ```
 
+mod kms;
+mod kms_proxy;
 mod mariadb;
 mod postgres;
 mod process;
 
+pub use kms::{MinistackServer, MotoServer};
+pub use kms_proxy::{Fault, KmsProxy};
 pub use mariadb::MariaDbServer;
 pub use postgres::PostgresServer;

@@ -100,7 +100,9 @@
 //! | `time` | | `time::Date` and `time::OffsetDateTime` as values |
 //! | `decimal` | | `rust_decimal::Decimal` as a value |
 //! | `fips` | | a profile for a whole build, with `default-features = false`: cryptography by the FIPS module of `aws-lc-rs`, the rest refused; see the section FIPS of [`phield_core`] |
+//! | `pkcs11` | | keys under a key-encryption key in an HSM, through PKCS#11: `phield::pkcs11` |
 //! | `serde` | | sealed values, index values and UIDs in every serde format; `Serialize` of [`Disclosed`]; `Deserialize` of [`Phi`], so that JSON comes in straight; never `Serialize` |
+//! | `aws-kms` | | key-encryption keys and index peppers in AWS KMS: `phield::aws_kms`, and the kind `aws-kms` of providers in `phield.toml`. Brings the AWS SDK |
 //! | `sqlx-sqlite`, `sqlx-postgres`, `sqlx-mysql` | | sealed columns in a database, through sqlx 0.9: `phield::sqlx`. `sqlx-mysql` is tested with MariaDB |
 #![forbid(unsafe_code)]
 
@@ -113,17 +115,17 @@ pub use phield_core::{
     FileError, FileStore, FileWitness, IdentifierKind, InTenant, Index, IndexAlgorithm, IndexEntry,
     IndexError, IndexName, IndexSchema, IndexValue, IndexWorkerLimits, IndexWorkers, InvalidName, InvalidUid,
     Json, KekReference, KeyContext, KeyId, KeyMaterial, KeyProvider, KeyRecord, KeySelection, KeyState,
-    KeyStore, KeyStoreFactory, KeyUse, Keyring, Keys, LocalKeyFile, LocalProvider, Manifest, Normalizer,
-    OfSubject, OpenError, OpenRowError, Opened, Padding, Passphrase, Phi, PhiValue, ProviderError,
-    ProviderErrorKind, ProviderFactory, ProviderFuture, ProviderName, Purpose, RandomError, Reported,
-    Restored, Retired, Retirement, Ring, RingError, RingFuture, RingKeyPin, RingName, RingSettings, Rollout,
-    Row, RowBinding, RowId, RowOpener, Schema, SchemaFile, SchemaFileError, SchemaSqlError, ScopeName,
-    Scopes, SealError, Sealed, SealedText, Sealer, SessionId, Share, StorageKind, Stretching, SubjectError,
-    SubjectKey, SubjectKeyMap, SubjectKeyring, SubjectKeys, SubjectStore, SubjectStoreError,
-    SubjectStoreFuture, SubjectUse, Successor, Suite, Surrogate, TableEntry, TableName, TenantName, Token,
-    TokenInfo, Uid, UidDomain, UidError, Unbound, UnderSubjectKey, Unsealable, Value, ValueType,
-    VerifiedRing, WithExtra, WithoutExtra, WithoutSubject, WithoutTenant, Wrap, WrapCheck, WrapOutcome,
-    WrapsChanged,
+    KeyStatus, KeyStore, KeyStoreFactory, KeyUse, Keyring, KeyringStatus, Keys, LocalKeyFile, LocalProvider,
+    Manifest, MemoryProtection, MissingKey, Needs, Normalizer, OfSubject, OpenError, OpenRowError, Opened,
+    Padding, Passphrase, Phi, PhiValue, ProviderError, ProviderErrorKind, ProviderFactory, ProviderFuture,
+    ProviderName, Purpose, RandomError, Reported, Restored, Retired, Retirement, Ring, RingError, RingFuture,
+    RingKeyPin, RingName, RingSettings, Rollout, Row, RowBinding, RowId, RowOpener, Schema, SchemaFile,
+    SchemaFileError, SchemaSqlError, ScopeName, Scopes, SealError, Sealed, SealedText, Sealer, SessionId,
+    Share, StorageKind, Stretching, SubjectError, SubjectKey, SubjectKeyMap, SubjectKeyring, SubjectKeys,
+    SubjectStore, SubjectStoreError, SubjectStoreFuture, SubjectUse, Successor, Suite, Surrogate, TableEntry,
+    TableName, TenantName, Token, TokenInfo, Uid, UidDomain, UidError, Unbound, UnderSubjectKey, Unsealable,
+    Value, ValueType, VerifiedRing, WithExtra, WithoutExtra, WithoutSubject, WithoutTenant, Wrap, WrapCheck,
+    WrapOutcome, WrapsChanged, protect_memory,
 };
 
 /// Loads the keyring that a `phield.toml` describes, with every provider and key store that a feature of this crate brings.
@@ -139,6 +141,10 @@ pub async fn load(config: impl AsRef<std::path::Path>) -> Result<Keyring, RingEr
 #[must_use]
 pub fn backends() -> Backends {
     let backends = Backends::local();
+    #[cfg(feature = "pkcs11")]
+    let backends = backends.with_provider(pkcs11::Pkcs11ProviderFactory::new());
+    #[cfg(feature = "aws-kms")]
+    let backends = backends.with_provider(aws_kms::AwsKmsFactory::new());
     #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
     let backends = backends.with_key_store(phield_sqlx::TableKeyStores::new());
     backends
@@ -435,6 +441,11 @@ pub use phield_derive::Erase;
 
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 pub use phield_sqlx as sqlx;
+
+#[cfg(feature = "aws-kms")]
+pub use phield_aws_kms as aws_kms;
+#[cfg(feature = "pkcs11")]
+pub use phield_pkcs11 as pkcs11;
 
 mod schema_test;
 

@@ -140,6 +140,20 @@ impl ProviderConfig {
         ProviderName::new(self.name.clone())
     }
 
+    /// The environment variable that goes before one of its entries: `variable` where it has the name of its kind, else
+    /// with its own name behind, `PHIELD_PASSPHRASE_FILE_BREAK_GLASS` for a local one named `break-glass`.
+    #[must_use]
+    pub fn variable(&self, variable: &str) -> String {
+        if self.kind() == self.name {
+            return variable.to_owned();
+        }
+        let name = self.name.to_ascii_uppercase();
+        format!(
+            "{variable}_{}",
+            name.replace(|c: char| !c.is_ascii_alphanumeric(), "_")
+        )
+    }
+
     /// The entries of its kind: a type that has `#[serde(deny_unknown_fields)]`.
     ///
     /// # Errors

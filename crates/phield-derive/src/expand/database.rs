@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use proc_macro2::{Ident, Literal, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Index as Position;
 
@@ -10,7 +10,7 @@ use super::binding::{self, Keys};
 use super::columns::{self, Column};
 use super::form::Form;
 use super::generics::Generics;
-use super::{flat, names};
+use super::names;
 use crate::valid::{Bound, Index, Model, Role};
 
 /// Everything that names sqlx.
@@ -57,10 +57,7 @@ fn rows(model: &Model<'_>, generics: &Generics) -> TokenStream {
     let (sealed_struct, arguments) = (names::sealed_struct(model.ident), &generics.arguments);
     let list = columns::list(model);
     let parameters = generics.parameters(&quote!('__r, __R));
-    let mut bounds = vec![
-        quote!(__R: __p::sqlx::Row),
-        quote!(&'static str: __p::sqlx::ColumnIndex<__R>),
-    ];
+    let mut bounds = vec![quote!(__R: __p::sqlx::NamedRow)];
     bounds.extend(each_type(
         &list,
         &quote!(__p::sqlx::ReadColumn<'__r, __R::Database>),
@@ -70,12 +67,9 @@ fn rows(model: &Model<'_>, generics: &Generics) -> TokenStream {
     let table = sql_table(model);
     let fields = list.iter().map(|column| {
         let ident = column.ident();
-        match column.sql_name() {
-            Some(sql_name) => quote!(#ident: __p::sqlx::column(row, #table, #sql_name)?),
-            None => {
-                let columns = flat::constant(model, &ident);
-                quote!(#ident: __p::sqlx::FromPart::from_part(row, #table, #columns)?)
-            }
+        match column {
+            Column::Flat(_) => quote!(#ident: __p::sqlx::FromPart::from_part(columns)?),
+            _ => quote!(#ident: columns.read()?),
         }
     });
     let sealed_row = sealed_row(model, generics, &list, &table);
@@ -83,6 +77,7 @@ fn rows(model: &Model<'_>, generics: &Generics) -> TokenStream {
         #[automatically_derived]
         impl #parameters __p::sqlx::FromRow<'__r, __R> for #sealed_struct #arguments #bounds {
             fn from_row(row: &'__r __R) -> __p::Result<Self, __p::sqlx::SqlxError> {
+                let columns = &mut __p::sqlx::columns::<Self, __R>(row);
                 __p::Result::Ok(Self { #(#fields,)* })
             }
         }
@@ -169,23 +164,17 @@ fn part(model: &Model<'_>) -> TokenStream {
     );
     let bound = each_type(&list, &quote!(__p::sqlx::BindColumn<__DB>), &TokenStream::new());
     let idents: Vec<_> = list.iter().map(Column::ident).collect();
-    let numbers = (0..list.len()).map(Literal::usize_unsuffixed);
     quote! {
         #[automatically_derived]
         impl<'__r, __R> __p::sqlx::FromPart<'__r, __R> for #sealed_struct
         where
-            __R: __p::sqlx::Row,
-            &'static str: __p::sqlx::ColumnIndex<__R>,
+            __R: __p::sqlx::NamedRow,
             #(#read,)*
         {
             fn from_part(
-                row: &'__r __R,
-                table: &'static str,
-                columns: &'static [__p::ColumnSchema],
+                columns: &mut __p::sqlx::Columns<'__r, __R>,
             ) -> __p::Result<Self, __p::sqlx::SqlxError> {
-                __p::Result::Ok(Self {
-                    #(#idents: __p::sqlx::column_of_part(row, table, columns, #numbers)?,)*
-                })
+                __p::Result::Ok(Self { #(#idents: columns.read()?,)* })
             }
         }
         #[automatically_derived]

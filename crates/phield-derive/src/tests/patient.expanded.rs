@@ -317,8 +317,7 @@ const _: () = {
     #[automatically_derived]
     impl<'__r, __R> __p::sqlx::FromRow<'__r, __R> for SealedPatient
     where
-        __R: __p::sqlx::Row,
-        &'static str: __p::sqlx::ColumnIndex<__R>,
+        __R: __p::sqlx::NamedRow,
         Uuid: __p::sqlx::ReadColumn<'__r, __R::Database>,
         String: __p::sqlx::ReadColumn<'__r, __R::Database>,
         __p::Sealed<String>: __p::sqlx::ReadColumn<'__r, __R::Database>,
@@ -329,24 +328,21 @@ const _: () = {
         __p::Sealed<Vec<u8>>: __p::sqlx::ReadColumn<'__r, __R::Database>,
     {
         fn from_row(row: &'__r __R) -> __p::Result<Self, __p::sqlx::SqlxError> {
+            let columns = &mut __p::sqlx::columns::<Self, __R>(row);
             __p::Result::Ok(Self {
-                id: __p::sqlx::column(row, "patients", "id")?,
-                clinic: __p::sqlx::column(row, "patients", "clinic")?,
-                name: __p::sqlx::column(row, "patients", "name")?,
-                name_index: __p::sqlx::column(row, "patients", "name_index")?,
-                ssn: __p::sqlx::column(row, "patients", "ssn")?,
-                ssn_index: __p::sqlx::column(row, "patients", "ssn_index")?,
-                birth_date: __p::sqlx::column(row, "patients", "birth_date")?,
-                birth_date_index: __p::sqlx::column(
-                    row,
-                    "patients",
-                    "birth_date_index",
-                )?,
-                phone: __p::sqlx::column(row, "patients", "phone")?,
-                note: __p::sqlx::column(row, "patients", "note")?,
-                email: __p::sqlx::column(row, "patients", "email")?,
-                weight: __p::sqlx::column(row, "patients", "weight")?,
-                photo: __p::sqlx::column(row, "patients", "photo")?,
+                id: columns.read()?,
+                clinic: columns.read()?,
+                name: columns.read()?,
+                name_index: columns.read()?,
+                ssn: columns.read()?,
+                ssn_index: columns.read()?,
+                birth_date: columns.read()?,
+                birth_date_index: columns.read()?,
+                phone: columns.read()?,
+                note: columns.read()?,
+                email: columns.read()?,
+                weight: columns.read()?,
+                photo: columns.read()?,
             })
         }
     }

@@ -12,7 +12,7 @@ use super::process::{Folder, Process, Program, find, run, run_with_input};
 const MARIADB: Program = Program {
     name: "MariaDB",
     package: "mariadb-server",
-    user: "mysql",
+    user: Some("mysql"),
     stop: "TERM",
     end: "KILL",
 };

@@ -11,7 +11,7 @@ use super::process::{Folder, Process, Program, find, run, run_with_input};
 const POSTGRES: Program = Program {
     name: "PostgreSQL",
     package: "postgresql",
-    user: "postgres",
+    user: Some("postgres"),
     stop: "INT",
     end: "QUIT",
 };

@@ -17,13 +17,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const PORTS: usize = 5;
 
 /// What tells one server program from another.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Program {
     pub(super) name: &'static str,
     /// The Debian package, for the message when it is missing.
     pub(super) package: &'static str,
-    /// Who runs it when the tests run as root.
-    pub(super) user: &'static str,
+    /// Who runs it when the tests run as root, if not root.
+    pub(super) user: Option<&'static str>,
     /// The signal that stops it in an orderly way.
     pub(super) stop: &'static str,
     /// The signal that stops it at once, and leaves nothing behind outside its folder.
@@ -45,7 +45,8 @@ impl Folder {
         let path = TempDir::with_prefix(prefix)
             .expect("a temporary directory")
             .keep();
-        let owner = is_root().then(|| (user(program, "-u"), user(program, "-g")));
+        let user_of = |name| (user(program, name, "-u"), user(program, name, "-g"));
+        let owner = program.user.filter(|_| is_root()).map(user_of);
         if let Some((user, group)) = owner {
             chown(&path, Some(user), Some(group)).expect("root gives folders away");
         }
@@ -334,18 +335,18 @@ fn is_root() -> bool {
 }
 
 /// The number of the user that a server runs as, or of the user's group.
-fn user(program: &Program, which: &str) -> u32 {
-    let output = Command::new("id").args([which, program.user]).output();
+fn user(program: &Program, name: &str, which: &str) -> u32 {
+    let output = Command::new("id").args([which, name]).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     text.ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
         fail(&format!(
-            "there is no user `{}` to run {} as: as root, `apt-get install {}`",
-            program.user, program.name, program.package
+            "there is no user `{name}` to run {} as: as root, `apt-get install {}`",
+            program.name, program.package
         ))
     })
 }
 
 #[allow(clippy::panic, reason = "a test cannot go on without its server")]
-fn fail(why: &str) -> ! {
+pub(super) fn fail(why: &str) -> ! {
     panic!("{why}")
 }

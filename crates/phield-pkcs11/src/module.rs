@@ -1,0 +1,58 @@
+//! The module: one context per path for the whole process, initialised once and never finalised.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::{Error, RvError};
+
+use crate::Pkcs11Error;
+
+/// Finalising would end the sessions of everybody else in the process who uses the module.
+static MODULES: LazyLock<Mutex<HashMap<PathBuf, Pkcs11>>> = LazyLock::new(Mutex::default);
+
+/// The process that used an HSM first; 0 before.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+
+/// The initialised module at `path`. May block: for the threads of [`Workers`](crate::workers::Workers).
+pub(crate) fn open(path: &Path) -> Result<Pkcs11, Pkcs11Error> {
+    let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(module) = modules.get(path) {
+        match module.get_slots_with_token() {
+            Err(Error::Pkcs11(RvError::CryptokiNotInitialized, _)) => {
+                // Somebody else in the process has finalised it.
+                initialize(module)?;
+            }
+            Err(error) => return Err(error.into()),
+            Ok(_) => {}
+        }
+        return Ok(module.clone());
+    }
+    let module = Pkcs11::new(path).map_err(|error| Pkcs11Error::Module {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    initialize(&module)?;
+    modules.insert(path.to_owned(), module.clone());
+    Ok(module)
+}
+
+fn initialize(module: &Pkcs11) -> Result<(), Pkcs11Error> {
+    match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        // Another user of the module in this process was first.
+        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Refuses a process that was forked from one that had used an HSM. Takes no lock: one may have been held when it was
+/// forked, for ever.
+pub(crate) fn check_process() -> Result<(), Pkcs11Error> {
+    let this = std::process::id();
+    match PROCESS.compare_exchange(0, this, Ordering::Relaxed, Ordering::Relaxed) {
+        Err(first) if first != this => Err(Pkcs11Error::Forked),
+        _ => Ok(()),
+    }
+}

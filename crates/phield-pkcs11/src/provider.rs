@@ -1,0 +1,258 @@
+//! The provider.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cryptoki::types::AuthPin;
+use phield_core::{
+    DerivedUnwrap, DerivedWrap, KekReference, KeyContext, KeyMaterial, KeyProvider, Passphrase,
+    ProviderError, ProviderErrorKind, ProviderFuture, ProviderName,
+};
+use zeroize::Zeroizing;
+
+use crate::reference::KeyLabel;
+use crate::token::{Logins, TokenSession};
+use crate::workers::{Counters, Counts, Sessions, Workers, count};
+use crate::{Pkcs11Error, module};
+
+/// The name in wraps, unless another one is given.
+pub(crate) const PKCS11: ProviderName = ProviderName::from_static("pkcs11");
+
+/// What a provider needs to reach an HSM.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Pkcs11Settings {
+    /// The PKCS#11 module, a shared library.
+    pub module: PathBuf,
+    /// The user PIN, of every token that is used. `user:password` at AWS CloudHSM.
+    pub pin: Passphrase,
+    /// Sessions at each token, and threads that wait for the module: calls at a time.
+    pub sessions: usize,
+    /// How long a call may take, waiting for a session included.
+    pub timeout: Duration,
+}
+
+impl Pkcs11Settings {
+    /// 4 sessions, 10 seconds.
+    #[must_use]
+    pub fn new(module: impl Into<PathBuf>, pin: Passphrase) -> Self {
+        Self {
+            module: module.into(),
+            pin,
+            sessions: 4,
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The provider `pkcs11`: derived wraps under keys that never leave an HSM, and index peppers that do not either.
+///
+/// It needs no particular async runtime: a few threads of its own wait for the HSM.
+///
+/// # Security
+/// PKCS#11 logs in a process, not a provider: two providers with one module and token in one process share the login of
+/// whichever was first.
+pub struct Pkcs11Provider {
+    name: ProviderName,
+    workers: Workers,
+    shared: Arc<Shared>,
+}
+
+/// What the threads share.
+struct Shared {
+    module: PathBuf,
+    pin: AuthPin,
+    logins: Logins,
+    counters: Counters,
+}
+
+/// A key that keeps to the rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyReport {
+    /// Which.
+    pub key: KeyLabel,
+    /// Whether the HSM says that it was made inside and could never be taken out; `None` where it does not say. An
+    /// imported key was known outside once.
+    pub born_inside: Option<bool>,
+}
+
+impl Pkcs11Provider {
+    /// A provider. Nothing is loaded and nobody logged in before the first call.
+    #[must_use]
+    pub fn new(settings: Pkcs11Settings) -> Self {
+        let Pkcs11Settings {
+            module,
+            pin,
+            sessions,
+            timeout,
+        } = settings;
+        let shared = Shared {
+            module,
+            pin: AuthPin::from(pin.expose().to_owned()),
+            logins: Logins::default(),
+            counters: Counters::default(),
+        };
+        Self {
+            name: PKCS11,
+            workers: Workers::new(sessions.max(1), timeout),
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The same under another name: for a second HSM beside the first.
+    #[must_use]
+    pub fn with_name(mut self, name: ProviderName) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// Calls so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.shared.counters.read()
+    }
+
+    /// Finds a key and checks that it can do nothing but sign, and never comes out.
+    ///
+    /// # Errors
+    /// See [`Pkcs11Error`].
+    pub async fn check_key(&self, reference: &KekReference) -> Result<KeyReport, Pkcs11Error> {
+        self.report(reference, TokenSession::inspect).await
+    }
+
+    /// The key creation ceremony: makes a key in the HSM with the attributes that [`check_key`](Self::check_key) asks for,
+    /// and checks it. Nothing is left of a key that fails the check.
+    ///
+    /// # Errors
+    /// [`Pkcs11Error::KeyExists`] when the token has an object of this label; see [`Pkcs11Error`].
+    pub async fn create_key(&self, reference: &KekReference) -> Result<KeyReport, Pkcs11Error> {
+        self.report(reference, TokenSession::create).await
+    }
+
+    async fn report(
+        &self,
+        reference: &KekReference,
+        act: impl Fn(&mut TokenSession, &KeyLabel, &AuthPin) -> Result<Option<bool>, Pkcs11Error> + Send + 'static,
+    ) -> Result<KeyReport, Pkcs11Error> {
+        let key = KeyLabel::parse(reference)?;
+        let born_inside = self.call(&key, act).await?;
+        Ok(KeyReport { key, born_inside })
+    }
+
+    async fn sign(&self, reference: &KekReference, message: &[u8]) -> Result<KeyMaterial, Pkcs11Error> {
+        let key = KeyLabel::parse(reference)?;
+        // It may be as good as an indexed value.
+        let message = Zeroizing::new(message.to_vec());
+        self.call(&key, move |session, key, pin| session.sign(key, &message, pin))
+            .await
+    }
+
+    /// Does something with a key on one of the threads; once more with a new session when the first one fails.
+    async fn call<T: Send + 'static>(
+        &self,
+        key: &KeyLabel,
+        act: impl Fn(&mut TokenSession, &KeyLabel, &AuthPin) -> Result<T, Pkcs11Error> + Send + 'static,
+    ) -> Result<T, Pkcs11Error> {
+        count(&self.shared.counters.calls);
+        let answer = match module::check_process() {
+            Ok(()) => {
+                let (shared, key) = (Arc::clone(&self.shared), key.clone());
+                self.workers
+                    .run(move |sessions| shared.with_retry(sessions, &key, act))
+                    .await
+            }
+            Err(error) => Err(error),
+        };
+        if answer.is_err() {
+            count(&self.shared.counters.failures);
+        }
+        answer
+    }
+}
+
+impl Shared {
+    fn with_retry<T>(
+        &self,
+        sessions: &mut Sessions,
+        key: &KeyLabel,
+        act: impl Fn(&mut TokenSession, &KeyLabel, &AuthPin) -> Result<T, Pkcs11Error>,
+    ) -> Result<T, Pkcs11Error> {
+        match self.in_session(sessions, key, &act) {
+            Err(error) if error.may_pass() => {
+                count(&self.counters.retries);
+                self.in_session(sessions, key, &act)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Does something in the thread's session at the token. A session in which anything failed is never used again.
+    fn in_session<T>(
+        &self,
+        sessions: &mut Sessions,
+        key: &KeyLabel,
+        act: impl Fn(&mut TokenSession, &KeyLabel, &AuthPin) -> Result<T, Pkcs11Error>,
+    ) -> Result<T, Pkcs11Error> {
+        let mut session = match sessions.remove(&key.token) {
+            Some(session) => session,
+            None => TokenSession::open(&self.module, &key.token, &self.logins)?,
+        };
+        let done = act(&mut session, key, &self.pin)?;
+        sessions.insert(key.token.clone(), session);
+        Ok(done)
+    }
+}
+
+impl KeyProvider for Pkcs11Provider {
+    fn name(&self) -> &ProviderName {
+        &self.name
+    }
+
+    fn wrap<'a>(
+        &'a self,
+        kek: &'a KekReference,
+        context: &'a KeyContext,
+        key: &'a KeyMaterial,
+    ) -> ProviderFuture<'a, Vec<u8>> {
+        Box::pin(async move {
+            let random =
+                |source| ProviderError::new(ProviderErrorKind::Unavailable, "wrap").with_source(source);
+            let wrap = DerivedWrap::new(context).map_err(random)?;
+            let mac = self.sign(kek, wrap.message()).await;
+            Ok(wrap.seal(&mac.map_err(|error| error.of("wrap"))?, key))
+        })
+    }
+
+    fn unwrap<'a>(
+        &'a self,
+        kek: &'a KekReference,
+        context: &'a KeyContext,
+        wrapped: &'a [u8],
+    ) -> ProviderFuture<'a, KeyMaterial> {
+        Box::pin(async move {
+            let unwrap = DerivedUnwrap::new(context, wrapped)?;
+            let mac = self.sign(kek, unwrap.message()).await;
+            unwrap.open(&mac.map_err(|error| error.of("unwrap"))?)
+        })
+    }
+
+    fn mac<'a>(&'a self, key: &'a KekReference, message: &'a [u8]) -> ProviderFuture<'a, [u8; 32]> {
+        Box::pin(async move {
+            let mac = self.sign(key, message).await;
+            Ok(*mac.map_err(|error| error.of("mac"))?.expose_bytes())
+        })
+    }
+}
+
+impl fmt::Debug for Pkcs11Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pkcs11Provider")
+            .field("name", &self.name.as_str())
+            .field("module", &self.shared.module)
+            .field("workers", &self.workers)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,8 @@
+//! The provider `aws-kms` against two emulators, by the SDK, over HTTP. Neither emulator is right on its own; what one does
+//! wrong stands in a test that names it.
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod emulators;
+mod outages;
+mod provider;
+mod rings;
