@@ -17,6 +17,7 @@ use serde::Serialize;
 
 pub use finding::Severity;
 
+use crate::text::count;
 use crate::{Error, Host};
 use finding::{Area, Finding, Findings};
 
@@ -60,18 +61,16 @@ pub(crate) async fn run(arguments: &DoctorArguments, host: &mut Host<'_>) -> Res
         }
     }
     let findings = findings.sorted();
-    let count = |severity| {
-        findings
-            .iter()
-            .filter(|finding| finding.severity == severity)
-            .count()
+    let of = |severity| {
+        let found = findings.iter().filter(|finding| finding.severity == severity);
+        found.count()
     };
     let report = Report {
         app: config.as_ref().map(|config| config.app.as_str()),
         ring: config.as_ref().map(|config| config.ring.as_str()),
         epoch: verified.as_ref().map(|verified| verified.manifest().epoch),
-        errors: count(Severity::Error),
-        warnings: count(Severity::Warning),
+        errors: of(Severity::Error),
+        warnings: of(Severity::Warning),
         findings: &findings,
     };
     if arguments.json {
@@ -126,7 +125,7 @@ impl Report<'_> {
         text += &match (self.errors, self.warnings) {
             (0, 0) => "Nothing is wrong: configuration, files, clock, providers, ring, keys, backup, cache, this machine."
                 .to_owned(),
-            (errors, warnings) => format!("{errors} errors, {warnings} warnings"),
+            (errors, warnings) => format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
         };
         text
     }

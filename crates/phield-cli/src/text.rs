@@ -30,6 +30,12 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// `1 key`, `2 keys`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 /// Key ids, comma between.
 pub(crate) fn ids(ids: &[KeyId]) -> String {
     let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();

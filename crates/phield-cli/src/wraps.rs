@@ -6,7 +6,7 @@ use phield_core::{KekReference, KeyId, KeySelection, ProviderName, RingError, Wr
 use serde::Serialize;
 
 use crate::keys::{RingArguments, key_id};
-use crate::text::{chain, ids, table};
+use crate::text::{chain, count, ids, table};
 use crate::{Error, Host, backup};
 
 /// The verbs of `phield keys wrap`.
@@ -102,14 +102,14 @@ pub(crate) async fn add(arguments: &WrapAddArguments, host: &mut Host<'_>) -> Re
     let done = ring.add_wrap(&provider, &kek, &keys).await?;
     let backup = backup::refresh((&arguments.ring.config, &config), &ring, &done.ring, host).await?;
     let mut text = format!(
-        "{} keys were wrapped under {provider} {kek}, in epoch {}; every new wrap opens as it is stored.",
-        done.changed.len(),
+        "Wrapped {} under {provider} {kek}, in epoch {}; every new wrap opens as it is stored.",
+        count(done.changed.len(), "key"),
         done.ring.manifest().epoch
     );
     if !done.unchanged.is_empty() {
         text += &format!(
-            "\n{} keys had such a wrap before; it opens.",
-            done.unchanged.len()
+            "\n{} had such a wrap before; it opens.",
+            count(done.unchanged.len(), "key")
         );
     }
     if !done.excluded.is_empty() {
@@ -136,8 +136,8 @@ pub(crate) async fn remove(arguments: &WrapRemoveArguments, host: &mut Host<'_>)
     let done = ring.remove_wrap(&provider, &kek).await?;
     let backup = backup::refresh((&arguments.ring.config, &config), &ring, &done.ring, host).await?;
     let mut text = format!(
-        "{} keys have no wrap under {provider} {kek} any more, in epoch {}; each opens by another.",
-        done.changed.len(),
+        "Took the wraps of {} under {provider} {kek} away, in epoch {}; each opens by another.",
+        count(done.changed.len(), "key"),
         done.ring.manifest().epoch
     );
     let mut providers = ring.settings.providers.iter();

@@ -271,6 +271,10 @@ fn providers() {
     let made = Made::new();
     fs::remove_file(made.path("glass/keys.phield")).unwrap();
     made.diagnose("no-key-file", 2);
+    // The same file has a key of this name, under which nothing is wrapped yet.
+    let made = Made::new();
+    made.keys(&["wrap", "remove", "--provider", "glass", "--kek", "1"]);
+    made.diagnose("missing-wraps", 1);
     let made = Made::new();
     let config = made.config();
     let last = config.rfind("keks = [\"1\"]").unwrap();
@@ -279,7 +283,7 @@ fn providers() {
         format!("{}keks = [\"2\"]\n", &config[..last]),
     )
     .unwrap();
-    made.diagnose("unknown-kek", 1);
+    made.diagnose("unknown-kek", 2);
 }
 
 #[test]

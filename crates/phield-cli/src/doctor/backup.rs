@@ -4,7 +4,7 @@ use phield_core::config::Config;
 use phield_core::{FileStore, KeyRecord, KeyState, Manifest, RingError, RingSettings, VerifiedRing};
 
 use super::finding::{Area, Findings};
-use crate::text::ids;
+use crate::text::{count, ids};
 
 pub(super) async fn check(
     config: &Config,
@@ -79,10 +79,10 @@ fn compare(archived: &VerifiedRing, manifest: &Manifest, findings: &mut Findings
         findings.warning(
             Area::Backup,
             format!(
-                "the backup has epoch {}, the ring {}; {} new keys are not in it",
+                "the backup has epoch {}, the ring {}; it lacks {}",
                 backup.epoch,
                 manifest.epoch,
-                lacking.len()
+                count(lacking.len(), "new key")
             ),
             "A restore would go back to it: new keys are lost, and states are as they were.",
             "phield keys backup",

@@ -6,7 +6,7 @@ use phield_core::{KeyRecord, KeyState, KeyUse, Manifest, RingSettings, ScopeName
 
 use super::finding::{Area, Findings};
 use crate::keys::days_left;
-use crate::text::{ids, now, utc};
+use crate::text::{count, ids, now, utc};
 
 /// Fewer days than this, and somebody has to act.
 const FEW_DAYS: i64 = 14;
@@ -113,8 +113,11 @@ fn check_end(
         findings.warning(
             Area::Keys,
             format!(
-                "data key {id} seals for {} more days, until {}",
-                days_left(end).max(0),
+                "data key {id} seals for {} more, until {}",
+                match days_left(end) {
+                    ..1 => "less than a day".to_owned(),
+                    days => count(usize::try_from(days).unwrap_or(0), "day"),
+                },
                 utc(end)
             ),
             "After that nothing can be sealed.",

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use phield_core::config::Config;
 use phield_core::{
-    KekReference, KeyId, Manifest, ProviderName, RingError, RingSettings, VerifiedRing, WrapCheck,
-    WrapOutcome,
+    AllowedProvider, KekReference, KeyId, KeyMaterial, KeyRecord, Manifest, ProviderName, RingError,
+    RingSettings, VerifiedRing, Wrap, WrapCheck, WrapOutcome,
 };
 
 use super::finding::{Area, Findings};
 use crate::Host;
-use crate::text::{chain, ids};
+use crate::text::{chain, count, ids};
 use crate::wraps::closed;
 
 /// Opens the providers: all of them, or those that can be, so that a ring is looked at whatever fails.
@@ -86,7 +86,14 @@ pub(super) async fn check(
         let kek = (check.provider.clone(), check.kek.clone(), check.outcome);
         by_outcome.entry(kek).or_default().push(check);
     }
-    for ((provider, kek, outcome), checks) in &by_outcome {
+    // What there is to say about a provider that does not open was said.
+    let is_open = |name: &ProviderName| {
+        let mut open = settings.providers.iter();
+        let mut configured = config.providers.iter();
+        open.any(|allowed| allowed.provider().name() == name)
+            || !configured.any(|provider| provider.name == name.as_str())
+    };
+    for ((provider, kek, outcome), checks) in by_outcome.iter().filter(|((name, ..), _)| is_open(name)) {
         report(provider, kek, *outcome, checks, findings);
     }
     let closed = closed(&checks);
@@ -99,7 +106,7 @@ pub(super) async fn check(
         );
     }
     if config.dual_control.is_none() {
-        missing(settings, verified.manifest(), findings);
+        missing(settings, verified.manifest(), findings).await;
     }
 }
 
@@ -113,8 +120,7 @@ fn report(
     let keys: Vec<KeyId> = checks.iter().map(|check| check.key_id).collect();
     let why = checks.iter().find_map(|check| check.error.as_ref());
     let why = why.map_or_else(String::new, |error| format!(": {}", chain(error)));
-    let count = keys.len();
-    let what = format!("{provider} {kek}: {outcome} ({count} keys){why}");
+    let what = format!("{provider} {kek}: {outcome} ({}){why}", count(keys.len(), "key"));
     match outcome {
         WrapOutcome::Opens => {}
         WrapOutcome::NotConfigured => findings.note(
@@ -151,31 +157,49 @@ fn report(
     }
 }
 
-/// Key-encryption keys of the configuration under which some keys are not wrapped.
-fn missing(settings: &RingSettings, manifest: &Manifest, findings: &mut Findings) {
+/// Key-encryption keys of the configuration under which some keys are not wrapped, or cannot be.
+async fn missing(settings: &RingSettings, manifest: &Manifest, findings: &mut Findings) {
     for allowed in &settings.providers {
         let name = allowed.provider().name();
         for kek in allowed.keks() {
-            let lacks = |record: &&phield_core::KeyRecord| {
-                let is_plain =
-                    |wrap: &phield_core::Wrap| wrap.provider.as_str() != "split" && !wrap.bytes.is_empty();
-                record.state.opens()
-                    && record.wraps.iter().all(is_plain)
-                    && !record
-                        .wraps
-                        .iter()
-                        .any(|wrap| wrap.provider == *name && wrap.kek == *kek)
-            };
-            let keys: Vec<_> = manifest.records.iter().filter(lacks).collect();
-            if keys.is_empty() {
-                continue;
+            let lacking = lacking(manifest, name, kek);
+            let Some(record) = lacking.first() else { continue };
+            if let Err(error) = try_to_wrap(allowed, kek, record).await {
+                findings.error(
+                    Area::Provider,
+                    format!("{name} {kek}: nothing can be wrapped under it: {}", chain(&*error)),
+                    "New keys are wrapped under every key-encryption key of the configuration: none can be added now.",
+                    "Give the provider the key or the right to use it, or take it out of keks.",
+                );
+            } else {
+                findings.warning(
+                    Area::Keys,
+                    format!("{} have no wrap under {name} {kek}", count(lacking.len(), "key")),
+                    "This key-encryption key does not stand in for the others: not in an outage, and not when they are lost.",
+                    format!("phield keys wrap add --provider {name} --kek '{kek}'"),
+                );
             }
-            findings.warning(
-                Area::Keys,
-                format!("{} keys have no wrap under {name} {kek}", keys.len()),
-                "This key-encryption key does not stand in for the others: not in an outage, and not when they are lost.",
-                format!("phield keys wrap add --provider {name} --kek '{kek}'"),
-            );
         }
     }
+}
+
+/// Keys that could have a wrap under this key-encryption key, and have none.
+fn lacking<'m>(manifest: &'m Manifest, name: &ProviderName, kek: &KekReference) -> Vec<&'m KeyRecord> {
+    let is_plain = |wrap: &Wrap| wrap.provider.as_str() != "split" && !wrap.bytes.is_empty();
+    let is_it = |wrap: &Wrap| wrap.provider == *name && wrap.kek == *kek;
+    let lacks = |record: &&KeyRecord| {
+        record.state.opens() && record.wraps.iter().all(is_plain) && !record.wraps.iter().any(is_it)
+    };
+    manifest.records.iter().filter(lacks).collect()
+}
+
+/// Wraps a key that is thrown away.
+async fn try_to_wrap(
+    allowed: &AllowedProvider,
+    kek: &KekReference,
+    record: &KeyRecord,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let key = KeyMaterial::random()?;
+    allowed.provider().wrap(kek, &record.context, &key).await?;
+    Ok(())
 }
