@@ -21,6 +21,8 @@
 #![forbid(unsafe_code)]
 
 mod error;
+#[cfg(feature = "pkcs11")]
+mod hsm;
 mod init;
 mod inspect;
 mod keys;
@@ -36,6 +38,8 @@ use phield_core::{Backends, SchemaFile};
 use serde::Serialize;
 
 pub use error::{Error, causes};
+#[cfg(feature = "pkcs11")]
+pub use hsm::{HsmCommand, HsmKeyArguments, HsmKeyKind};
 pub use init::{InitArguments, StretchingChoice, SuiteChoice};
 pub use inspect::InspectArguments;
 pub use keys::{KeysCommand, ListArguments};
@@ -51,6 +55,10 @@ pub enum Command {
     /// List the keys of a ring, or check its backup
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Make a key in an HSM, or check one
+    #[cfg(feature = "pkcs11")]
+    #[command(subcommand)]
+    Hsm(HsmCommand),
     /// Show what anybody can see in a token: everything visible, nothing more
     Inspect(InspectArguments),
     /// Print the SQL of the tables that an application seals into
@@ -74,7 +82,7 @@ impl<'a> Host<'a> {
             out,
             verbs: Vec::new(),
             schema: None,
-            backends: Backends::local(),
+            backends: backends(),
         }
     }
 
@@ -92,7 +100,7 @@ impl<'a> Host<'a> {
         self
     }
 
-    /// The providers and key stores that configuration can name; those of a local key file unless given.
+    /// The providers and key stores that configuration can name; those of the features of this crate unless given.
     #[must_use]
     pub fn with_backends(mut self, backends: Backends) -> Self {
         self.backends = backends;
@@ -115,6 +123,13 @@ impl<'a> Host<'a> {
     }
 }
 
+fn backends() -> Backends {
+    let backends = Backends::local();
+    #[cfg(feature = "pkcs11")]
+    let backends = backends.with_provider(phield_pkcs11::Pkcs11ProviderFactory::new());
+    backends
+}
+
 impl fmt::Debug for Host<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host")
@@ -134,6 +149,8 @@ pub async fn run(command: &Command, host: &mut Host<'_>) -> Result<(), Error> {
         Command::Keys(KeysCommand::VerifyBackup(arguments)) => {
             rehearsal::verify_backup(arguments, host).await
         }
+        #[cfg(feature = "pkcs11")]
+        Command::Hsm(command) => hsm::run(command, host).await,
         Command::Inspect(arguments) => inspect::run(arguments, host).await,
         Command::Schema(SchemaCommand::Sql(arguments)) => schema::sql(arguments, host),
     }

@@ -10,7 +10,7 @@ use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use phield::pkcs11::{Pkcs11Provider, Pkcs11Settings};
 use phield::{KekReference, KeyContext, KeyId, KeyUse, Passphrase, RingName, Suite};
-use phield_testkit::hsm::TestToken;
+use phield_testkit::hsm::{TestToken, TokenKind};
 pub use pollster::block_on;
 
 /// A reference to a key of the token.
@@ -23,9 +23,17 @@ pub fn reference(object: &str) -> KekReference {
 }
 
 /// What a provider of the token needs.
+///
+/// kryoptic 1.5.4 reads its state under one lock twice in a call (`C_SignInit`); a call of another thread that writes
+/// (`C_Login`, `C_Logout`, `C_OpenSession`, `C_CloseAllSessions`) and comes between the two waits for the first, and that
+/// for it. Both stand still for ever, so it has one session here, and nobody beside it.
 #[must_use]
 pub fn settings(token: &TestToken) -> Pkcs11Settings {
-    Pkcs11Settings::new(token.module(), Passphrase::new(TestToken::PIN.to_owned()))
+    let mut settings = Pkcs11Settings::new(token.module(), Passphrase::new(TestToken::PIN.to_owned()));
+    if token.kind() == TokenKind::Kryoptic {
+        settings.sessions = 1;
+    }
+    settings
 }
 
 /// A provider of the token.
