@@ -23,13 +23,14 @@ cargo xtask test --quick   the same without example, macros, benches, fuzz and F
 cargo xtask clinic         run the example twice; then the independent checker opens its database
 cargo xtask fuzz           run every fuzz harness for ten seconds
 cargo xtask sqlx           write the folders .sqlx of tests/macros anew, after a query or a schema changed
+cargo xtask hsm            the tests that need HSM tokens in software, and nothing else
 cargo xtask databases      the tests that need a PostgreSQL and a MariaDB server, and nothing else
 cargo xtask fmt            format every crate
 ";
 
 /// Every feature of every crate but `fips`, a profile that refuses what the others test (docs/decisions/0003): so there is
 /// no `--all-features` here. Of a name, cargo switches it on in the members that have it.
-const FEATURES: &str = "aws-lc,chrono,decimal,derive,fuzzing,mysql,postgres,serde,sqlite,sqlx,sqlx-mysql,sqlx-postgres,\
+const FEATURES: &str = "aws-lc,chrono,decimal,derive,fuzzing,mysql,pkcs11,postgres,serde,sqlite,sqlx,sqlx-mysql,sqlx-postgres,\
     sqlx-sqlite,time";
 /// The core alone, in the FIPS profile.
 const FIPS: [&str; 5] = [
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         ["fuzz"] => prerequisites::install().and_then(|_| fuzz::smoke()),
         ["sqlx"] => prerequisites::install_servers().and_then(|()| sqlx::write()),
         ["databases"] => prerequisites::install_servers().and_then(|()| databases()),
+        ["hsm"] => prerequisites::install_hsm().and_then(|()| hsm()),
         ["fmt"] => cargo(["fmt", "--all"]).run(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -74,11 +76,13 @@ fn test(quick: bool) -> Result<(), Failed> {
     let start = Instant::now();
     let python = step("prerequisites", || {
         prerequisites::install_servers()?;
+        prerequisites::install_hsm()?;
         prerequisites::install()
     })?;
     step("source rules", sources::check)?;
     step("format", || cargo(["fmt", "--all", "--check"]).run())?;
     step("clippy", clippy)?;
+    step("PKCS#11 modules", pkcs11_modules)?;
     step("tests", || {
         cargo(["test", "--workspace", "--features", FEATURES]).run()?;
         let interop = [
@@ -154,6 +158,23 @@ fn databases() -> Result<(), Failed> {
         cargo([&["test"], DATABASE_TESTS.as_slice()].concat()).run()
     })?;
     step("checked macros are current", sqlx::check)
+}
+
+/// All that needs HSM tokens in software.
+fn hsm() -> Result<(), Failed> {
+    step("PKCS#11 modules", pkcs11_modules)?;
+    step("HSM tests", || {
+        // What its threads have counted is shown.
+        cargo(["test", "--package", "phield-hsm-tests", "--", "--nocapture"]).run()
+    })
+}
+
+/// Builds the modules of `tests/hsm/modules`, a workspace of their own.
+fn pkcs11_modules() -> Result<(), Failed> {
+    let manifest = "tests/hsm/modules/Cargo.toml";
+    cargo(["build", "--locked", "--manifest-path", manifest])
+        .env("CARGO_TARGET_DIR", target().join("pkcs11-modules"))
+        .run()
 }
 
 /// The temporary servers themselves.
