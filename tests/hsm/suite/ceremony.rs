@@ -1,5 +1,6 @@
 //! The key creation ceremony.
 
+use phield::KeyProvider as _;
 use phield::pkcs11::Pkcs11Error;
 use phield_hsm_tests::{Client, block_on, provider, reference};
 use phield_testkit::hsm::{TestToken, TokenKind};
@@ -39,6 +40,16 @@ on_both! {
         assert!(matches!(again, Err(Pkcs11Error::KeyExists(_))), "{again:?}");
         assert_eq!(client.count("kek"), 1);
         crate::round_trip(&provider, &reference("kek")).unwrap();
+    }
+
+    /// A key that was imported is told from one that was made inside, and what it signs is HMAC-SHA-256 (as Python has it).
+    fn an_imported_key(token) {
+        let (provider, client) = (provider(token), Client::new(token));
+        client.import_key("kek", [0x0b; 32]);
+        assert_eq!(block_on(provider.check_key(&reference("kek"))).unwrap().born_inside, Some(false));
+        let mac = block_on(provider.mac(&reference("kek"), b"Hi There")).unwrap();
+        let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "198a607eb44bfbc69903a0f1cf2bbdc5ba0aa3f3d9ae3c1c7a3b1696a0b68cf7");
     }
 
     /// A client that is not ours sees a key that does not encrypt, decrypt, wrap, unwrap or derive, and never comes out.
