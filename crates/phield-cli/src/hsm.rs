@@ -76,7 +76,7 @@ pub(crate) async fn run(command: &HsmCommand, host: &mut Host<'_>) -> Result<(),
     };
     host.print(format!("{}\n{tested}", describe(&report)))?;
     let entry = entry(module, pin_file, &reference, *kind)?;
-    host.print(format!("\nIn phield.toml:\n\n{entry}\n"))?;
+    host.print(format!("\nIn phield.toml:\n\n{entry}"))?;
     host.print(
         "Back up the HSM as its maker says, or wrap under a second key-encryption key: what is wrapped under this key alone \
          is lost with it.",
