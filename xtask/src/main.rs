@@ -23,6 +23,7 @@ cargo xtask test --quick   the same without example, macros, benches, fuzz and F
 cargo xtask clinic         run the example twice; then the independent checker opens its database
 cargo xtask fuzz           run every fuzz harness for ten seconds
 cargo xtask sqlx           write the folders .sqlx of tests/macros anew, after a query or a schema changed
+cargo xtask hsm            the tests that need HSM tokens in software, and nothing else
 cargo xtask databases      the tests that need a PostgreSQL and a MariaDB server, and nothing else
 cargo xtask kms            the tests that need emulators of AWS KMS, and nothing else
 cargo xtask fmt            format every crate
@@ -30,8 +31,8 @@ cargo xtask fmt            format every crate
 
 /// Every feature of every crate but `fips`, a profile that refuses what the others test (docs/decisions/0003): so there is
 /// no `--all-features` here. Of a name, cargo switches it on in the members that have it.
-const FEATURES: &str = "aws-kms,aws-lc,chrono,decimal,derive,fuzzing,mysql,postgres,serde,sqlite,sqlx,sqlx-mysql,sqlx-postgres,\
-    sqlx-sqlite,time";
+const FEATURES: &str = "aws-kms,aws-lc,chrono,decimal,derive,fuzzing,mysql,pkcs11,postgres,serde,sqlite,sqlx,sqlx-mysql,\
+    sqlx-postgres,sqlx-sqlite,time";
 /// The core alone, in the FIPS profile.
 const FIPS: [&str; 5] = [
     "--package",
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         ["sqlx"] => prerequisites::install_servers().and_then(|()| sqlx::write()),
         ["databases"] => prerequisites::install_servers().and_then(|()| databases()),
         ["kms"] => kms(),
+        ["hsm"] => prerequisites::install_hsm().and_then(|()| hsm()),
         ["fmt"] => cargo(["fmt", "--all"]).run(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -77,11 +79,13 @@ fn test(quick: bool) -> Result<(), Failed> {
     let python = step("prerequisites", || {
         prerequisites::install_servers()?;
         prerequisites::install_kms()?;
+        prerequisites::install_hsm()?;
         prerequisites::install()
     })?;
     step("source rules", sources::check)?;
     step("format", || cargo(["fmt", "--all", "--check"]).run())?;
     step("clippy", clippy)?;
+    step("PKCS#11 modules", pkcs11_modules)?;
     step("tests", || {
         cargo(["test", "--workspace", "--features", FEATURES]).run()?;
         let interop = [
@@ -167,6 +171,23 @@ fn kms() -> Result<(), Failed> {
             .env("PHIELD_KMS_VENV", &venv)
             .run()
     })
+}
+
+/// All that needs HSM tokens in software.
+fn hsm() -> Result<(), Failed> {
+    step("PKCS#11 modules", pkcs11_modules)?;
+    step("HSM tests", || {
+        // What its threads have counted is shown.
+        cargo(["test", "--package", "phield-hsm-tests", "--", "--nocapture"]).run()
+    })
+}
+
+/// Builds the modules of `tests/hsm/modules`, a workspace of their own.
+fn pkcs11_modules() -> Result<(), Failed> {
+    let manifest = "tests/hsm/modules/Cargo.toml";
+    cargo(["build", "--locked", "--manifest-path", manifest])
+        .env("CARGO_TARGET_DIR", target().join("pkcs11-modules"))
+        .run()
 }
 
 /// The temporary servers themselves.

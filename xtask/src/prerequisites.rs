@@ -1,6 +1,6 @@
 //! What the tests need besides Rust: a C compiler (for aws-lc and SQLite), a C++ compiler (for libFuzzer) and a Python
 //! with the independent checker's two libraries; a PostgreSQL and a MariaDB server; for the FIPS module cmake, Go and Perl;
-//! two emulators of AWS KMS, in Python.
+//! two emulators of AWS KMS, in Python; HSM tokens in software.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -44,6 +44,32 @@ pub(crate) fn install_servers() -> Result<(), Failed> {
     }
     if !exists("mariadbd") && !Path::new("/usr/sbin/mariadbd").exists() {
         packages.push("mariadb-server");
+    }
+    if packages.is_empty() {
+        return Ok(());
+    }
+    apt_get(&packages)
+}
+
+/// Installs what the HSM tests need and is missing: SoftHSM, OpenSC, and what builds kryoptic.
+pub(crate) fn install_hsm() -> Result<(), Failed> {
+    let mut packages = Vec::new();
+    if !exists("softhsm2-util") {
+        packages.push("softhsm2");
+    }
+    // It has no `--version`.
+    if !task("sh", ["-c", "command -v pkcs11-tool"]).succeeds() {
+        packages.push("opensc");
+    }
+    if !exists("pkg-config") {
+        packages.push("pkg-config");
+    }
+    if !task("pkg-config", ["--atleast-version=3.0.7", "libssl"]).succeeds() {
+        packages.push("libssl-dev");
+    }
+    let libclang = "ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* 2>/dev/null | grep -q .";
+    if !task("sh", ["-c", libclang]).succeeds() {
+        packages.push("libclang-dev");
     }
     if packages.is_empty() {
         return Ok(());

@@ -143,6 +143,14 @@ pub enum Error {
         /// What will, or makes it weaker.
         warnings: usize,
     },
+    /// The HSM.
+    #[cfg(feature = "pkcs11")]
+    #[error(transparent)]
+    Hsm(#[from] phield_pkcs11::Pkcs11Error),
+    /// A key of the HSM does not do its work.
+    #[cfg(feature = "pkcs11")]
+    #[error("the key is in the HSM, but it does not work: do not put it into phield.toml")]
+    HsmTrial(#[from] phield_core::ProviderError),
     /// A path that cannot stand in a configuration file.
     #[error("a path is not UTF-8, so it cannot stand in phield.toml")]
     Path,

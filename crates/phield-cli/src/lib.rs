@@ -23,6 +23,8 @@
 mod backup;
 mod doctor;
 mod error;
+#[cfg(feature = "pkcs11")]
+mod hsm;
 mod init;
 mod inspect;
 mod keys;
@@ -43,6 +45,8 @@ use serde::Serialize;
 pub use backup::{BackupArguments, PublishArguments};
 pub use doctor::{DoctorArguments, Severity};
 pub use error::{Error, causes};
+#[cfg(feature = "pkcs11")]
+pub use hsm::{HsmCommand, HsmKeyArguments, HsmKeyKind};
 pub use init::{InitArguments, StretchingChoice, SuiteChoice};
 pub use inspect::InspectArguments;
 pub use keys::{KeysCommand, ListArguments, RingArguments};
@@ -65,6 +69,10 @@ pub enum Command {
     ///
     /// Changes nothing. Exits with 0 when nothing is wrong, 1 for warnings, 2 for errors.
     Doctor(DoctorArguments),
+    /// Make a key in an HSM, or check one
+    #[cfg(feature = "pkcs11")]
+    #[command(subcommand)]
+    Hsm(HsmCommand),
     /// Show what anybody can see in a token: everything visible, nothing more
     Inspect(InspectArguments),
     /// Print the SQL of the tables that an application seals into
@@ -88,7 +96,7 @@ impl<'a> Host<'a> {
             out,
             verbs: Vec::new(),
             schema: None,
-            backends: Backends::local(),
+            backends: backends(),
         }
     }
 
@@ -106,7 +114,7 @@ impl<'a> Host<'a> {
         self
     }
 
-    /// The providers and key stores that configuration can name; those of a local key file unless given.
+    /// The providers and key stores that configuration can name; those of the features of this crate unless given.
     #[must_use]
     pub fn with_backends(mut self, backends: Backends) -> Self {
         self.backends = backends;
@@ -129,6 +137,13 @@ impl<'a> Host<'a> {
     }
 }
 
+fn backends() -> Backends {
+    let backends = Backends::local();
+    #[cfg(feature = "pkcs11")]
+    let backends = backends.with_provider(phield_pkcs11::Pkcs11ProviderFactory::new());
+    backends
+}
+
 impl fmt::Debug for Host<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host")
@@ -146,6 +161,8 @@ pub async fn run(command: &Command, host: &mut Host<'_>) -> Result<(), Error> {
         Command::Init(arguments) => init::run(arguments, host).await,
         Command::Keys(command) => run_keys(command, host).await,
         Command::Doctor(arguments) => doctor::run(arguments, host).await,
+        #[cfg(feature = "pkcs11")]
+        Command::Hsm(command) => hsm::run(command, host).await,
         Command::Inspect(arguments) => inspect::run(arguments, host).await,
         Command::Schema(SchemaCommand::Sql(arguments)) => schema::sql(arguments, host),
     }

@@ -183,3 +183,61 @@ impl From<Error> for Pkcs11Error {
         (&error).into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cryptoki::context::Function;
+
+    use super::*;
+
+    fn login(code: RvError) -> Option<(ProviderErrorKind, bool)> {
+        let error = Pkcs11Error::login(&Error::Pkcs11(code, Function::Login), "phield")?;
+        Some((error.kind(), error.may_pass()))
+    }
+
+    /// What a token says of a PIN is final; everything else may pass. Not every token in software says all of it.
+    #[test]
+    fn classes_of_logins() {
+        use RvError::{
+            DeviceError, DeviceRemoved, GeneralError, PinExpired, PinIncorrect, PinInvalid, PinLenRange,
+            PinLocked, SessionHandleInvalid, TokenNotPresent, UserAlreadyLoggedIn, UserPinNotInitialized,
+        };
+        for code in [
+            PinIncorrect,
+            PinInvalid,
+            PinLenRange,
+            PinLocked,
+            PinExpired,
+            UserPinNotInitialized,
+        ] {
+            assert_eq!(login(code), Some((ProviderErrorKind::Refused, false)), "{code}");
+        }
+        for code in [
+            DeviceError,
+            DeviceRemoved,
+            GeneralError,
+            SessionHandleInvalid,
+            TokenNotPresent,
+        ] {
+            assert_eq!(
+                login(code),
+                Some((ProviderErrorKind::Unavailable, true)),
+                "{code}"
+            );
+        }
+        assert_eq!(login(UserAlreadyLoggedIn), None);
+    }
+
+    #[test]
+    fn classes_of_signing() {
+        let key = KeyLabel {
+            token: "phield".to_owned(),
+            object: "kek".to_owned(),
+        };
+        let kind = |code| Pkcs11Error::sign(&Error::Pkcs11(code, Function::SignInit), &key).kind();
+        assert_eq!(kind(RvError::KeyFunctionNotPermitted), ProviderErrorKind::Refused);
+        assert_eq!(kind(RvError::MechanismInvalid), ProviderErrorKind::Refused);
+        assert_eq!(kind(RvError::ObjectHandleInvalid), ProviderErrorKind::Unavailable);
+        assert_eq!(kind(RvError::UserNotLoggedIn), ProviderErrorKind::Unavailable);
+    }
+}

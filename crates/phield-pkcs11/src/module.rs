@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
@@ -11,7 +11,10 @@ use cryptoki::error::{Error, RvError};
 use crate::Pkcs11Error;
 
 /// Finalising would end the sessions of everybody else in the process who uses the module.
-static MODULES: LazyLock<Mutex<HashMap<PathBuf, Pkcs11>>> = LazyLock::new(Mutex::default);
+static MODULES: LazyLock<Mutex<HashMap<PathBuf, Arc<Module>>>> = LazyLock::new(Mutex::default);
+
+/// A module, once it is initialised. A lock each: one that hangs holds up no other.
+type Module = Mutex<Option<Pkcs11>>;
 
 /// The process that used an HSM first; 0 before.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
@@ -19,7 +22,10 @@ static PROCESS: AtomicU32 = AtomicU32::new(0);
 /// The initialised module at `path`. May block: for the threads of [`Workers`](crate::workers::Workers).
 pub(crate) fn open(path: &Path) -> Result<Pkcs11, Pkcs11Error> {
     let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(module) = modules.get(path) {
+    let module = Arc::clone(modules.entry(path.to_owned()).or_default());
+    drop(modules);
+    let mut module = module.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(module) = &*module {
         match module.get_slots_with_token() {
             Err(Error::Pkcs11(RvError::CryptokiNotInitialized, _)) => {
                 // Somebody else in the process has finalised it.
@@ -30,13 +36,12 @@ pub(crate) fn open(path: &Path) -> Result<Pkcs11, Pkcs11Error> {
         }
         return Ok(module.clone());
     }
-    let module = Pkcs11::new(path).map_err(|error| Pkcs11Error::Module {
+    let loaded = Pkcs11::new(path).map_err(|error| Pkcs11Error::Module {
         path: path.to_owned(),
         reason: error.to_string(),
     })?;
-    initialize(&module)?;
-    modules.insert(path.to_owned(), module.clone());
-    Ok(module)
+    initialize(&loaded)?;
+    Ok(module.insert(loaded).clone())
 }
 
 fn initialize(module: &Pkcs11) -> Result<(), Pkcs11Error> {

@@ -68,6 +68,13 @@ struct Shared {
     counters: Counters,
 }
 
+/// How often a call is tried.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tries {
+    One,
+    Two,
+}
+
 /// A key that keeps to the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -120,7 +127,7 @@ impl Pkcs11Provider {
     /// # Errors
     /// See [`Pkcs11Error`].
     pub async fn check_key(&self, reference: &KekReference) -> Result<KeyReport, Pkcs11Error> {
-        self.report(reference, TokenSession::inspect).await
+        self.report(reference, Tries::Two, TokenSession::inspect).await
     }
 
     /// The key creation ceremony: makes a key in the HSM with the attributes that [`check_key`](Self::check_key) asks for,
@@ -129,16 +136,18 @@ impl Pkcs11Provider {
     /// # Errors
     /// [`Pkcs11Error::KeyExists`] when the token has an object of this label; see [`Pkcs11Error`].
     pub async fn create_key(&self, reference: &KekReference) -> Result<KeyReport, Pkcs11Error> {
-        self.report(reference, TokenSession::create).await
+        // Once: after a failure nobody knows what was made, and a second try would find it there.
+        self.report(reference, Tries::One, TokenSession::create).await
     }
 
     async fn report(
         &self,
         reference: &KekReference,
+        tries: Tries,
         act: impl Fn(&mut TokenSession, &KeyLabel, &AuthPin) -> Result<Option<bool>, Pkcs11Error> + Send + 'static,
     ) -> Result<KeyReport, Pkcs11Error> {
         let key = KeyLabel::parse(reference)?;
-        let born_inside = self.call(&key, act).await?;
+        let born_inside = self.call(&key, tries, act).await?;
         Ok(KeyReport { key, born_inside })
     }
 
@@ -146,14 +155,17 @@ impl Pkcs11Provider {
         let key = KeyLabel::parse(reference)?;
         // It may be as good as an indexed value.
         let message = Zeroizing::new(message.to_vec());
-        self.call(&key, move |session, key, pin| session.sign(key, &message, pin))
-            .await
+        self.call(&key, Tries::Two, move |session, key, pin| {
+            session.sign(key, &message, pin)
+        })
+        .await
     }
 
-    /// Does something with a key on one of the threads; once more with a new session when the first one fails.
+    /// Does something with a key on one of the threads.
     async fn call<T: Send + 'static>(
         &self,
         key: &KeyLabel,
+        tries: Tries,
         act: impl Fn(&mut TokenSession, &KeyLabel, &AuthPin) -> Result<T, Pkcs11Error> + Send + 'static,
     ) -> Result<T, Pkcs11Error> {
         count(&self.shared.counters.calls);
@@ -161,7 +173,7 @@ impl Pkcs11Provider {
             Ok(()) => {
                 let (shared, key) = (Arc::clone(&self.shared), key.clone());
                 self.workers
-                    .run(move |sessions| shared.with_retry(sessions, &key, act))
+                    .run(move |sessions| shared.tried(tries, sessions, &key, act))
                     .await
             }
             Err(error) => Err(error),
@@ -174,14 +186,16 @@ impl Pkcs11Provider {
 }
 
 impl Shared {
-    fn with_retry<T>(
+    /// Does something, and once more with a new session where that may do better.
+    fn tried<T>(
         &self,
+        tries: Tries,
         sessions: &mut Sessions,
         key: &KeyLabel,
         act: impl Fn(&mut TokenSession, &KeyLabel, &AuthPin) -> Result<T, Pkcs11Error>,
     ) -> Result<T, Pkcs11Error> {
         match self.in_session(sessions, key, &act) {
-            Err(error) if error.may_pass() => {
+            Err(error) if tries == Tries::Two && error.may_pass() => {
                 count(&self.counters.retries);
                 self.in_session(sessions, key, &act)
             }

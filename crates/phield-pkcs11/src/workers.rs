@@ -269,3 +269,88 @@ fn start(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Pkcs11E
         .map(drop)
         .map_err(|error| Pkcs11Error::Device(format!("no thread for it: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn run<T: Send + 'static>(
+        workers: &Workers,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Pkcs11Error> {
+        pollster::block_on(workers.run(move |_| Ok(work())))
+    }
+
+    /// Calls that hang end in time, those behind them too; a thread that comes back goes on.
+    #[test]
+    fn calls_end_in_time() {
+        let workers = Workers::new(1, Duration::from_millis(100));
+        let (release, hang) = mpsc::channel::<()>();
+        assert_eq!(
+            run(&workers, move || hang.recv().is_ok()),
+            Err(Pkcs11Error::TimedOut)
+        );
+        assert_eq!(run(&workers, || 1), Err(Pkcs11Error::TimedOut));
+        release.send(()).unwrap();
+        while run(&workers, || 2) != Ok(2) {}
+        assert_eq!(run(&workers, || 3), Ok(3));
+    }
+
+    /// A call that panics is an outage of that call alone.
+    #[test]
+    #[allow(clippy::panic, reason = "it is what is tested")]
+    fn a_panic_is_one_failure() {
+        let workers = Workers::new(1, Duration::from_secs(60));
+        let panicked = run(&workers, || panic!("a panic of the test"));
+        assert!(matches!(panicked, Err::<(), _>(Pkcs11Error::Device(_))));
+        assert_eq!(run(&workers, || 1), Ok(1));
+    }
+
+    /// As many threads as configured, and no more.
+    #[test]
+    fn threads_are_bounded() {
+        let workers = Workers::new(3, Duration::from_secs(60));
+        let names = thread::scope(|scope| {
+            let calls: Vec<_> = (0..20)
+                .map(|_| {
+                    scope.spawn(|| {
+                        run(&workers, || {
+                            thread::sleep(Duration::from_millis(20));
+                            thread::current().id()
+                        })
+                    })
+                })
+                .collect();
+            let ids = calls
+                .into_iter()
+                .map(|call| format!("{:?}", call.join().unwrap()));
+            ids.collect::<std::collections::BTreeSet<_>>()
+        });
+        assert_eq!(names.len(), 3, "{names:?}");
+    }
+
+    /// What nobody waits for any longer is not done.
+    #[test]
+    fn a_call_that_is_given_up_is_not_made() {
+        let workers = Workers::new(1, Duration::from_secs(60));
+        let (release, hang) = mpsc::channel::<()>();
+        let (done, was_done) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            let first = scope.spawn(|| run(&workers, move || hang.recv().is_ok()));
+            while workers.shared.lock().running == 0 || !workers.shared.lock().queue.is_empty() {}
+            let mut given_up = Box::pin(workers.run(move |_| {
+                let _ = done.send(());
+                Ok(())
+            }));
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(given_up.as_mut().poll(&mut context).is_pending());
+            drop(given_up);
+            release.send(()).unwrap();
+            assert_eq!(first.join().unwrap(), Ok(true));
+        });
+        assert_eq!(run(&workers, || 1), Ok(1));
+        assert!(was_done.try_recv().is_err());
+    }
+}

@@ -281,8 +281,8 @@ pub fn in_process(kind: TokenKind, test: &str, body: impl FnOnce(&TestToken)) {
 /// What the child has counted.
 #[allow(clippy::print_stdout, reason = "the harness shows it with --nocapture")]
 fn print(out: &str) {
-    for line in out.lines().filter(|line| line.starts_with("phield:")) {
-        println!("{line}");
+    for (_, said) in out.lines().filter_map(|line| line.split_once("phield:")) {
+        println!("{}", said.trim_start());
     }
 }
 

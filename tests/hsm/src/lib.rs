@@ -10,7 +10,7 @@ use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use phield::pkcs11::{Pkcs11Provider, Pkcs11Settings};
 use phield::{KekReference, KeyContext, KeyId, KeyUse, Passphrase, RingName, Suite};
-use phield_testkit::hsm::TestToken;
+use phield_testkit::hsm::{TestToken, TokenKind};
 pub use pollster::block_on;
 
 /// A reference to a key of the token.
@@ -23,9 +23,17 @@ pub fn reference(object: &str) -> KekReference {
 }
 
 /// What a provider of the token needs.
+///
+/// kryoptic 1.5.4 reads its state under one lock twice in a call (`C_SignInit`); a call of another thread that writes
+/// (`C_Login`, `C_Logout`, `C_OpenSession`, `C_CloseAllSessions`) and comes between the two waits for the first, and that
+/// for it. Both stand still for ever, so it has one session here, and nobody beside it.
 #[must_use]
 pub fn settings(token: &TestToken) -> Pkcs11Settings {
-    Pkcs11Settings::new(token.module(), Passphrase::new(TestToken::PIN.to_owned()))
+    let mut settings = Pkcs11Settings::new(token.module(), Passphrase::new(TestToken::PIN.to_owned()));
+    if token.kind() == TokenKind::Kryoptic {
+        settings.sessions = 1;
+    }
+    settings
 }
 
 /// A provider of the token.
@@ -159,23 +167,8 @@ impl Client {
     /// # Panics
     /// When the token does not make it.
     pub fn make_key(&self, label: &str, changed: &[Attribute]) {
-        let mut template = vec![
-            Attribute::Class(ObjectClass::SECRET_KEY),
-            Attribute::KeyType(KeyType::GENERIC_SECRET),
-            Attribute::ValueLen(32.into()),
-            Attribute::Token(true),
-            Attribute::Private(true),
-            Attribute::Sensitive(true),
-            Attribute::Extractable(false),
-            Attribute::Sign(true),
-            Attribute::Verify(false),
-            Attribute::Encrypt(false),
-            Attribute::Decrypt(false),
-            Attribute::Wrap(false),
-            Attribute::Unwrap(false),
-            Attribute::Derive(false),
-            Attribute::Label(label.as_bytes().to_vec()),
-        ];
+        let mut template = template(label);
+        template.push(Attribute::ValueLen(32.into()));
         let mut mechanism = Mechanism::GenericSecretKeyGen;
         for change in changed {
             if *change == Attribute::KeyType(KeyType::AES) {
@@ -188,6 +181,17 @@ impl Client {
         session
             .generate_key(&mechanism, &template)
             .expect("the token makes the key");
+    }
+
+    /// Puts a key of known bytes into the token.
+    ///
+    /// # Panics
+    /// When the token does not take it.
+    pub fn import_key(&self, label: &str, bytes: [u8; 32]) {
+        let mut template = template(label);
+        template.push(Attribute::Value(bytes.to_vec()));
+        let session = self.logged_in();
+        session.create_object(&template).expect("the token takes the key");
     }
 
     /// Removes every key of a label.
@@ -206,6 +210,26 @@ impl Client {
     pub fn count(&self, label: &str) -> usize {
         find(&self.logged_in(), label).len()
     }
+}
+
+/// What phield asks of a key, but for its length.
+fn template(label: &str) -> Vec<Attribute> {
+    vec![
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::GENERIC_SECRET),
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Sign(true),
+        Attribute::Verify(false),
+        Attribute::Encrypt(false),
+        Attribute::Decrypt(false),
+        Attribute::Wrap(false),
+        Attribute::Unwrap(false),
+        Attribute::Derive(false),
+        Attribute::Label(label.as_bytes().to_vec()),
+    ]
 }
 
 fn find(session: &Session, label: &str) -> Vec<ObjectHandle> {

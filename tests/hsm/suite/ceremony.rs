@@ -1,8 +1,33 @@
 //! The key creation ceremony.
 
+use phield::KeyProvider as _;
 use phield::pkcs11::Pkcs11Error;
 use phield_hsm_tests::{Client, block_on, provider, reference};
-use phield_testkit::hsm::TestToken;
+use phield_testkit::hsm::{TestToken, TokenKind};
+
+use crate::run;
+
+/// Two ceremonies at once, of one label: at most one key is left, and whoever made it knows. (Not on kryoptic, which does not
+/// bear two threads.)
+#[test]
+fn at_once() {
+    run(
+        TokenKind::SoftHsm,
+        concat!(module_path!(), "::at_once"),
+        |token| {
+            let (one, other) = (provider(token), provider(token));
+            let kek = reference("kek");
+            let made = std::thread::scope(|scope| {
+                let threads = [&one, &other]
+                    .map(|provider| scope.spawn(|| block_on(provider.create_key(&kek)).is_ok()));
+                threads.map(|thread| thread.join().unwrap())
+            });
+            let left = Client::new(token).count("kek");
+            assert_eq!(left, made.iter().filter(|made| **made).count());
+            assert!(left <= 1);
+        },
+    );
+}
 
 on_both! {
     /// What it makes was made inside and never leaves; what is there already stays.
@@ -17,17 +42,14 @@ on_both! {
         crate::round_trip(&provider, &reference("kek")).unwrap();
     }
 
-    /// Two ceremonies at once, of one label: at most one key is left, and a key that is left works.
-    fn at_once(token) {
-        let (one, other) = (provider(token), provider(token));
-        let kek = reference("kek");
-        let made = std::thread::scope(|scope| {
-            let threads = [&one, &other].map(|provider| scope.spawn(|| block_on(provider.create_key(&kek)).is_ok()));
-            threads.map(|thread| thread.join().unwrap())
-        });
-        let left = Client::new(token).count("kek");
-        assert_eq!(left, made.iter().filter(|made| **made).count());
-        assert!(left <= 1);
+    /// A key that was imported is told from one that was made inside, and what it signs is HMAC-SHA-256 (as Python has it).
+    fn an_imported_key(token) {
+        let (provider, client) = (provider(token), Client::new(token));
+        client.import_key("kek", [0x0b; 32]);
+        assert_eq!(block_on(provider.check_key(&reference("kek"))).unwrap().born_inside, Some(false));
+        let mac = block_on(provider.mac(&reference("kek"), b"Hi There")).unwrap();
+        let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "198a607eb44bfbc69903a0f1cf2bbdc5ba0aa3f3d9ae3c1c7a3b1696a0b68cf7");
     }
 
     /// A client that is not ours sees a key that does not encrypt, decrypt, wrap, unwrap or derive, and never comes out.
@@ -46,5 +68,57 @@ on_both! {
         for word in ["always sensitive", "never extractable", "local"] {
             assert!(access.contains(word), "{access}");
         }
+    }
+}
+
+#[derive(Debug, clap::Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: phield_cli::Command,
+}
+
+/// What a verb of the command line prints, or its error and causes.
+fn phield(arguments: &[&str]) -> Result<String, String> {
+    let cli = <Cli as clap::Parser>::parse_from([&["phield"], arguments].concat());
+    let mut out = Vec::new();
+    let done = block_on(phield_cli::run(
+        &cli.command,
+        &mut phield_cli::Host::new(&mut out),
+    ));
+    done.map_err(|error| phield_cli::causes(&error))?;
+    Ok(String::from_utf8(out).unwrap())
+}
+
+on_both! {
+    /// What the command prints can be put into `phield.toml` as it is.
+    fn by_the_command_line(token) {
+        let (module, pin) = (token.module().display().to_string(), token.pin_file().display().to_string());
+        let place = ["--module", &module, "--token", TestToken::LABEL, "--pin-file", &pin, "--label"];
+        let verb = |verb: &'static str, rest: &[&str]| phield(&[&["hsm", verb], place.as_slice(), rest].concat());
+        let missing = verb("check", &["kek"]).unwrap_err();
+        assert!(missing.contains("phield hsm create-key"), "{missing}");
+        let said = verb("create-key", &["kek"]).unwrap();
+        assert!(said.contains("made in the HSM") && !said.contains(TestToken::PIN), "{said}");
+        let entry = said.split_once("[[provider]]").unwrap().1.split_once("\n\n").unwrap().0;
+        let config = format!(
+            "app = \"emr\"\nring = \"emr\"\nring_key = \"00000001:{}\"\nmin_epoch = 1\nkey_store = {{ file = \"r\" }}\n\
+             [[provider]]{entry}\n",
+            "0".repeat(64)
+        );
+        let path = token.folder().join("phield.toml");
+        std::fs::write(&path, config).unwrap();
+        let settings = block_on(phield::config::Config::read(&path).unwrap().settings(&phield::backends())).unwrap();
+        crate::round_trip(settings.providers[0].provider(), &reference("kek")).unwrap();
+
+        let again = verb("create-key", &["kek"]).unwrap_err();
+        assert!(again.contains("already; nothing was made"), "{again}");
+        assert!(verb("check", &["kek"]).unwrap().contains("phield/kek"));
+        let pepper = verb("create-key", &["pepper", "--kind", "pepper"]).unwrap();
+        assert!(pepper.contains("mac_keys = [\"phield/pepper\"]"), "{pepper}");
+        let wrong = token.write_pin("wrong", "wrong-pin-4711");
+        Client::new(token).log_out();
+        let wrong = phield(&["hsm", "check", "--module", &module, "--token", TestToken::LABEL, "--pin-file",
+            &wrong.display().to_string(), "--label", "kek"]).unwrap_err();
+        assert!(wrong.contains("is wrong; it is not tried again") && !wrong.contains("pin-4711"), "{wrong}");
     }
 }

@@ -23,23 +23,29 @@ struct Seen {
     failed: AtomicU64,
     disturbed: AtomicU64,
     ended: AtomicBool,
-    /// Held by every call, where a token cannot bear that a session is closed in the middle of one.
-    calls: Option<RwLock<()>>,
+    /// Held by every call, and by a disturbance that a token cannot bear in the middle of one.
+    calls: RwLock<()>,
 }
 
 impl Seen {
-    /// SoftHSM frees a session that is closed while a call uses it, and the process dies (`SIGSEGV`, seen with 2.6.1):
-    /// there sessions are closed between calls alone, and logged out at any time.
-    fn of(kind: TokenKind) -> Self {
-        Self {
-            calls: (kind == TokenKind::SoftHsm).then(RwLock::default),
-            ..Self::default()
-        }
+    fn call<T>(&self, call: impl Future<Output = T>) -> T {
+        let _call = self.calls.read().unwrap();
+        block_on(call)
     }
 
-    fn call<T>(&self, call: impl Future<Output = T>) -> T {
-        let _call = self.calls.as_ref().map(|calls| calls.read().unwrap());
-        block_on(call)
+    /// Kills the sessions of the process, by turns in two ways.
+    ///
+    /// SoftHSM 2.6.1 frees a session that is closed while another thread's call uses it, and the process dies (`SIGSEGV`);
+    /// kryoptic 1.5.4 waits for itself for ever (`phield_hsm_tests::settings`). There it is done between calls.
+    fn disturb(&self, client: &Client, kind: TokenKind) {
+        let log_out = self.disturbed.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+        let between_calls = kind == TokenKind::Kryoptic || !log_out;
+        let _calls = between_calls.then(|| self.calls.write().unwrap());
+        if log_out {
+            client.log_out();
+        } else {
+            client.close_all_sessions();
+        }
     }
 }
 
@@ -88,8 +94,10 @@ on_both! {
         let macs = ["pepper", "other pepper"].map(|key| block_on(made.mac(&reference(key), b"message")).unwrap());
         drop(made);
         let mut settings = settings(token);
-        settings.sessions = THREADS;
-        let (provider, client, seen) = (Pkcs11Provider::new(settings), Client::new(token), Seen::of(token.kind()));
+        if token.kind() == TokenKind::SoftHsm {
+            settings.sessions = THREADS;
+        }
+        let (provider, client, seen) = (Pkcs11Provider::new(settings), Client::new(token), Seen::default());
         std::thread::scope(|scope| {
             let threads: Vec<_> = (0..THREADS)
                 .map(|thread| {
@@ -100,13 +108,7 @@ on_both! {
             let start = Instant::now();
             while start.elapsed() < duration() && !threads.iter().any(|thread| thread.is_finished()) {
                 std::thread::sleep(Duration::from_millis(20));
-                match seen.disturbed.fetch_add(1, Ordering::Relaxed) % 2 {
-                    0 => client.log_out(),
-                    _ => {
-                        let _calls = seen.calls.as_ref().map(|calls| calls.write().unwrap());
-                        client.close_all_sessions();
-                    }
-                }
+                seen.disturb(&client, token.kind());
             }
             seen.ended.store(true, Ordering::Relaxed);
         });
