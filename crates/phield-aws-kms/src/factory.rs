@@ -1,5 +1,6 @@
 //! The provider from `phield.toml`.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +117,10 @@ fn is_safe(url: &str) -> bool {
                 authority.as_str()
             }
         });
-    matches!(name, "127.0.0.1" | "localhost" | "[::1]")
+    matches!(name, "localhost" | "[::1]")
+        || name
+            .parse::<Ipv4Addr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -129,6 +133,7 @@ mod tests {
             "https://kms.eu-central-1.amazonaws.com",
             "https://vpce-1-2.kms.eu-central-1.vpce.amazonaws.com/",
             "http://127.0.0.1:4566",
+            "http://127.1.2.3:4566/",
             "http://localhost",
             "http://[::1]:4566/",
         ] {
@@ -138,6 +143,8 @@ mod tests {
             "kms.eu-central-1.amazonaws.com",
             "http://kms.eu-central-1.amazonaws.com",
             "http://127.0.0.1.evil.example",
+            "http://127.0.0.1@evil.example",
+            "http://10.0.0.1:4566",
             "http://localhost@evil.example",
             "http://evil.example/127.0.0.1",
             "https://user:password@kms.eu-central-1.amazonaws.com",

@@ -63,10 +63,10 @@ impl Kms {
         client(&self.direct, region)
     }
 
-    /// A provider behind the proxy, whose calls give up after two seconds.
+    /// A provider behind the proxy, whose calls give up after four seconds: longer than an emulator takes on a busy machine.
     #[must_use]
     pub fn provider(&self) -> AwsKmsProvider {
-        let limits = CallLimits::new(Duration::from_secs(2), 2).expect("within the bounds");
+        let limits = CallLimits::new(Duration::from_secs(4), 2).expect("within the bounds");
         AwsKmsProvider::from_client(&client(&self.proxy.url(), REGION)).with_limits(limits)
     }
 

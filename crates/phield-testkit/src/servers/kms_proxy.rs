@@ -3,7 +3,7 @@
 mod http;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -58,7 +58,7 @@ pub enum Fault {
 /// ```
 #[derive(Debug)]
 pub struct KmsProxy {
-    port: u16,
+    address: SocketAddr,
     shared: Arc<Shared>,
     listener: Mutex<Option<JoinHandle<()>>>,
 }
@@ -87,23 +87,22 @@ impl KmsProxy {
             upstream,
             ..Shared::default()
         });
-        // Every process starts elsewhere.
-        let first = usize::try_from(std::process::id()).unwrap_or_default() * 61 % PORTS.len();
-        let mut ports = PORTS.cycle().skip(first).take(PORTS.len());
-        let bound = ports.find_map(|port| Some((TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?, port)));
-        let (listener, port) = bound.unwrap_or_else(|| fail("there is no free port"));
+        let listener = bind_new().unwrap_or_else(|| fail("there is no free port"));
+        let address = listener
+            .local_addr()
+            .unwrap_or_else(|_| fail("a bound socket has an address"));
         let thread = listen(listener, Arc::clone(&shared));
         Self {
-            port,
+            address,
             shared,
             listener: Mutex::new(Some(thread)),
         }
     }
 
-    /// The endpoint: `http://127.0.0.1:…`.
+    /// The endpoint: `http://127.…:…`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address)
     }
 
     /// Fails like this from now on. Once it returns, new calls see it; calls in a black hole end without an answer.
@@ -159,7 +158,7 @@ impl KmsProxy {
     fn leave(&self, listener: JoinHandle<()>) {
         self.shared.state().leaving = true;
         // Wakes the thread that waits for a connection.
-        drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
+        drop(TcpStream::connect(self.address));
         listener
             .join()
             .unwrap_or_else(|_| fail("the proxy's listener panicked"));
@@ -174,13 +173,27 @@ impl KmsProxy {
     fn bind_again(&self) -> TcpListener {
         let pause = Duration::from_millis(20);
         for _ in 0..PATIENCE.as_millis() / pause.as_millis() {
-            if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)) {
+            if let Ok(listener) = TcpListener::bind(self.address) {
                 return listener;
             }
             std::thread::sleep(pause);
         }
         fail("somebody else took the proxy's port while it refused connections")
     }
+}
+
+/// Takes a port that no other proxy had: one that refuses connections has left its own, and comes back to it. Other
+/// processes have other addresses of the loopback network.
+fn bind_new() -> Option<TcpListener> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let address = Ipv4Addr::new(127, 77, high, low.max(1));
+    let mut ports = PORTS.skip(NEXT.fetch_add(1, Ordering::SeqCst));
+    ports.find_map(|port| {
+        let listener = TcpListener::bind((address, port)).ok()?;
+        NEXT.fetch_max(usize::from(port - PORTS.start) + 1, Ordering::SeqCst);
+        Some(listener)
+    })
 }
 
 impl Drop for KmsProxy {
