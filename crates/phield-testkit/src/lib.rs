@@ -6,6 +6,7 @@ mod canary;
 pub mod conformance;
 mod faults;
 pub mod hsm;
+pub mod load;
 mod provider;
 mod ring;
 pub mod servers;
