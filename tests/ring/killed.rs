@@ -239,7 +239,7 @@ fn done(task: &str, ring: &VerifiedRing) {
         "activate" => assert_eq!(count(KeyUse::Data, KeyState::DecryptOnly), 1),
         "retire" => assert_eq!(count(KeyUse::Data, KeyState::Compromised), 1),
         "restore" => {
-            assert!(manifest.epoch > 65_536 && (manifest.epoch - 1) % 65_536 == 0);
+            assert!(manifest.epoch > 65_536 && (manifest.epoch - 1).is_multiple_of(65_536));
             // A run that was killed after the backup was written made keys that the next one keeps.
             assert!((1..=2).contains(&count(KeyUse::Data, KeyState::DecryptOnly)));
         }

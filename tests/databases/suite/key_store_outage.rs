@@ -256,7 +256,7 @@ async fn passwords_stand_in_no_error() {
         let factory = phield::sqlx::TableKeyStores::new();
         let name = RingName::from_static("clinic-test");
         let opened = phield::KeyStoreFactory::open(&factory, wrong, "phield_key_store", &name).await;
-        let error = opened.err().expect("it is no URL");
+        let error = opened.expect_err("it is no URL");
         assert_eq!(
             error.to_string(),
             "the url of [key_store] is not one of a database"

@@ -10,6 +10,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "clippy allows them in the test functions alone"
 )]
 #![allow(clippy::duplicate_mod, reason = "that is how a case runs on every database")]

@@ -298,7 +298,7 @@ mod tests {
         let suite = Suite::Aes256Gcm;
         let verified = pollster::block_on(Ring::generate(&mut settings, &[(None, suite)])).unwrap();
         let ring = Ring::new(settings, FileStore::new(folder.path().join("ring")), None);
-        let mut record = verified.manifest.records[0].clone();
+        let mut record = verified.manifest.records.first().unwrap().clone();
         let wait = 1000 + 5 * 60;
         let at = now().unwrap();
         let mut seconds = |created| {
