@@ -174,7 +174,6 @@ fn kind_of(code: &str, message: &str, status: u16) -> ProviderErrorKind {
         "AccessDeniedException"
         | "DisabledException"
         | "KMSInvalidStateException"
-        | "NotFoundException"
         | "InvalidGrantTokenException"
         | "UnrecognizedClientException"
         | "InvalidClientTokenId"
@@ -190,7 +189,7 @@ fn kind_of(code: &str, message: &str, status: u16) -> ProviderErrorKind {
         }
         "InvalidSignatureException" | "SignatureDoesNotMatch" => ProviderErrorKind::Refused,
         "InvalidCiphertextException" | "IncorrectKeyException" => ProviderErrorKind::Authentication,
-        "InvalidKeyUsageException" | "InvalidArnException" | "ValidationException" => {
+        "NotFoundException" | "InvalidKeyUsageException" | "InvalidArnException" | "ValidationException" => {
             ProviderErrorKind::UnknownKek
         }
         "UnsupportedOperationException" => ProviderErrorKind::Unsupported,

@@ -110,9 +110,9 @@
 //! | kind | of KMS |
 //! |---|---|
 //! | `Unavailable` | time-outs, no connection, throttling, 5xx, `LimitExceededException`, `KMSInternalException`, `DependencyTimeoutException`, `KeyUnavailableException`; no credentials, or their source (STS, the metadata service) out of reach; `ExpiredTokenException`, since revoked credentials are told `AccessDenied`; a wrong clock; an answer without a code of KMS, whatever its status: a proxy or load balancer on the way |
-//! | `Refused` | `AccessDeniedException`, `DisabledException`, `KMSInvalidStateException` (pending deletion, a custom key store that is disconnected), `NotFoundException` (deleted), invalid credentials and grant tokens, unknown codes below 500 |
+//! | `Refused` | `AccessDeniedException`, `DisabledException`, `KMSInvalidStateException` (pending deletion, a custom key store that is disconnected), invalid credentials and grant tokens, unknown codes below 500 |
 //! | `Authentication` | `InvalidCiphertextException`, `IncorrectKeyException`; an answer of another key than was asked for, or of another length |
-//! | `UnknownKek` | a reference that is no key ARN (nothing is called); `InvalidKeyUsageException`, `ValidationException`, `InvalidArnException` |
+//! | `UnknownKek` | a reference that is no key ARN (nothing is called); `NotFoundException` (never made, or deleted for good), `InvalidKeyUsageException`, `ValidationException`, `InvalidArnException` |
 //! | `Malformed` | a wrap that is empty or longer than KMS takes (nothing is called) |
 //! | `Unsupported` | `UnsupportedOperationException`; a call outside of a tokio runtime |
 //!
@@ -125,7 +125,11 @@
 //!
 //! # What it costs to build
 //!
-//! BUILD_COST
+//! The feature `aws-kms` adds 109 crates to the 81 of `phield` alone, and 67 to the 164 that it has with `sqlx-postgres`
+//! (`cargo tree -e normal,build`). Of processor time it adds 423 seconds to 193, measured on a busy two-core machine in this
+//! workspace's development profile, which optimises dependencies a little; the largest are `aws-sdk-kms`, the HTTP client,
+//! rustls and `aws-sdk-sts`. There is one TLS stack: rustls on `aws-lc-rs`, which seals the fields as well. Nothing of it
+//! is built without the feature.
 #![forbid(unsafe_code)]
 
 mod arn;

@@ -52,7 +52,7 @@ pub struct AwsKmsProvider {
 }
 
 impl AwsKmsProvider {
-    /// A provider with the credentials, HTTP client and endpoint of the application.
+    /// A provider with the credentials, HTTP client and endpoint of the application. An endpoint serves every region.
     ///
     /// Time-outs and retries are those of [`CallLimits`], whatever `config` says, for a call that waits for minutes would
     /// turn an outage of KMS into one of the application.

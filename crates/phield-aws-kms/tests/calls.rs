@@ -88,7 +88,7 @@ async fn error_classes() {
         (400, "AccessDeniedException", Refused),
         (400, "DisabledException", Refused),
         (400, "KMSInvalidStateException", Refused),
-        (400, "NotFoundException", Refused),
+        (400, "NotFoundException", UnknownKek),
         (400, "UnrecognizedClientException", Refused),
         (400, "InvalidSignatureException", Refused),
         (400, "InvalidGrantTokenException", Refused),
@@ -462,7 +462,7 @@ async fn keys_by_alias() {
         .resolve_key("alias/none", KeyPurpose::Wrap)
         .await
         .unwrap_err();
-    assert!(matches!(&error, ResolveError::Provider(error) if error.kind() == ProviderErrorKind::Refused));
+    assert!(matches!(&error, ResolveError::Provider(error) if error.kind() == ProviderErrorKind::UnknownKek));
     let error = self::provider(&server)
         .resolve_key("alias/x", KeyPurpose::Wrap)
         .await

@@ -1,5 +1,6 @@
 //! What one emulator does right and the other does not, and what that means for a ring.
 
+use phield_aws_kms::{KeyPurpose, ResolveError};
 use phield_core::ProviderErrorKind::{Authentication, Refused};
 use phield_core::{KekReference, KeyProvider as _};
 use phield_kms_tests::Emulator::{Ministack, Moto};
@@ -47,6 +48,53 @@ async fn ministack_opens_a_wrap_of_another_key() {
     let wrapped = provider.wrap(&kek, &context(1), &key_material(7)).await.unwrap();
     let opened = provider.unwrap(&other, &context(1), &wrapped).await.unwrap();
     assert_ne!(opened.expose_bytes(), key_material(7).expose_bytes());
+}
+
+/// Where there is no such key as is asked for, it opens with the one whose id stands in the wrap. Its answer names that one,
+/// and is refused.
+#[tokio::test]
+async fn ministack_opens_with_the_key_in_the_wrap_and_its_answer_is_refused() {
+    let kms = Ministack.kms();
+    let (provider, kek) = (kms.provider(), kms.key(REGION).await);
+    let wrapped = provider.wrap(&kek, &context(1), &key_material(7)).await.unwrap();
+    let unknown = kek
+        .as_str()
+        .replace(id(&kek), "00000000-0000-4000-8000-000000000000");
+    let pairs = context(1).pairs().into_iter();
+    let decrypt = kms
+        .admin(REGION)
+        .decrypt()
+        .key_id(&unknown)
+        .set_encryption_context(Some(
+            pairs.map(|(name, value)| (name.to_owned(), value)).collect(),
+        ))
+        .ciphertext_blob(aws_sdk_kms::primitives::Blob::new(wrapped.clone()));
+    let answer = decrypt.send().await.unwrap();
+    assert_eq!(answer.key_id(), Some(kek.as_str()));
+    assert_eq!(answer.plaintext().unwrap().as_ref(), [7; 32]);
+    let unknown = KekReference::new(unknown).unwrap();
+    let error = provider
+        .unwrap(&unknown, &context(1), &wrapped)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), Authentication);
+}
+
+/// Without being told the usage, it makes a key that is of none: `phield init` refuses what does not say what it is for.
+#[tokio::test]
+async fn moto_makes_keys_without_a_usage() {
+    let kms = Moto.kms();
+    let made = kms.admin(REGION).create_key().send().await.unwrap();
+    let arn = made.key_metadata.unwrap().arn.unwrap();
+    let error = kms
+        .provider()
+        .resolve_key(&arn, KeyPurpose::Wrap)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, ResolveError::Usage { usage, .. } if usage == "unknown"),
+        "{error}"
+    );
 }
 
 /// It binds the names and values of the context one behind the other, without a border between them.
