@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use phield_core::{KeyState, KeyUse, Suite};
+use phield_core::{FileStore, KeyState, KeyUse, Ring, RingError, Suite};
 use phield_testkit::TestRing;
 
 use crate::world::{HARD, SOFT, World, open, seal, until};
@@ -80,6 +80,58 @@ async fn refresh_takes_effect_at_once() {
         "{:?}",
         keyring.status()
     );
+}
+
+/// An older manifest that is put back, or another of the same epoch, is not taken, though there is neither witness nor floor.
+#[tokio::test]
+async fn an_older_manifest_is_not_taken_without_a_witness() {
+    let world = World::new();
+    let mut settings = world.ring(SOFT, HARD * 10).settings;
+    settings.min_epoch = 0;
+    let store = || FileStore::new(world.ring.key_store());
+    let keyring = Ring::new(settings, store(), None).into_keyring().await.unwrap();
+    let old = std::fs::read(world.ring.key_store()).unwrap();
+    world
+        .ring
+        .ring()
+        .add_key(KeyUse::Subject, None, None)
+        .await
+        .unwrap();
+    keyring.refresh().await.unwrap();
+    assert_eq!(keyring.epoch(), 2);
+    std::fs::write(world.ring.key_store(), &old).unwrap();
+    let refused = keyring.refresh().await.unwrap_err();
+    assert!(
+        matches!(*refused, RingError::Stale { epoch: 1, known: 2 }),
+        "{refused:?}"
+    );
+    assert_eq!(keyring.epoch(), 2);
+    // Another change to the same manifest, by somebody who had not seen the first: the same epoch, another MAC.
+    std::fs::remove_file(world.ring.witness()).unwrap();
+    let other = Ring::new(world.ring.ring().settings.clone(), store(), None);
+    other.add_key(KeyUse::Subject, None, None).await.unwrap();
+    let refused = keyring.refresh().await.unwrap_err();
+    assert!(
+        matches!(*refused, RingError::Stale { epoch: 2, known: 2 }),
+        "{refused:?}"
+    );
+}
+
+/// Under a manifest that cannot be read any more, opening ends too: nobody knows whether its keys were destroyed since.
+#[tokio::test]
+async fn without_a_manifest_keys_are_used_up() {
+    let world = World::new();
+    let keyring = world.ring(SOFT, SOFT * 4).into_keyring().await.unwrap();
+    let sealed = seal(&keyring).unwrap();
+    std::fs::write(world.ring.key_store(), b"garbage").unwrap();
+    until("the end of sealing", Duration::from_secs(20), || {
+        seal(&keyring).is_err()
+    })
+    .await;
+    until("the end of opening", Duration::from_secs(20), || {
+        open(&keyring, &sealed).is_err()
+    })
+    .await;
 }
 
 /// A manifest that is not the ring's changes nothing; the next good one does.

@@ -23,7 +23,7 @@ async fn an_outage_is_bridged_until_the_hard_ttl_and_over_by_itself() {
         let load = Load::start(&keyring, 4);
         until("a refresh", PATIENCE, || keyring.status().refreshes > 10).await;
         let before = world.provider.unwraps().len();
-        load.since();
+        let _ = load.since();
 
         let begun = Instant::now();
         world.provider.set(outage);
@@ -51,7 +51,7 @@ async fn an_outage_is_bridged_until_the_hard_ttl_and_over_by_itself() {
         let back = until("the keys are back", PATIENCE, || keyring.status().is_complete()).await;
         let (served, failed) = load.since();
         println!("then {served} served and {failed} failed; back {back:?} after the outage");
-        load.since();
+        let _ = load.since();
         tokio::time::sleep(Duration::from_millis(100)).await;
         let (served, failed) = load.since();
         assert!(served > 0 && failed == 0, "{served} served, {failed} failed");
@@ -134,7 +134,8 @@ async fn a_restart_during_an_outage_works_through_a_second_wrap() {
     });
     let mut settings = first.ring().settings.clone();
     settings.providers = providers.to_vec();
-    settings.cache = CachePolicy::new(SOFT, HARD).unwrap();
+    // The first provider of each key is waited for, for a second.
+    settings.cache = CachePolicy::new(SOFT, HARD * 20).unwrap();
     let new = Ring::generate(&mut settings, &[(None, Suite::Aes256Gcm)])
         .await
         .unwrap();
@@ -153,17 +154,104 @@ async fn a_restart_during_an_outage_works_through_a_second_wrap() {
         "the first provider is asked first"
     );
 
-    cloud.set(Fault::Fails(ProviderErrorKind::Unavailable));
-    let keyring = ring().into_keyring().await.unwrap();
+    for outage in KINDS_OF_OUTAGE {
+        cloud.set(outage);
+        let keyring = ring().into_keyring().await.unwrap();
+        open(&keyring, &sealed).unwrap();
+        seal(&keyring).unwrap();
+        search(&keyring).unwrap();
+    }
+
+    // Refused by one and out of reach of the other: revoked, whichever is asked first.
+    for outage in KINDS_OF_OUTAGE {
+        for (refuses, is_out) in [(&cloud, &break_glass), (&break_glass, &cloud)] {
+            refuses.set(Fault::Fails(ProviderErrorKind::Refused));
+            is_out.set(outage);
+            let refused = ring().into_keyring().await;
+            assert!(matches!(refused, Err(RingError::KeyRefused(..))), "{refused:?}");
+        }
+    }
+}
+
+/// A key under dual control: the outage of one half does not hide that the other was refused.
+#[tokio::test]
+async fn dual_control_is_revoked_by_either_half() {
+    let first = TestRing::new("clinic");
+    let second = TestRing::new("clinic");
+    let halves = [
+        FaultyProvider::new(local(&first, "officer-1")),
+        FaultyProvider::new(local(&second, "officer-2")),
+    ];
+    let kek = KekReference::new("1").unwrap();
+    let mut settings = first.ring().settings.clone();
+    settings.providers = halves
+        .iter()
+        .map(|half| AllowedProvider::new(Arc::clone(half) as Arc<dyn KeyProvider>, [kek.clone()]))
+        .collect();
+    settings.cache = CachePolicy::new(SOFT, HARD).unwrap();
+    let names = [&halves[0], &halves[1]].map(|half| (half.name().clone(), kek.clone()));
+    settings.dual_control = Some(names);
+    let new = Ring::generate(&mut settings, &[(None, Suite::Aes256Gcm)])
+        .await
+        .unwrap();
+    let ring = Ring::new(settings, FileStore::new(first.folder().join("dual.phield")), None);
+    ring.publish(&new).await.unwrap();
+    let keyring = ring.into_keyring().await.unwrap();
+    seal(&keyring).unwrap();
+    halves[0].set(Fault::Hangs);
+    halves[1].set(Fault::Fails(ProviderErrorKind::Refused));
+    until("revoked", HARD - SOFT, || {
+        matches!(
+            seal(&keyring),
+            Err(SealError::KeyRefused(_) | SealError::RingExpired)
+        )
+    })
+    .await;
+}
+
+/// A provider that panics is out of order, and its keys are asked for again when it is not.
+#[tokio::test]
+async fn a_provider_that_panics_is_an_outage() {
+    let world = World::new();
+    let keyring = world.keyring().await;
+    let sealed = seal(&keyring).unwrap();
+    world.provider.set(Fault::Panics);
+    until("the end of the keys", PATIENCE, || {
+        open(&keyring, &sealed).is_err()
+    })
+    .await;
+    assert!(keyring.retrying(|keyring| open(keyring, &sealed)).await.is_err());
+    assert!(keyring.refresh().await.is_err());
+    world.provider.set(Fault::None);
+    until("the keys are back", PATIENCE, || keyring.status().is_complete()).await;
     open(&keyring, &sealed).unwrap();
+}
+
+/// Whoever writes the key store cannot revoke the ring key by a wrap that a provider refuses.
+#[tokio::test]
+async fn a_wrap_that_somebody_else_chose_revokes_nothing() {
+    let world = World::new();
+    let ring = world.ring(SOFT, HARD * 20);
+    let keyring = ring.into_keyring().await.unwrap();
+    let stored = std::fs::read(world.ring.key_store()).unwrap();
+    let wraps = world.ring.ring().load().await.unwrap();
+    let pin = world.ring.ring().settings.pins[0].key_id();
+    let wrap = wraps.manifest().record(pin).unwrap().wraps[0].bytes.clone();
+    let at = stored
+        .windows(wrap.len())
+        .position(|bytes| bytes == wrap)
+        .unwrap();
+    let mut chosen = stored.clone();
+    chosen[at + 5] ^= 1;
+    world.provider.refuse(&chosen[at..at + wrap.len()]);
+    std::fs::write(world.ring.key_store(), &chosen).unwrap();
+    let failures = keyring.status().failures;
+    until("it was read", PATIENCE, || {
+        keyring.status().failures > failures + 3
+    })
+    .await;
     seal(&keyring).unwrap();
     search(&keyring).unwrap();
-
-    // Refused by one and out of reach of the other: revoked.
-    cloud.set(Fault::Fails(ProviderErrorKind::Refused));
-    break_glass.set(Fault::Fails(ProviderErrorKind::Unavailable));
-    let refused = ring().into_keyring().await;
-    assert!(matches!(refused, Err(RingError::KeyRefused(..))), "{refused:?}");
 }
 
 /// Keys go with their keyring, and so does its thread.

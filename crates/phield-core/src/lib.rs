@@ -74,6 +74,7 @@ mod memory;
 mod model;
 mod name;
 mod normalize;
+mod patience;
 mod phi;
 mod provider;
 mod random;

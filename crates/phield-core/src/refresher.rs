@@ -20,6 +20,7 @@ use crate::blind_index::IndexError;
 use crate::error::{OpenError, OpenRowError, RingError, SealError};
 use crate::key::KeyId;
 use crate::keyring::{Contents, Keyring, Shared};
+use crate::patience::Patience;
 use crate::ring::Ring;
 use crate::subject_key::SubjectError;
 use crate::uid::UidError;
@@ -28,9 +29,16 @@ use agent::{Agent, Event};
 /// The handle of the thread, held by its keyring. The thread ends with it.
 pub(crate) struct Refresher {
     events: mpsc::UnboundedSender<Event>,
+    /// The process that has the thread.
+    process: u32,
 }
 
 impl Refresher {
+    /// Whether this is the process that has the thread: the child of a fork has a copy of the handle alone.
+    fn is_here(&self) -> bool {
+        self.process == std::process::id()
+    }
+
     fn send(&self, event: Event) {
         // Without its thread a keyring ends with its hard TTL.
         let _ = self.events.send(event);
@@ -56,13 +64,15 @@ impl Ring {
     ///
     /// # Errors
     /// See [`RingError`].
-    pub async fn into_keyring(self) -> Result<Keyring, RingError> {
+    pub async fn into_keyring(mut self) -> Result<Keyring, RingError> {
+        self.settings.patience = Patience::of(&self.settings.cache);
         let contents = Contents::of(&self.settings);
         let shared = Shared::new();
         let (events, inbox) = mpsc::unbounded_channel();
         let (ready, loaded) = oneshot::channel();
         let refresher = Refresher {
             events: events.clone(),
+            process: std::process::id(),
         };
         let agent = Agent::new(self, Arc::clone(&shared), events, ready);
         let thread = thread::Builder::new().name("phield-keys".to_owned());
@@ -129,7 +139,9 @@ impl Keyring {
 
     /// Asks for what was not there; see [`retrying`](Self::retrying), which knows when to.
     pub async fn provide(&self, needs: Needs) {
-        let Some(refresher) = self.refresher() else { return };
+        let Some(refresher) = self.refresher().filter(|refresher| refresher.is_here()) else {
+            return;
+        };
         let (answer, answered) = oneshot::channel();
         refresher.send(match needs {
             Needs::Key(id) => Event::Load(id, answer),
@@ -146,6 +158,9 @@ impl Keyring {
         let Some(refresher) = self.refresher() else {
             return Ok(());
         };
+        if !refresher.is_here() {
+            return Err(Arc::new(RingError::Stopped));
+        }
         let (answer, answered) = oneshot::channel();
         refresher.send(Event::Refresh(answer));
         answered

@@ -167,6 +167,8 @@ pub struct Ring {
     seen_pin: AtomicUsize,
     /// The backup of the manifest: no key becomes active that is not in it (I-9).
     backup: Option<FileStore>,
+    /// The highest epoch that was seen here, and its MAC (format §8.2): there may be no witness.
+    highest: Mutex<Option<(u64, [u8; 32])>>,
     /// The ring key as it was unwrapped last, for while its provider is out of reach.
     known: Mutex<Option<KnownRingKey>>,
 }
@@ -192,6 +194,7 @@ impl Ring {
             witness,
             seen_pin: AtomicUsize::new(usize::MAX),
             backup: None,
+            highest: Mutex::new(None),
             known: Mutex::new(None),
         }
     }
@@ -233,11 +236,7 @@ impl Ring {
             // A writer may have died between its rename and its sync: what is relied on from here on must not be lost
             // to a power failure. Best effort, for a reader may not be allowed to sync.
             self.store.settle();
-            let Some(witness) = &self.witness else {
-                return Ok(verified);
-            };
-            let Manifest { ring, epoch, .. } = &verified.manifest;
-            let stale = match witness.check(ring, *epoch, &verified.mac).await {
+            let stale = match self.check_epoch(&verified).await {
                 Ok(()) => return Ok(verified),
                 Err(stale @ RingError::Stale { .. }) => stale,
                 Err(error) => return Err(error),
@@ -250,6 +249,26 @@ impl Ring {
             }
             stored = current;
         }
+    }
+
+    /// Refuses an epoch below the highest that this process or the witness knows, and an equal one with another MAC.
+    async fn check_epoch(&self, verified: &VerifiedRing) -> Result<(), RingError> {
+        let Manifest { ring, epoch, .. } = &verified.manifest;
+        let highest = || self.highest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, mac)) = *highest()
+            && (*epoch < known || (*epoch == known && mac != verified.mac))
+        {
+            return Err(RingError::Stale { epoch: *epoch, known });
+        }
+        if let Some(witness) = &self.witness {
+            let check = witness.check(ring, *epoch, &verified.mac);
+            self.settings.patience.store(|| witness.place(), check).await?;
+        }
+        let mut highest = highest();
+        if highest.is_none_or(|(known, _)| known < *epoch) {
+            *highest = Some((*epoch, verified.mac));
+        }
+        Ok(())
     }
 
     /// Verifies what is stored; by the ring key that it knows where that one's provider is out of reach.
@@ -265,16 +284,17 @@ impl Ring {
         verified
     }
 
-    /// The error of a ring that does not answer.
-    pub(crate) fn out_of_time(&self) -> RingError {
+    /// The error of a ring whose reading came to no end: something panicked.
+    pub(crate) fn no_answer(&self) -> RingError {
         RingError::Store {
             place: self.store.place(),
-            source: "it, or the provider of the ring key, did not answer in time".into(),
+            source: "reading or verifying it ended without an answer".into(),
         }
     }
 
     async fn read(&self) -> Result<Vec<u8>, RingError> {
-        let stored = self.store.read().await?;
+        let place = || self.store.place();
+        let stored = self.settings.patience.store(place, self.store.read()).await?;
         stored.ok_or_else(|| RingError::NoRing(self.store.place()))
     }
 

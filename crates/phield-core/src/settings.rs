@@ -1,5 +1,6 @@
 //! What configuration says about a ring, and verifying a stored manifest against it (format §8.2).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::key_slot::Unwrapped;
 use crate::keyring::DEFAULT_VALUE_LIMIT;
 use crate::manifest::{Manifest, RawManifest};
 use crate::name::{AppName, ProviderName, RingName};
+use crate::patience::Patience;
 use crate::provider::{AllowedProvider, KeyProvider, ProviderError, ProviderErrorKind};
 use crate::record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 use crate::ring::{NewKey, VerifiedRing};
@@ -108,6 +110,8 @@ pub struct RingSettings {
     pub cache: CachePolicy,
     /// The workers of slow indexes, shared by all keyrings of these settings.
     pub index_workers: IndexWorkers,
+    /// How long one call of a provider or store may take.
+    pub(crate) patience: Patience,
 }
 
 impl RingSettings {
@@ -126,6 +130,7 @@ impl RingSettings {
             data_keys: DataKeyPolicy::default(),
             cache: CachePolicy::default(),
             index_workers: IndexWorkers::default(),
+            patience: Patience::default(),
         }
     }
 
@@ -159,8 +164,11 @@ impl RingSettings {
         let provider = allowed
             .ok_or(ConfigError::KekNotAllowed(context.key_id))?
             .shared();
-        let check_value = provider
-            .mac(&wrap.kek, &schedule::check_value_message(context).0)
+        let message = schedule::check_value_message(context);
+        let mac = provider.mac(&wrap.kek, &message.0);
+        let check_value = self
+            .patience
+            .call(mac)
             .await
             .map_err(|error| provider_error(context.key_id, error))?;
         Ok((provider, check_value))
@@ -240,15 +248,21 @@ impl RingSettings {
             _ => failure = Some(error),
         };
         for allowed in &self.providers {
+            // The record of the ring key is not authenticated yet: of each key-encryption key one wrap is tried.
+            let mut tried = BTreeSet::new();
             for wrap in wraps.iter().filter(|wrap| allowed.allows(wrap)) {
-                match allowed.provider().unwrap(&wrap.kek, context, &wrap.bytes).await {
+                if !tried.insert(&wrap.kek) {
+                    continue;
+                }
+                let unwrap = allowed.provider().unwrap(&wrap.kek, context, &wrap.bytes);
+                match self.patience.call(unwrap).await {
                     Ok(key) => return Ok(key),
                     Err(error) => failed(provider_error(id, error)),
                 }
             }
         }
         for wrap in wraps.iter().filter(|wrap| wrap.provider == split::SPLIT) {
-            match split::unwrap(&self.providers, context, wrap).await {
+            match split::unwrap(&self.providers, self.patience, context, wrap).await {
                 Ok(key) => return Ok(key),
                 Err(error) => failed(error),
             }
@@ -301,13 +315,22 @@ impl RingSettings {
         }
         let pinned = |value: &[u8; 32]| bool::from(value.ct_eq(&pin.check_value));
         let begun = clock::now();
-        let ring_key = match self.open_wrap(&context, &wraps).await {
+        let mut opened = self.open_wrap(&context, &wraps).await;
+        if let (Err(RingError::KeyRefused(..)), Some(known)) = (&opened, known)
+            && known.is_of(pin, begun)
+            && known.wraps != wraps
+        {
+            // Whoever writes the key store chose these wraps: by them alone nobody's access is revoked.
+            opened = self.open_wrap(&context, &known.wraps).await;
+        }
+        let ring_key = match opened {
             Ok(key) if !pinned(&schedule::check_value(&key, &context)) => {
                 return Err(RingError::Authentication);
             }
             Ok(key) => KnownRingKey {
                 pin: pin.clone(),
                 key: Arc::new(RingKey::new(key.expose_bytes())),
+                wraps,
                 relied_until: begun.saturating_add(clock::millis(self.cache.hard_ttl())),
             },
             // an outage is no reason to forget the key; its time is not extended.
@@ -393,6 +416,8 @@ pub(crate) fn checked(record: &KeyRecord, key: KeyMaterial) -> Result<KeyMateria
 pub(crate) struct KnownRingKey {
     pin: RingKeyPin,
     key: Arc<RingKey>,
+    /// The wraps of its record.
+    wraps: Vec<Wrap>,
     /// One hard TTL after it was unwrapped, by [`clock::now`].
     relied_until: u64,
 }
@@ -412,7 +437,7 @@ impl KnownRingKey {
 }
 
 /// Which of several failures to unwrap one key is told.
-fn gravity(error: &RingError) -> u8 {
+pub(crate) fn gravity(error: &RingError) -> u8 {
     match error {
         RingError::KeyRefused(..) => 2,
         RingError::KeyUnavailable(..) => 1,

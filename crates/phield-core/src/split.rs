@@ -11,9 +11,10 @@ use crate::error::RingError;
 use crate::key::KeyMaterial;
 use crate::lp;
 use crate::name::ProviderName;
+use crate::patience::Patience;
 use crate::provider::AllowedProvider;
 use crate::record::{KekReference, Wrap};
-use crate::settings::provider_error;
+use crate::settings::{gravity, provider_error};
 
 /// The provider name of split wraps.
 pub(crate) const SPLIT: ProviderName = ProviderName::from_static("split");
@@ -60,9 +61,11 @@ async fn wrap_with(
     Ok(Wrap::new(SPLIT, reference, bytes))
 }
 
-/// Unwraps both shares and joins them. Both references are on the allow-list, or no provider is called.
+/// Unwraps both shares and joins them. Both references are on the allow-list, or no provider is called. Both providers are
+/// asked, whatever the first says: the outage of one does not hide that the other refuses.
 pub(crate) async fn unwrap(
     providers: &[AllowedProvider],
+    patience: Patience,
     context: &KeyContext,
     wrap: &Wrap,
 ) -> Result<KeyMaterial, RingError> {
@@ -77,14 +80,16 @@ pub(crate) async fn unwrap(
     let wrapped = keks.iter().zip(wrapped).zip([Share::First, Share::Second]);
     let mut shares = Vec::with_capacity(2);
     for (((kek, wrapped), share), allowed) in wrapped.zip(allowed) {
-        let s = allowed
-            .provider()
-            .unwrap(&kek.1, &of(context, share), wrapped)
-            .await;
-        shares.push(s.map_err(|error| provider_error(context.key_id, error))?);
+        let of_share = of(context, share);
+        let unwrap = allowed.provider().unwrap(&kek.1, &of_share, wrapped);
+        let share = patience.call(unwrap).await;
+        shares.push(share.map_err(|error| provider_error(context.key_id, error)));
     }
-    match shares.as_slice() {
-        [s1, s2] => Ok(xor(s1, s2)),
+    let (second, first) = (shares.pop(), shares.pop());
+    match (first, second) {
+        (Some(Ok(s1)), Some(Ok(s2))) => Ok(xor(&s1, &s2)),
+        (Some(Err(first)), Some(Err(second))) if gravity(&second) > gravity(&first) => Err(second),
+        (Some(Err(error)), _) | (_, Some(Err(error))) => Err(error),
         _ => Err(malformed()),
     }
 }

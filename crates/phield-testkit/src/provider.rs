@@ -22,12 +22,15 @@ pub enum Fault {
     Hangs,
     /// They are answered late.
     Late(Duration),
+    /// They panic.
+    Panics,
 }
 
 /// A real provider in front of which outages and refusals are played, and calls are counted.
 pub struct FaultyProvider {
     inner: Arc<dyn KeyProvider>,
     fault: Mutex<(Fault, Option<KeyUse>)>,
+    refused: Mutex<Option<Vec<u8>>>,
     unwraps: Mutex<Vec<KeyId>>,
     running: AtomicUsize,
     most: AtomicUsize,
@@ -40,6 +43,7 @@ impl FaultyProvider {
         Arc::new(Self {
             inner,
             fault: Mutex::new((Fault::None, None)),
+            refused: Mutex::default(),
             unwraps: Mutex::default(),
             running: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
@@ -54,6 +58,16 @@ impl FaultyProvider {
     /// From now on this happens to calls for keys of one use.
     pub fn set_for(&self, key_use: KeyUse, fault: Fault) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = (fault, Some(key_use));
+    }
+
+    /// From now on this wrap is refused.
+    pub fn refuse(&self, wrap: &[u8]) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(wrap.to_vec());
+    }
+
+    fn refuses(&self, wrap: &[u8]) -> bool {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.as_deref() == Some(wrap)
     }
 
     /// The keys that were to be unwrapped so far, failed calls included.
@@ -87,6 +101,8 @@ impl FaultyProvider {
             Fault::None => Ok(()),
             Fault::Fails(kind) => Err(ProviderError::new(kind, call)),
             Fault::Hangs => std::future::pending().await,
+            #[allow(clippy::panic, reason = "as it is told")]
+            Fault::Panics => panic!("the provider panics, as it is told"),
             Fault::Late(delay) => {
                 tokio::time::sleep(delay).await;
                 Ok(())
@@ -139,6 +155,9 @@ impl KeyProvider for FaultyProvider {
             let _running = Running::new(self);
             self.note(context.key_id);
             self.pass(context, "unwrap").await?;
+            if self.refuses(wrapped) {
+                return Err(ProviderError::new(ProviderErrorKind::Refused, "unwrap"));
+            }
             self.inner.unwrap(kek, context, wrapped).await
         })
     }

@@ -2,7 +2,9 @@
 //! wrong stands in a test that names it.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod conformance;
 mod emulators;
+mod keyring;
 mod outages;
 mod provider;
 mod rings;

@@ -22,9 +22,8 @@ use crate::ring::{Ring, VerifiedRing};
 
 /// Unknown keys cause at most one reading of the manifest in this time (I-8), in milliseconds.
 const RENEW_PAUSE: u64 = 10_000;
-/// A provider that has not answered by then is out of reach. With a short soft TTL it is that, but a second at least.
-const PATIENCE: Duration = Duration::from_secs(10);
-const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+/// Longest sleep, in milliseconds: the timer of the runtime stands while the machine sleeps, and keys expire meanwhile.
+const LONGEST_SLEEP: u64 = 10_000;
 /// Whoever needs a key that will be tried again as soon as this, in milliseconds, waits for it.
 const SHORT_PAUSE: u64 = 250;
 
@@ -69,6 +68,8 @@ pub(super) struct Agent {
     /// When the manifest was last asked for.
     asked: Option<u64>,
     waiters: Vec<Waiter>,
+    /// Who waits for the one after that.
+    later: Vec<Waiter>,
     /// Somebody wants every key unwrapped again with the next manifest.
     everything: bool,
     /// A manifest that waits for its new keys before it is in force.
@@ -81,6 +82,7 @@ pub(super) struct Agent {
 struct Staged {
     manifest: Manifest,
     untried: BTreeSet<KeyId>,
+    relied_until: u64,
 }
 
 impl Agent {
@@ -100,6 +102,7 @@ impl Agent {
             manifest: Timer::default(),
             asked: None,
             waiters: Vec::new(),
+            later: Vec::new(),
             everything: false,
             staged: None,
             ready: Some(ready),
@@ -147,8 +150,8 @@ impl Agent {
             [key.timer.next(), expires]
         });
         let next = keys.chain([self.manifest.next()]).flatten().min();
-        // The timer of the runtime counts days.
-        next.unwrap_or(NEVER).min(clock::now().saturating_add(3_600_000))
+        next.unwrap_or(NEVER)
+            .min(clock::now().saturating_add(LONGEST_SLEEP))
     }
 
     fn start_what_is_due(&mut self) {
@@ -162,7 +165,8 @@ impl Agent {
                 self.shared.counters().evicted();
                 tracing::error!(key = %id, "the key is gone: it could not be unwrapped again within the hard TTL");
             }
-            if key.timer.is_due(now) {
+            // Under a manifest that is not known to be in force, keys are used up and not asked for again.
+            if key.timer.is_due(now) && (self.staged.is_some() || self.shared.is_manifest_live()) {
                 unwrap(&self.ring, &self.permits, &self.events, key, now);
             }
         }
@@ -173,9 +177,8 @@ impl Agent {
         self.asked = Some(now);
         let (ring, events) = (Arc::clone(&self.ring), self.events.clone());
         tokio::spawn(async move {
-            let read = timeout(patience(&ring), ring.load()).await;
-            let read = read.unwrap_or_else(|_| Err(ring.out_of_time()));
-            let _ = events.send(Event::Read(Box::new(read)));
+            let report = Report::new(events, Event::Read(Box::new(Err(ring.no_answer()))));
+            report.send(Event::Read(Box::new(ring.load().await)));
         });
     }
 
@@ -183,7 +186,6 @@ impl Agent {
     fn stage(&mut self, verified: &VerifiedRing) {
         self.manifest.succeeded(&self.ring.settings.cache);
         self.shared.counters().read();
-        self.shared.rely_on_manifest_until(verified.relied_until());
         let manifest = verified.manifest().clone();
         let mut before = std::mem::take(&mut self.keys);
         let mut untried = BTreeSet::new();
@@ -210,7 +212,11 @@ impl Agent {
             untried.extend(staged.untried.into_iter().filter(|id| self.keys.contains_key(id)));
         }
         self.everything = false;
-        self.staged = Some(Staged { manifest, untried });
+        self.staged = Some(Staged {
+            manifest,
+            untried,
+            relied_until: verified.relied_until(),
+        });
     }
 
     fn manifest_failed(&mut self, error: RingError) {
@@ -250,13 +256,17 @@ impl Agent {
                 key.timer.succeeded(policy);
                 counters.refreshed();
             }
-            Err(error @ RingError::KeyRefused(..)) => {
+            // A key-encryption key that is gone is no outage either.
+            Err(error @ (RingError::KeyRefused(..) | RingError::Config(_))) => {
                 key.timer.failed(policy);
                 counters.failed();
                 if key.slot.evict(true) {
                     counters.evicted();
                 }
                 tracing::error!(key = %id, %error, "the key is gone: its provider refuses it");
+                if self.ready.is_some() && matches!(error, RingError::Config(_)) {
+                    return self.give_up(error);
+                }
             }
             Err(error) => {
                 key.timer.failed(policy);
@@ -274,7 +284,10 @@ impl Agent {
     fn load(&mut self, id: KeyId, waiter: oneshot::Sender<()>) {
         let now = clock::now();
         let Some(key) = self.keys.get_mut(&id) else { return };
-        if key.slot.is_there() || key.timer.is_pausing(now.saturating_add(SHORT_PAUSE)) {
+        if key.slot.is_there()
+            || !self.shared.is_manifest_live()
+            || key.timer.is_pausing(now.saturating_add(SHORT_PAUSE))
+        {
             let _ = waiter.send(());
             return;
         }
@@ -297,8 +310,17 @@ impl Agent {
         }
     }
 
+    /// What is being read now may have been there before what the operator wants to be seen.
     fn refresh(&mut self, waiter: oneshot::Sender<Result<(), Arc<RingError>>>) {
-        self.waiters.push(Waiter::Refresh(waiter));
+        if self.manifest.is_running || self.staged.is_some() {
+            self.later.push(Waiter::Refresh(waiter));
+        } else {
+            self.waiters.push(Waiter::Refresh(waiter));
+            self.read_everything();
+        }
+    }
+
+    fn read_everything(&mut self) {
         self.manifest.hurry();
         self.everything = true;
     }
@@ -324,6 +346,7 @@ impl Agent {
             );
         }
         self.shared.publish(Snapshot::new(staged.manifest.epoch, keys));
+        self.shared.rely_on_manifest_until(staged.relied_until);
         if let Some(ready) = self.ready.take() {
             let _ = ready.send(Ok(()));
         }
@@ -339,6 +362,10 @@ impl Agent {
                 Waiter::Renew(waiter) => waiter.send(()).is_ok(),
             };
         }
+        if !self.later.is_empty() {
+            self.waiters.append(&mut self.later);
+            self.read_everything();
+        }
     }
 
     /// The first manifest will never be in force.
@@ -350,8 +377,30 @@ impl Agent {
     }
 }
 
-fn patience(ring: &Ring) -> Duration {
-    ring.settings.cache.soft_ttl().clamp(LEAST_PATIENCE, PATIENCE)
+/// Tells the thread how a call ended; by its drop, if it panicked.
+struct Report {
+    events: mpsc::UnboundedSender<Event>,
+    event: Option<Event>,
+}
+
+impl Report {
+    fn new(events: mpsc::UnboundedSender<Event>, panicked: Event) -> Self {
+        Self {
+            events,
+            event: Some(panicked),
+        }
+    }
+
+    fn send(mut self, event: Event) {
+        self.event = Some(event);
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        // Without a keyring nobody wants to know.
+        let _ = self.event.take().map(|event| self.events.send(event));
+    }
 }
 
 /// Begins to unwrap a key.
@@ -366,20 +415,20 @@ fn unwrap(
     let (ring, permits, events) = (Arc::clone(ring), Arc::clone(permits), events.clone());
     let record: KeyRecord = key.record.clone();
     tokio::spawn(async move {
-        let id = record.context.key_id;
+        let tried = |record, begun, result| {
+            Event::Unwrapped(Box::new(Tried {
+                record,
+                begun,
+                result,
+            }))
+        };
+        let panicked = ProviderError::new(ProviderErrorKind::Unavailable, "the provider panicked");
+        let panicked = RingError::KeyUnavailable(record.context.key_id, panicked);
+        let report = Report::new(events, tried(record.clone(), now, Err(panicked)));
         // The semaphore is never closed; without a permit there would be one call more.
         let _permit = permits.acquire().await;
-        let begun = clock::now().max(now);
-        let unwrapped = timeout(patience(&ring), ring.settings.unwrap_record(&record)).await;
-        let unwrapped = unwrapped.unwrap_or_else(|_| {
-            let late = ProviderError::new(ProviderErrorKind::Unavailable, "unwrap: no answer in time");
-            Err(RingError::KeyUnavailable(id, late))
-        });
-        let tried = Tried {
-            record,
-            begun,
-            result: unwrapped,
-        };
-        let _ = events.send(Event::Unwrapped(Box::new(tried)));
+        let begun = clock::now();
+        let result = ring.settings.unwrap_record(&record).await;
+        report.send(tried(record, begun, result));
     });
 }

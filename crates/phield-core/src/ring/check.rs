@@ -123,7 +123,7 @@ impl RingSettings {
         if wrap.provider == split::SPLIT {
             return checked(
                 record,
-                split::unwrap(&self.providers, &record.context, wrap).await?,
+                split::unwrap(&self.providers, self.patience, &record.context, wrap).await?,
             );
         }
         let allowed = self.providers.iter().find(|allowed| allowed.allows(wrap));

@@ -442,18 +442,18 @@ fn split_wraps() {
         assert_eq!(joined, v.data_key.0, "{}", v.name);
 
         let wrap = Wrap::new(ProviderName::from_static("split"), wrap.kek, v.wrapped.0.clone());
-        let opened = block_on(split::unwrap(both, &context, &wrap)).unwrap();
+        let opened = block_on(split::unwrap(both, Patience::default(), &context, &wrap)).unwrap();
         assert_eq!(opened.expose_bytes(), key.expose_bytes(), "{}", v.name);
         // Each share at its own place, each key-encryption key allowed.
         let [w1, w2] = lp::decode::<2>(&wrap.bytes).unwrap();
         let swapped = Wrap::new(wrap.provider.clone(), wrap.kek.clone(), lp::encode(&[w2, w1]));
         assert!(matches!(
-            block_on(split::unwrap(both, &context, &swapped)),
+            block_on(split::unwrap(both, Patience::default(), &context, &swapped)),
             Err(RingError::Authentication)
         ));
         let one = [AllowedProvider::new(allowed.shared(), [reference("1")])];
         assert!(matches!(
-            block_on(split::unwrap(&one, &context, &wrap)),
+            block_on(split::unwrap(&one, Patience::default(), &context, &wrap)),
             Err(RingError::Config(_))
         ));
     }
