@@ -18,7 +18,7 @@ pub struct BackupArguments {
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would take it for help")]
     pub ring: RingArguments,
-    /// Where it is written [default: the file of [backup] in the configuration]
+    /// Where it is written [default: the configured backup]
     #[arg(long, value_name = "FILE")]
     pub backup: Option<PathBuf>,
 }

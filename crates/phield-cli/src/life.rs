@@ -22,7 +22,7 @@ pub struct AddArguments {
     /// What the key is for
     #[arg(long = "use", value_enum, default_value_t = UseChoice::Data)]
     pub key_use: UseChoice,
-    /// The tenant or group of tables that it serves, as [[scope]] names it [default: none]
+    /// The tenant or group of tables that it serves, by its name in the configuration [default: none]
     #[arg(long, value_name = "NAME")]
     pub scope: Option<String>,
     /// The cipher of a data key [default: that of the active one]

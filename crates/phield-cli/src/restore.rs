@@ -25,7 +25,7 @@ pub struct RestoreArguments {
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
     /// Another manifest of the ring that is left: no key goes back behind what it says. Can be repeated. What is stored,
-    /// its `.bak` and the file of [backup] are merged anyway
+    /// its `.bak` and the configured backup are merged anyway
     #[arg(long, value_name = "FILE")]
     pub merge: Vec<PathBuf>,
 }
