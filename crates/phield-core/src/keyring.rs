@@ -38,8 +38,9 @@ pub(crate) const MAX_VALUE_LIMIT: usize = 16 << 20;
 /// A keyring that was [loaded](Self::load) refreshes itself: a thread of its own reads the manifest again and unwraps the
 /// keys again after the soft TTL of its [`CachePolicy`](crate::CachePolicy) (5 minutes unless configured), while they go
 /// on serving. New keys of the ring appear, state changes take effect, refused keys are gone. While a provider or the
-/// key store is out of reach, everything goes on until the hard TTL (60 minutes); then sealing, opening and searching
-/// fail with errors that [may be retried](SealError::is_retryable), and come back by themselves with the provider.
+/// key store is out of reach, everything goes on until the hard TTL (60 minutes); then sealing and searching fail with
+/// errors that [may be retried](SealError::is_retryable), and come back by themselves. Opening ends with the keys: one hard
+/// TTL after their provider was reached last, and after the manifest at the latest one more.
 ///
 /// One that [`VerifiedRing::keyring`](crate::VerifiedRing::keyring) made has no such thread, and ends with the hard TTL.
 ///
