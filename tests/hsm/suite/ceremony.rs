@@ -1,5 +1,6 @@
 //! The key creation ceremony.
 
+use cryptoki::object::Attribute;
 use phield::KeyProvider as _;
 use phield::pkcs11::Pkcs11Error;
 use phield_hsm_tests::{Client, block_on, provider, reference};
@@ -50,6 +51,23 @@ on_both! {
         let mac = block_on(provider.mac(&reference("kek"), b"Hi There")).unwrap();
         let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "198a607eb44bfbc69903a0f1cf2bbdc5ba0aa3f3d9ae3c1c7a3b1696a0b68cf7");
+    }
+
+    /// Nobody changes what the key may do, and nobody makes a copy that may do more.
+    fn a_key_that_nobody_changes(token) {
+        let (provider, client) = (provider(token), Client::new(token));
+        block_on(provider.create_key(&reference("kek"))).unwrap();
+        let session = client.logged_in();
+        let kek = client.key("kek");
+        assert!(session.update_attributes(kek, &[Attribute::Derive(true)]).is_err());
+        assert!(session.copy_object(kek, &[Attribute::Modifiable(true)]).is_err());
+        assert_eq!(client.count("kek"), 1);
+        let told = |key: &str| block_on(provider.check_key(&reference(key))).unwrap().fixed;
+        assert_eq!(told("kek"), Some(true));
+        // One that was made elsewhere serves, and is told.
+        client.make_key("elsewhere", &[]);
+        assert_eq!(told("elsewhere"), Some(false));
+        crate::round_trip(&provider, &reference("elsewhere")).unwrap();
     }
 
     /// A client that is not ours sees a key that does not encrypt, decrypt, wrap, unwrap or derive, and never comes out.
