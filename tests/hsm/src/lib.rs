@@ -44,7 +44,7 @@ pub fn provider(token: &TestToken) -> Pkcs11Provider {
     Pkcs11Provider::new(settings(token))
 }
 
-/// The module of `tests/hsm/modules/hang`, in front of that of the token: its searches hang when files in the token's folder
+/// The module of `tests/hsm/modules/hang`, in front of that of the token: it hangs or refuses when files in the token's folder
 /// say so.
 #[must_use]
 pub fn hanging_module(token: &TestToken) -> PathBuf {

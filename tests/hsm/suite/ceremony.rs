@@ -1,9 +1,11 @@
 //! The key creation ceremony.
 
+use std::fs;
+
 use cryptoki::object::Attribute;
 use phield::KeyProvider as _;
-use phield::pkcs11::Pkcs11Error;
-use phield_hsm_tests::{Client, block_on, provider, reference};
+use phield::pkcs11::{Pkcs11Error, Pkcs11Provider};
+use phield_hsm_tests::{Client, block_on, hanging_module, provider, reference, settings};
 use phield_testkit::hsm::{TestToken, TokenKind};
 
 use crate::run;
@@ -26,6 +28,35 @@ fn at_once() {
             let left = Client::new(token).count("kek");
             assert_eq!(left, made.iter().filter(|made| **made).count());
             assert!(left <= 1);
+        },
+    );
+}
+
+/// A module that does not know of it makes a key without: SoftHSM, behind a module that refuses such templates.
+#[test]
+fn a_module_that_cannot_keep_a_key_as_it_is() {
+    run(
+        TokenKind::SoftHsm,
+        concat!(module_path!(), "::a_module_that_cannot_keep_a_key_as_it_is"),
+        |token| {
+            let mut settings = settings(token);
+            settings.module = hanging_module(token);
+            let (provider, client) = (Pkcs11Provider::new(settings), Client::new(token));
+            let changed = |key: &str| {
+                client
+                    .logged_in()
+                    .update_attributes(client.key(key), &[Attribute::Verify(true)])
+            };
+            for (unknown, key, changes) in [("copyable", "one", false), ("modifiable", "two", true)] {
+                fs::write(token.folder().join(format!("knows-no-{unknown}")), "").unwrap();
+                let report = block_on(provider.create_key(&reference(key))).unwrap();
+                assert_eq!(report.fixed, Some(false));
+                crate::round_trip(&provider, &reference(key)).unwrap();
+                assert_eq!(changed(key).is_ok(), changes, "{key}");
+            }
+            // A key that may verify is none the worse.
+            crate::round_trip(&provider, &reference("two")).unwrap();
+            assert!(block_on(provider.check_key(&reference("two"))).is_ok());
         },
     );
 }
@@ -124,7 +155,7 @@ on_both! {
             "0".repeat(64)
         );
         let path = token.folder().join("phield.toml");
-        std::fs::write(&path, config).unwrap();
+        fs::write(&path, config).unwrap();
         let settings = block_on(phield::config::Config::read(&path).unwrap().settings(&phield::backends())).unwrap();
         crate::round_trip(settings.providers[0].provider(), &reference("kek")).unwrap();
 
