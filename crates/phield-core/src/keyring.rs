@@ -64,6 +64,8 @@ pub(crate) struct Shared {
     snapshot: ArcSwap<Snapshot>,
     /// Until when the manifest may be relied on, by [`clock::now`] (I-8).
     expires: AtomicU64,
+    /// When it was verified last.
+    verified: AtomicU64,
     counters: Counters,
 }
 
@@ -79,6 +81,7 @@ impl Shared {
         Arc::new(Self {
             snapshot: ArcSwap::default(),
             expires: AtomicU64::new(0),
+            verified: AtomicU64::new(0),
             counters: Counters::default(),
         })
     }
@@ -90,6 +93,12 @@ impl Shared {
     /// Puts another manifest in force.
     pub(crate) fn publish(&self, snapshot: Snapshot) {
         self.snapshot.store(Arc::new(snapshot));
+        self.verified.store(clock::now(), Ordering::Release);
+    }
+
+    /// How long ago the manifest in force was verified, in milliseconds.
+    pub(crate) fn age(&self) -> u64 {
+        clock::now().saturating_sub(self.verified.load(Ordering::Acquire))
     }
 
     pub(crate) fn rely_on_manifest_until(&self, expires: u64) {
