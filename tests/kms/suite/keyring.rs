@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use phield_core::{
-    AppName, CachePolicy, FileStore, KekReference, Keyring, Ring, RingName, RingSettings, ScopeName, SealError, Suite,
-    VerifiedRing,
+    AppName, CachePolicy, FileStore, KekReference, Keyring, Ring, RingName, RingSettings, ScopeName,
+    SealError, Suite, VerifiedRing,
 };
 use phield_kms_tests::Emulator::{Ministack, Moto};
 use phield_kms_tests::{Kms, REGION};
@@ -37,18 +37,23 @@ impl World {
         );
         settings.cache = CachePolicy::new(SOFT, HARD).unwrap();
         let scope = |n| (Some(ScopeName::new(format!("s{n}")).unwrap()), Suite::Aes256Gcm);
-        let scopes: Vec<_> = (0..scopes)
-            .map(scope)
-            .chain([(None, Suite::Aes256Gcm)])
-            .collect();
+        let scopes: Vec<_> = (0..scopes).map(scope).chain([(None, Suite::Aes256Gcm)]).collect();
         let new = Ring::generate(&mut settings, &scopes).await.unwrap();
-        let world = Self { kms, folder, settings };
+        let world = Self {
+            kms,
+            folder,
+            settings,
+        };
         world.ring().publish(&new).await.unwrap();
         (world, new)
     }
 
     fn ring(&self) -> Ring {
-        Ring::new(self.settings.clone(), FileStore::new(self.folder.path().join("ring")), None)
+        Ring::new(
+            self.settings.clone(),
+            FileStore::new(self.folder.path().join("ring")),
+            None,
+        )
     }
 
     async fn keyring(&self) -> Arc<Keyring> {
@@ -63,7 +68,12 @@ async fn outages_under_load() {
     let kms = Moto.kms();
     let kek = kms.key(REGION).await;
     let (world, _) = World::new(kms, &kek, 0).await;
-    for outage in [Fault::Refuse, Fault::BlackHole, Fault::Status(500), Fault::Throttle] {
+    for outage in [
+        Fault::Refuse,
+        Fault::BlackHole,
+        Fault::Status(500),
+        Fault::Throttle,
+    ] {
         let keyring = world.keyring().await;
         let load = Load::start(&keyring, 3);
         until("a refresh", PATIENCE, || keyring.status().refreshes > 8).await;
@@ -78,11 +88,21 @@ async fn outages_under_load() {
             world.kms.proxy.calls() - calls
         );
         assert!(served > 0);
-        assert!(failed == 0 || begun.elapsed() >= HARD - SOFT, "a request failed within the hard TTL");
+        assert!(
+            failed == 0 || begun.elapsed() >= HARD - SOFT,
+            "a request failed within the hard TTL"
+        );
 
         // Closed, with errors that may be retried: `Load` asserts that of each.
-        until("the end of the keys", PATIENCE, || seal(&keyring).is_err() && search(&keyring).is_err()).await;
-        assert!(begun.elapsed() >= HARD - SOFT * 2, "the keys ended too soon: {:?}", begun.elapsed());
+        until("the end of the keys", PATIENCE, || {
+            seal(&keyring).is_err() && search(&keyring).is_err()
+        })
+        .await;
+        assert!(
+            begun.elapsed() >= HARD - SOFT * 2,
+            "the keys ended too soon: {:?}",
+            begun.elapsed()
+        );
 
         world.kms.proxy.set(Fault::None);
         let back = until("the keys are back", PATIENCE, || keyring.status().is_complete()).await;
@@ -105,13 +125,25 @@ async fn revocation_takes_effect_within_the_soft_ttl() {
     for refusal in [Fault::AccessDenied, Fault::Disabled, Fault::PendingDeletion] {
         let sealed = seal(&keyring).unwrap();
         world.kms.proxy.set(refusal.clone());
-        let gone = until("the keys are gone", PATIENCE, || seal(&keyring).is_err() && open(&keyring, &sealed).is_err()).await;
+        let gone = until("the keys are gone", PATIENCE, || {
+            seal(&keyring).is_err() && open(&keyring, &sealed).is_err()
+        })
+        .await;
         println!("{refusal:?}: gone after {gone:?}; the soft TTL is {SOFT:?}");
         assert!(gone < SOFT * 4, "{gone:?}");
-        until("refused", PATIENCE, || keyring.status().keys.iter().all(|key| key.is_refused)).await;
-        assert!(matches!(seal(&keyring), Err(SealError::KeyRefused(_) | SealError::RingExpired)));
+        until("refused", PATIENCE, || {
+            keyring.status().keys.iter().all(|key| key.is_refused)
+        })
+        .await;
+        assert!(matches!(
+            seal(&keyring),
+            Err(SealError::KeyRefused(_) | SealError::RingExpired)
+        ));
         world.kms.proxy.set(Fault::None);
-        until("the keys are back", PATIENCE, || open(&keyring, &sealed).is_ok() && seal(&keyring).is_ok()).await;
+        until("the keys are back", PATIENCE, || {
+            open(&keyring, &sealed).is_ok() && seal(&keyring).is_ok()
+        })
+        .await;
     }
 }
 
@@ -124,7 +156,10 @@ async fn a_key_that_is_disabled_in_kms_loads_no_ring() {
     let admin = world.kms.admin(REGION);
     admin.disable_key().key_id(kek.as_str()).send().await.unwrap();
     let refused = world.ring().into_keyring().await.unwrap_err();
-    assert!(matches!(refused, phield_core::RingError::KeyRefused(..)), "{refused:?}");
+    assert!(
+        matches!(refused, phield_core::RingError::KeyRefused(..)),
+        "{refused:?}"
+    );
     admin.enable_key().key_id(kek.as_str()).send().await.unwrap();
     world.ring().into_keyring().await.unwrap();
 }
