@@ -16,7 +16,7 @@ use crate::{chain, class};
 const SEEN: Rollout = Rollout::AcknowledgedByEveryInstance;
 
 /// A second key file, whose provider has this name.
-fn second(ring: &TestRing, name: &str) -> Arc<LocalProvider> {
+pub(crate) fn second(ring: &TestRing, name: &str) -> Arc<LocalProvider> {
     let passphrase = Passphrase::new("of the second".to_owned());
     let path = ring.folder().join(format!("{name}.phield"));
     let file = if path.exists() {

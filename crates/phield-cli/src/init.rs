@@ -211,6 +211,8 @@ impl Plan {
                 config,
                 backup: self.backup.clone(),
                 token: Some(token),
+                every_wrap: true,
+                closed: Vec::new(),
                 json: false,
             };
             rehearsal::rehearse(&arguments, Environment::Bare, host)
