@@ -160,6 +160,19 @@ pub enum Error {
         /// What will, or makes it weaker.
         warnings: usize,
     },
+    /// A passphrase file, and no key file that it would open.
+    #[error("--passphrase-file is for a local key file: add --with-key-file, or leave it out")]
+    NoKeyFile,
+    /// An alias of AWS KMS, in a build that cannot look it up.
+    #[cfg(not(feature = "aws-kms"))]
+    #[error(
+        "{0:?} is looked up at AWS KMS by the feature aws-kms, which this build does not have: give the key ARN"
+    )]
+    NoAliases(String),
+    /// A key of AWS KMS cannot be used.
+    #[cfg(feature = "aws-kms")]
+    #[error(transparent)]
+    Kms(#[from] phield_aws_kms::ResolveError),
     /// The HSM.
     #[cfg(feature = "pkcs11")]
     #[error(transparent)]

@@ -442,3 +442,34 @@ fn server(database: Option<&str>, host: &str, port: u16) -> String {
         None => format!("the database at {host}:{port}"),
     }
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::*;
+
+    /// Whoever writes the table writes what they like: what no manifest is as large as is not read.
+    #[tokio::test]
+    async fn a_manifest_that_is_none() {
+        let folder = std::env::temp_dir().join(format!("phield-key-store-{}.db", std::process::id()));
+        let _ = std::fs::remove_file(&folder);
+        let url = format!("sqlite:{}?mode=rwc", folder.display());
+        let store = TableKeyStore::<sqlx::Sqlite>::from_url(&url, RingName::from_static("r")).unwrap();
+        store.create_table().await.unwrap();
+        let pool = Pool::<sqlx::Sqlite>::connect(&url).await.unwrap();
+        let write = async |value: &str| {
+            let sql = format!("INSERT OR REPLACE INTO phield_key_store VALUES ('r', {value})");
+            sqlx::query(AssertSqlSafe(sql)).execute(&pool).await.unwrap();
+            store.read().await
+        };
+        assert_eq!(
+            write("zeroblob(16777216)").await.unwrap().unwrap().len(),
+            16 << 20
+        );
+        for value in ["zeroblob(16777217)", "zeroblob(100000000)", "'a text'", "7"] {
+            let error = write(value).await.unwrap_err();
+            assert!(matches!(error, RingError::Malformed(_)), "{value}: {error:?}");
+        }
+        pool.close().await;
+        std::fs::remove_file(folder).unwrap();
+    }
+}
