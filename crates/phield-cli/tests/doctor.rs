@@ -1,6 +1,11 @@
 //! What `phield doctor` says of a dozen broken set-ups, word by word: `tests/doctor/*.txt`. With `PHIELD_UPDATE=1` the files
 //! are written anew.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests"
+)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

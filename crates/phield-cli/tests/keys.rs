@@ -562,6 +562,69 @@ fn a_restore_without_one_of_the_key_encryption_keys() {
     assert!(said.contains("8 keys, 16 wraps opened"), "{said}");
 }
 
+/// A key whose key-encryption key is lost stays in the ring, and does not keep the others from being restored.
+#[test]
+fn a_restore_with_a_key_that_does_not_open() {
+    let made = Made::new();
+    let alone = fs::read_to_string(made.path("phield.toml")).unwrap();
+    made.add_provider("[\"1\"]");
+    let pepper = made.id("index", "active");
+    made.good(&[
+        "wrap",
+        "add",
+        "--provider",
+        "break-glass",
+        "--kek",
+        "1",
+        "--key",
+        &pepper,
+    ]);
+    // No command takes the other wrap away from this key alone.
+    let config = phield_core::config::Config::read(&made.path("phield.toml")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let ring = config.ring(&phield_core::Backends::local()).await.unwrap();
+        let change = |manifest: &mut phield_core::Manifest| {
+            let mut records = manifest.records.iter_mut();
+            let record = records.find(|record| record.wraps.len() == 2).unwrap();
+            record
+                .wraps
+                .retain(|wrap| wrap.provider.as_str() == "break-glass");
+        };
+        ring.update(change).await.unwrap();
+    });
+    made.good(&["backup"]);
+    fs::write(made.path("phield.toml"), alone).unwrap();
+    let backup = made.text("backup/ring.phield");
+    // As a backup it is not good enough, unless that is known.
+    let error = made.bad(&["verify-backup", "--backup", &backup]);
+    assert!(
+        error.contains(&format!("no allowed key-encryption key opens key {pepper}")),
+        "{error}"
+    );
+    let said = made.good(&[
+        "restore",
+        "--backup",
+        &backup,
+        "--reason",
+        "the break-glass file is lost",
+    ]);
+    for part in [
+        "Kept, and does not open (a key-encryption key that is not configured keeps services from starting): ",
+        &format!("{pepper}: no allowed key-encryption key opens key {pepper}"),
+        &format!("; no wrap opens now of {pepper}."),
+    ] {
+        assert!(said.contains(part), "{part}\nis not in\n{said}");
+    }
+    assert_eq!(made.state(&pepper), "active");
+    let check = made.run(&["check"]);
+    let error = String::from_utf8(check.stderr).unwrap();
+    assert_eq!(
+        error,
+        "error: 0 wraps do not open, and 1 keys have no wrap that opens\n"
+    );
+}
+
 /// Format §8.2, as the command line leads through it.
 #[test]
 fn a_ring_key_is_replaced() {
