@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use phield_core::config::Config;
 use phield_core::{
-    Backends, Faults, FileStore, FileWitness, KeySelection, KeyState, KeyUse, LocalKeyFile, Passphrase,
-    Retirement, Ring, RingError, RingSettings, Rollout, Stretching, Suite, VerifiedRing,
+    AcceptedLosses, Backends, Faults, FileStore, FileWitness, KeySelection, KeyState, KeyUse, LocalKeyFile,
+    Passphrase, Retirement, Ring, RingError, RingSettings, Rollout, Stretching, Suite, VerifiedRing,
 };
 use phield_testkit::{AbortAt, StopAt, TestRing, block_on};
 
@@ -111,7 +111,7 @@ fn run(task: &str, ring: &Ring, backup: &FileStore) -> Result<VerifiedRing, Ring
         "restore" => {
             // What the command line does: the backup holds the restored ring before the key store does.
             let stored = backup.read()?.expect("the test wrote one");
-            let restored = block_on(ring.prepare_restore(&stored, &[], "a test"))?;
+            let restored = block_on(ring.prepare_restore(&stored, &[], "a test", AcceptedLosses::default()))?;
             block_on(ring.back_up(&restored.ring, backup))?;
             block_on(ring.publish_restored(&restored))?;
         }

@@ -13,6 +13,7 @@ mod killed;
 mod manifest;
 mod operations;
 mod restore;
+mod restore_losses;
 mod writers;
 
 use std::error::Error;
@@ -38,6 +39,10 @@ fn class(error: &RingError) -> &'static str {
         RingError::RecordChanged(_) => "RecordChanged",
         RingError::NotAfter(_) => "NotAfter",
         RingError::SecondUidPepper(_) => "SecondUidPepper",
+        RingError::KeyUnavailable(..) => "KeyUnavailable",
+        RingError::KeyRefused(..) => "KeyRefused",
+        RingError::HistoryLost { .. } => "HistoryLost",
+        RingError::PinOrder(_) => "PinOrder",
         other => panic!("a class that no test expects: {other:?}"),
     }
 }

@@ -349,6 +349,26 @@ fn the_ring_key_is_replaced() {
     assert_eq!(fs::read(ring.key_store()).unwrap(), before_step_4);
     // (2), (3) Both are pinned everywhere, in both orders.
     block_on(with_pins(&[&old_pin, &new_pin]).load()).unwrap();
+    // From [old, new] it would lock out who has not gone on: refused, whichever way it is asked for.
+    let seen = phield_core::Rollout::AcknowledgedByEveryInstance;
+    let too_early = with_pins(&[&old_pin, &new_pin]);
+    let compromised = phield_core::Retirement::Compromised;
+    for error in [
+        block_on(too_early.activate(id, seen)).unwrap_err(),
+        block_on(ring.ring().activate(id, seen)).unwrap_err(),
+        block_on(too_early.set_state(id, KeyState::Active)).unwrap_err(),
+        block_on(too_early.retire(old_pin.key_id(), compromised, None)).unwrap_err(),
+    ] {
+        assert!(
+            matches!(error, phield_core::RingError::PinOrder(key) if key == id),
+            "{error:?}"
+        );
+        assert!(
+            error.to_string().ends_with("pin [new, old] everywhere first"),
+            "{error}"
+        );
+    }
+    assert_eq!(fs::read(ring.key_store()).unwrap(), before_step_4);
     let writer = with_pins(&[&new_pin, &old_pin]);
     block_on(writer.load()).unwrap();
     // (4) One update.

@@ -3,7 +3,8 @@
 use std::fs;
 
 use phield_core::{
-    FileStore, FileWitness, KeyId, KeyState, KeyUse, Restored, Retirement, Ring, RingError, Rollout, Suite,
+    AcceptedLosses, FileStore, FileWitness, KeyId, KeyState, KeyUse, Restored, Retirement, Ring, RingError,
+    Rollout, Suite,
 };
 use phield_testkit::{TestRing, block_on};
 
@@ -12,9 +13,24 @@ use crate::operations::find;
 
 const SEEN: Rollout = Rollout::AcknowledgedByEveryInstance;
 
-fn prepare(ring: &Ring, backup: &[u8], others: &[Vec<u8>]) -> Result<Restored, RingError> {
-    block_on(ring.prepare_restore(backup, others, "the disk was lost"))
+pub(crate) fn prepare(ring: &Ring, backup: &[u8], others: &[Vec<u8>]) -> Result<Restored, RingError> {
+    prepare_without(ring, backup, others, AcceptedLosses::default())
 }
+
+pub(crate) fn prepare_without(
+    ring: &Ring,
+    backup: &[u8],
+    others: &[Vec<u8>],
+    accepted: AcceptedLosses,
+) -> Result<Restored, RingError> {
+    block_on(ring.prepare_restore(backup, others, "the disk was lost", accepted))
+}
+
+/// What the witness knows of is lost, and that is accepted.
+pub(crate) const LOST: AcceptedLosses = AcceptedLosses {
+    unverified: false,
+    history: true,
+};
 
 /// The only key of this use that is active.
 fn active(ring: &Ring, key_use: KeyUse) -> KeyId {
@@ -44,11 +60,21 @@ fn an_older_ring_is_restored_forwards() {
     block_on(opened.add_key(KeyUse::Data, Some(Suite::Aes256Gcm), None)).unwrap();
     fs::remove_file(ring.key_store()).unwrap();
 
-    let restored = prepare(opened, &backup, &[]).unwrap();
-    assert_eq!(restored.reason, "the disk was lost");
+    let error = prepare(opened, &backup, &[]).unwrap_err();
+    assert!(
+        matches!(error, RingError::HistoryLost { newest: 1, known: 3 }),
+        "{error:?}"
+    );
+    let restored = prepare_without(opened, &backup, &[], LOST).unwrap();
+    assert_eq!(
+        (restored.reason.as_str(), restored.lost_since),
+        ("the disk was lost", Some(3))
+    );
+    let mut retired = [data, next];
+    retired.sort();
     assert_eq!(
         (restored.retired.as_slice(), restored.new_keys.len()),
-        ([data].as_slice(), 2)
+        (retired.as_slice(), 2)
     );
     assert!(
         !ring.key_store().exists(),
@@ -58,9 +84,10 @@ fn an_older_ring_is_restored_forwards() {
     let manifest = published.manifest();
     assert_eq!(manifest.epoch, 3 + 65_536, "above what the witness knows");
     let state = |id| manifest.record(id).unwrap().state;
+    // The pre-active one was active in the history that was lost, and nobody here knows it.
     assert_eq!(
         (state(data), state(next)),
-        (KeyState::DecryptOnly, KeyState::PreActive)
+        (KeyState::DecryptOnly, KeyState::DecryptOnly)
     );
     for id in kept {
         assert_eq!(state(id), KeyState::Active);
@@ -98,7 +125,9 @@ fn destroyed_stays_destroyed_and_the_latest_state_counts() {
     // The stored one is lost, and another that is left says at least that it is compromised. What does not verify is named.
     fs::write(ring.key_store(), b"overwritten").unwrap();
     let others = [b"no ring".to_vec(), compromised];
-    let restored = prepare(opened, &backup, &others).unwrap();
+    let error = prepare(opened, &backup, &others).unwrap_err();
+    assert_eq!(class(&error), "HistoryLost");
+    let restored = prepare_without(opened, &backup, &others, LOST).unwrap();
     assert_eq!(
         restored.ring.manifest().record(first).unwrap().state,
         KeyState::Compromised
@@ -131,7 +160,18 @@ fn the_epoch_is_above_min_epoch_too() {
     settings.min_epoch = 1000;
     let ephemeral = Ring::new(settings, FileStore::new(ring.key_store()), None);
     assert_eq!(class(&block_on(ephemeral.load()).unwrap_err()), "Stale");
-    let restored = prepare(&ephemeral, &backup, &[]).unwrap();
+    let error = prepare(&ephemeral, &backup, &[]).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            RingError::HistoryLost {
+                newest: 1,
+                known: 1000
+            }
+        ),
+        "{error:?}"
+    );
+    let restored = prepare_without(&ephemeral, &backup, &[], LOST).unwrap();
     let published = block_on(ephemeral.publish_restored(&restored)).unwrap();
     assert_eq!(published.manifest().epoch, 1000 + 65_536);
 }
@@ -142,7 +182,7 @@ fn what_is_refused() {
     let opened = ring.ring();
     let backup = fs::read(ring.key_store()).unwrap();
     for reason in ["", " \n"] {
-        let error = block_on(opened.prepare_restore(&backup, &[], reason)).unwrap_err();
+        let error = block_on(opened.prepare_restore(&backup, &[], reason, LOST)).unwrap_err();
         assert!(matches!(error, RingError::NoReason), "{error:?}");
     }
     let mut flipped = backup.clone();

@@ -28,6 +28,14 @@ impl AwsKmsFactory {
     pub fn new() -> Self {
         Self
     }
+
+    /// The provider that configuration describes, for a key ceremony: [`AwsKmsProvider::resolve_key`] takes an alias.
+    ///
+    /// # Errors
+    /// What is wrong with configuration.
+    pub async fn provider(self, config: &ProviderConfig) -> Result<AwsKmsProvider, RingError> {
+        open(config).await
+    }
 }
 
 /// The entries of the provider.

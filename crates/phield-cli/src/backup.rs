@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use phield_core::config::Config;
-use phield_core::{FileStore, FileWitness, Ring, VerifiedRing};
+use phield_core::{FileStore, FileWitness, KeyId, Ring, VerifiedRing};
 use serde::Serialize;
 
 use crate::keys::RingArguments;
@@ -36,7 +36,7 @@ pub(crate) async fn run(arguments: &BackupArguments, host: &mut Host<'_>) -> Res
     let path = arguments.backup.clone().or_else(|| config.backup_path());
     let path = path.ok_or(Error::NoBackupPath)?;
     let verified = ring.load().await?;
-    let rehearsal = write(&ring, &verified, (&arguments.ring.config, &path), host).await?;
+    let rehearsal = write(&ring, (&verified, &[]), (&arguments.ring.config, &path), host).await?;
     if arguments.ring.json {
         return host.print_json(&Written {
             backup: &path,
@@ -105,7 +105,7 @@ pub(crate) async fn refresh(
     let Some(path) = config.backup_path() else {
         return Ok("No [backup] is configured: run `phield keys backup --backup FILE` now.".to_owned());
     };
-    let written = write(ring, verified, (config_path, &path), host).await;
+    let written = write(ring, (verified, &[]), (config_path, &path), host).await;
     let rehearsal = written.map_err(|source| Error::AfterChange {
         then: "its backup was not brought up to date (`phield keys backup`)",
         source: Box::new(source),
@@ -114,9 +114,10 @@ pub(crate) async fn refresh(
 }
 
 /// Writes beside the backup, rehearses that in a new process, and then replaces the backup. What the rehearsal said.
+/// `closed`: keys that are known not to open.
 pub(crate) async fn write(
     ring: &Ring,
-    verified: &VerifiedRing,
+    (verified, closed): (&VerifiedRing, &[KeyId]),
     (config, path): (&Path, &Path),
     host: &Host<'_>,
 ) -> Result<String, Error> {
@@ -127,7 +128,9 @@ pub(crate) async fn write(
         let arguments = VerifyBackupArguments {
             config: config.to_owned(),
             backup: beside.0.clone(),
-            token: rehearsal::token(ring, verified).await?,
+            token: rehearsal::token(ring, verified, closed).await?,
+            every_wrap: false,
+            closed: closed.to_vec(),
             json: false,
         };
         let said = rehearsal::rehearse(&arguments, Environment::Inherited, host)?;

@@ -123,10 +123,13 @@ impl Report<'_> {
             text += &finding.text();
         }
         text += &match (self.errors, self.warnings) {
-            (0, 0) => "Nothing is wrong: configuration, files, clock, providers, ring, keys, backup, cache, this machine."
+            (0, 0) => "Nothing is wrong: configuration, files, clock, providers, ring, keys, backup, cache settings, this \
+                       machine."
                 .to_owned(),
             (errors, warnings) => format!("{}, {}", count(errors, "error"), count(warnings, "warning")),
         };
+        text += "\nRunning processes are not seen from here: what each has in its cache, and since when, says its own \
+                 `Keyring::status`.";
         text
     }
 }

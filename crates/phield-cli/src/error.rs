@@ -127,6 +127,23 @@ pub enum Error {
         /// Why.
         source: Box<Self>,
     },
+    /// Another manifest of the ring that cannot be verified now.
+    #[error(
+        "{name} is there and cannot be verified now: nothing was restored. It may be a better ring than the backup: bring its \
+         provider back, or put the configuration right. To lose what it alone knows: --ignore-unverified"
+    )]
+    Unverified {
+        /// Which.
+        name: String,
+        /// Why.
+        source: Box<RingError>,
+    },
+    /// A restore would lose what the ring became after the newest manifest that is here.
+    #[error(
+        "this restore loses history. Look for a newer manifest, at another instance or in other backups, and give it in \
+         --merge. If there is none: --accept-lost-history"
+    )]
+    HistoryLost(#[source] RingError),
     /// Wraps that configuration has and that do not open, or keys that no wrap opens.
     #[error("{wraps} wraps do not open, and {keys} keys have no wrap that opens")]
     Wraps {
@@ -143,6 +160,19 @@ pub enum Error {
         /// What will, or makes it weaker.
         warnings: usize,
     },
+    /// A passphrase file, and no key file that it would open.
+    #[error("--passphrase-file is for a local key file: add --with-key-file, or leave it out")]
+    NoKeyFile,
+    /// An alias of AWS KMS, in a build that cannot look it up.
+    #[cfg(not(feature = "aws-kms"))]
+    #[error(
+        "{0:?} is looked up at AWS KMS by the feature aws-kms, which this build does not have: give the key ARN"
+    )]
+    NoAliases(String),
+    /// A key of AWS KMS cannot be used.
+    #[cfg(feature = "aws-kms")]
+    #[error(transparent)]
+    Kms(#[from] phield_aws_kms::ResolveError),
     /// The HSM.
     #[cfg(feature = "pkcs11")]
     #[error(transparent)]

@@ -1,5 +1,8 @@
-//! `phield init`: a key ring with a local key file. Nothing can be sealed with a key before the ring that holds it was
-//! backed up and its restore was rehearsed (I-9).
+//! `phield init`: a key ring under a local key file, AWS KMS, an HSM. Nothing can be sealed with a key before the ring that
+//! holds it was backed up and its restore was rehearsed (I-9).
+
+mod providers;
+mod report;
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write as _};
@@ -9,11 +12,13 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
-use phield_core::config::{Config, LocalFiles};
+use phield_core::config::{Config, LocalFiles, ProviderConfig};
 use phield_core::{
     AllowedProvider, AppName, FileStore, FileWitness, KekReference, LocalKeyFile, LocalProvider, Passphrase,
     Ring, RingError, RingName, RingSettings, Stretching, Suite, VerifiedRing,
 };
+
+pub use providers::KekArguments;
 
 use crate::rehearsal::{self, Environment, VerifyBackupArguments};
 use crate::{Error, Host};
@@ -34,7 +39,7 @@ pub struct InitArguments {
     /// The ring, one per environment: clinic-production, clinic-test
     #[arg(long, value_name = "NAME")]
     pub ring: String,
-    /// The folder to make: key file, passphrase, ring and phield.toml
+    /// The folder to make: ring, phield.toml, and key file and passphrase where there is one
     #[arg(long, value_name = "DIR")]
     pub dir: PathBuf,
     /// The cipher of the data keys
@@ -46,6 +51,9 @@ pub struct InitArguments {
     /// An existing file with the passphrase of the key file, for your eyes alone (chmod 600) [default: a new one in DIR]
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would take it for help")]
+    pub keks: KekArguments,
     /// How much work a guess of the passphrase costs; `minimal` is for tests
     #[arg(long, value_enum, default_value_t = StretchingChoice::Default, hide = true)]
     pub stretching: StretchingChoice,
@@ -95,6 +103,7 @@ pub(crate) async fn run(arguments: &InitArguments, host: &mut Host<'_>) -> Resul
 /// A ring that is backed up and not published yet.
 struct Prepared {
     settings: RingSettings,
+    providers: Vec<ProviderConfig>,
     new: VerifiedRing,
     /// What the rehearsal said.
     rehearsal: String,
@@ -111,6 +120,7 @@ struct Plan {
     backup_is_inside: bool,
     /// An existing passphrase file.
     passphrase: Option<PathBuf>,
+    keks: KekArguments,
 }
 
 impl Plan {
@@ -122,8 +132,12 @@ impl Plan {
             suite,
             backup,
             passphrase_file,
+            keks,
             stretching,
         } = arguments;
+        if passphrase_file.is_some() && !keks.has_key_file() {
+            return Err(Error::NoKeyFile);
+        }
         let absolute = |path: &Path| {
             std::path::absolute(path).map_err(|source| Error::File {
                 action: "find",
@@ -145,6 +159,7 @@ impl Plan {
                 .map_or_else(|| Ok(folder.join("backup").join(RING_FILE)), absolute)?,
             backup_is_inside: backup.is_none(),
             passphrase: passphrase_file.as_deref().map(absolute).transpose()?,
+            keks: keks.clone(),
             folder,
         })
     }
@@ -190,10 +205,17 @@ impl Plan {
 
     /// Key file, ring in memory, configuration, backup, rehearsal.
     async fn prepare(&self, made: &mut Vec<PathBuf>, host: &Host<'_>) -> Result<Prepared, Error> {
-        let keys = fail("make the key file", made, |made| self.make_key_file(made))?;
-        let kek = KekReference::new("1").ok_or(RingError::Malformed("the key file"))?;
-        let provider = AllowedProvider::new(Arc::new(LocalProvider::new(&keys)), [kek]);
-        let mut settings = RingSettings::new(self.app.clone(), self.ring.clone(), vec![provider]);
+        fail("make the folder", made, |_| self.make_home())?;
+        let opened = self.keks.open(&self.folder, host.backends()).await;
+        let mut opened = fail("open the key-encryption keys", made, |_| opened)?;
+        if self.keks.has_key_file() {
+            let keys = fail("make the key file", made, |made| self.make_key_file(made))?;
+            let kek = KekReference::new("1").ok_or(RingError::Malformed("the key file"))?;
+            let provider = AllowedProvider::new(Arc::new(LocalProvider::new(&keys)), [kek]);
+            opened.push((self.files().provider(), provider));
+        }
+        let (providers, allowed): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
+        let mut settings = RingSettings::new(self.app.clone(), self.ring.clone(), allowed);
         let new = Ring::generate(&mut settings, &[(None, self.suite)]).await;
         let new = fail("make the ring", made, |_| Ok(new?))?;
         let token = match new.keyring(&settings).await {
@@ -202,7 +224,7 @@ impl Plan {
         };
         let token = fail("seal a test token", made, |_| token)?;
         fail("write the configuration", made, |made| {
-            self.write_config(&settings, made)
+            self.write_config(&settings, &providers, made)
         })?;
         fail("write the backup", made, |made| self.write_backup(&new, made))?;
         let rehearsal = fail("rehearse the restore of the backup", made, |_| {
@@ -211,12 +233,15 @@ impl Plan {
                 config,
                 backup: self.backup.clone(),
                 token: Some(token),
+                every_wrap: true,
+                closed: Vec::new(),
                 json: false,
             };
             rehearsal::rehearse(&arguments, Environment::Bare, host)
         })?;
         Ok(Prepared {
             settings,
+            providers,
             new,
             rehearsal,
         })
@@ -234,7 +259,7 @@ impl Plan {
         }
     }
 
-    fn make_key_file(&self, made: &mut Vec<PathBuf>) -> Result<LocalKeyFile, Error> {
+    fn make_home(&self) -> Result<(), Error> {
         let existed = is_there(&self.folder);
         make_folder(&self.folder)?;
         if !existed {
@@ -247,6 +272,10 @@ impl Plan {
                 source,
             })?;
         }
+        Ok(())
+    }
+
+    fn make_key_file(&self, made: &mut Vec<PathBuf>) -> Result<LocalKeyFile, Error> {
         let passphrase = match &self.passphrase {
             Some(file) => Passphrase::from_file(file)?,
             None => {
@@ -268,22 +297,31 @@ impl Plan {
         )
     }
 
-    fn write_config(&self, settings: &RingSettings, made: &mut Vec<PathBuf>) -> Result<(), Error> {
-        let pin = settings
-            .pins
-            .first()
-            .ok_or(phield_core::config::ConfigError::NoPin)?;
-        let files = LocalFiles {
+    /// Where what is made goes, as `phield.toml` names it.
+    fn files(&self) -> LocalFiles {
+        LocalFiles {
             folder: self.folder.clone(),
             key_store: RING_FILE.into(),
             epoch_witness: WITNESS_FILE.into(),
             key_file: KEY_FILE.into(),
             passphrase_file: self.passphrase.clone().unwrap_or_else(|| PASSPHRASE_FILE.into()),
             backup: Some(self.backup_in_config()),
-        };
-        let config = Config::local(&self.app, &self.ring, pin, files)
-            .to_toml()
-            .map_err(|_| Error::Path)?;
+        }
+    }
+
+    fn write_config(
+        &self,
+        settings: &RingSettings,
+        providers: &[ProviderConfig],
+        made: &mut Vec<PathBuf>,
+    ) -> Result<(), Error> {
+        let pin = settings
+            .pins
+            .first()
+            .ok_or(phield_core::config::ConfigError::NoPin)?;
+        let mut config = Config::local(&self.app, &self.ring, pin, self.files());
+        config.providers = providers.to_vec();
+        let config = config.to_toml().map_err(|_| Error::Path)?;
         let text =
             format!("# Made by `phield init`. Relative paths start at the folder of this file.\n\n{config}");
         let path = self.file(CONFIG_FILE);
@@ -311,71 +349,6 @@ impl Plan {
             self.backup.clone(),
             made,
         )
-    }
-
-    /// For a tired person: what was made, what goes where, what comes next.
-    fn report(
-        &self,
-        prepared: &Prepared,
-        published: &VerifiedRing,
-        host: &mut Host<'_>,
-    ) -> Result<(), Error> {
-        let manifest = published.manifest();
-        let pin = prepared
-            .settings
-            .pins
-            .first()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let (config, passphrase) = (self.file(CONFIG_FILE), self.passphrase_path());
-        let move_it = if self.backup_is_inside {
-            "; move it off this machine"
-        } else {
-            ""
-        };
-        host.print(format_args!(
-            "Rehearsed the restore in a new process: {rehearsal}.
-
-Made key ring {ring} for app {app}: {keys} keys, epoch {epoch}, in {folder}
-
-  {RING_FILE:<15} the ring: every key, wrapped
-  {KEY_FILE:<15} the key file: what unwraps them
-  {passphrase_name:<15} the passphrase: what opens the key file
-  {CONFIG_FILE:<15} the configuration, with the pinned ring key
-  {WITNESS_FILE:<15} the highest epoch seen
-
-Back up now, in three places that nobody reaches together. If one of them is lost, so is the data:
-
-  1. the ring         {backup}{move_it}
-  2. the key file     {key_file}
-  3. the passphrase   {passphrase}
-
-Keep the pin of the ring key with the configuration of your application, never beside the ring:
-
-  ring_key = \"{pin}\"
-
-Data keys seal for 90 days and open for ever; `keys list` shows the day. Before it, activate the successor that is there
-already (`keys activate`); re-sealing what old keys sealed needs `phield rotate`, which this version does not have yet.
-
-Put {WITNESS_FILE} where nobody who can write the ring can write it ([epoch_witness] in {CONFIG_FILE}).
-
-Next: phield keys list --config {config}",
-            rehearsal = prepared.rehearsal,
-            ring = manifest.ring,
-            app = manifest.app,
-            keys = manifest.records.len(),
-            epoch = manifest.epoch,
-            folder = self.folder.display(),
-            passphrase_name = if self.passphrase.is_none() {
-                PASSPHRASE_FILE
-            } else {
-                "(your own)"
-            },
-            backup = self.backup.display(),
-            key_file = self.file(KEY_FILE).display(),
-            passphrase = passphrase.display(),
-            config = config.display(),
-        ))
     }
 }
 

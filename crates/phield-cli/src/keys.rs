@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use phield_core::config::Config;
-use phield_core::{KeyId, KeyRecord, KeyState, Manifest, Ring};
+use phield_core::{KeyId, KeyRecord, KeyState, KeyUse, Manifest, Ring, RingKeyPin};
 use serde::Serialize;
 
 use crate::backup::{BackupArguments, PublishArguments};
@@ -47,7 +47,8 @@ pub enum KeysCommand {
     /// Rehearse a restore: check a backup of the ring with the configuration alone
     ///
     /// Verifies the backup under the pinned ring key, unwraps every key by every wrap within reach, checks every check
-    /// value. Reads neither the key store nor the epoch witness, and writes nothing.
+    /// value. Reads neither the key store nor the epoch witness, and writes nothing. A wrap that is out of reach or refused is
+    /// told, and is no failure while another wrap of the key opens.
     VerifyBackup(VerifyBackupArguments),
     /// Store a ring in the configured key store, which holds none yet: to move it from a file into a table
     ///
@@ -55,8 +56,12 @@ pub enum KeysCommand {
     Publish(PublishArguments),
     /// Put the ring back from a backup
     ///
-    /// Merges what is stored and every other manifest that verifies: no key goes back to an earlier state. New data keys
-    /// are made, and the epoch is raised far above every one that is known.
+    /// Merges what is stored and every other manifest that verifies: no key goes back to an earlier state. Data keys that
+    /// were active or about to be seal no more, for nobody knows how much they sealed in the history that is lost; new ones
+    /// are made, under the key-encryption keys that answer. The epoch is raised far above every one that is known.
+    ///
+    /// Refused, until it is said: going on without a manifest that cannot be verified now, and losing what the ring became
+    /// after the newest manifest that is here. What was done is appended to a log beside the backup.
     Restore(RestoreArguments),
 }
 
@@ -93,6 +98,9 @@ pub(crate) struct KeyListing {
     pub(crate) created: String,
     pub(crate) not_after: Option<String>,
     days_left: Option<i64>,
+    /// What configuration pins of a ring key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pin: Option<String>,
     wraps: Vec<String>,
 }
 
@@ -126,10 +134,18 @@ pub(crate) async fn list(arguments: &ListArguments, host: &mut Host<'_>) -> Resu
     let rows: Vec<_> = std::iter::once(head)
         .chain(keys.iter().map(KeyListing::row))
         .collect();
-    host.print(format_args!(
-        "app {app}, ring {ring}, epoch {epoch}\n\n{}",
-        table(&rows)
-    ))
+    let mut text = format!("app {app}, ring {ring}, epoch {epoch}\n\n{}\n", table(&rows));
+    for key in keys.iter().filter(|key| key.pin.is_some()) {
+        let pin = key.pin.as_deref().unwrap_or_default();
+        text += &format!("\nring_key of key {} ({}): {pin}", key.id, key.state);
+    }
+    host.print(text)
+}
+
+/// What configuration pins, of a ring key that can authenticate the ring.
+pub(crate) fn pin(record: &KeyRecord) -> Option<String> {
+    let is_pinned = record.context.key_use == KeyUse::Ring && record.state < KeyState::Compromised;
+    is_pinned.then(|| RingKeyPin::of(record).to_string())
 }
 
 impl Listing {
@@ -158,6 +174,7 @@ impl KeyListing {
             created: utc(record.created),
             not_after: not_after.map(utc),
             days_left: not_after.filter(|_| sealing).map(days_left),
+            pin: pin(record),
             wraps: record
                 .wraps
                 .iter()

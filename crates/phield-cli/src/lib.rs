@@ -47,7 +47,7 @@ pub use doctor::{DoctorArguments, Severity};
 pub use error::{Error, causes};
 #[cfg(feature = "pkcs11")]
 pub use hsm::{HsmCommand, HsmKeyArguments, HsmKeyKind};
-pub use init::{InitArguments, StretchingChoice, SuiteChoice};
+pub use init::{InitArguments, KekArguments, StretchingChoice, SuiteChoice};
 pub use inspect::InspectArguments;
 pub use keys::{KeysCommand, ListArguments, RingArguments};
 pub use life::{ActivateArguments, AddArguments, RetireArguments, UseChoice};
@@ -60,7 +60,15 @@ pub use wraps::{CheckArguments, WrapAddArguments, WrapCommand, WrapRemoveArgumen
 #[derive(Debug, clap::Subcommand)]
 #[non_exhaustive]
 pub enum Command {
-    /// Make a key ring with a local key file, back it up and rehearse the restore
+    /// Make a key ring, back it up and rehearse the restore
+    ///
+    /// Its keys are wrapped under a local key file, unless keys of AWS KMS or of an HSM are given. Aliases of KMS are looked
+    /// up here, once: what is written are key ARNs. The first key-encryption key generates the keys, every other one wraps
+    /// them, too: any one of them opens the ring.
+    ///
+    ///   phield init … --kms-key alias/clinic --kms-region eu-central-1 --with-key-file
+    ///   phield init … --hsm-module /usr/lib/libhsm.so --hsm-pin-file pin --hsm-key clinic/kek
+    #[command(verbatim_doc_comment)]
     Init(InitArguments),
     /// List, add, activate, retire, wrap, back up and restore the keys of a ring
     #[command(subcommand)]
@@ -141,6 +149,10 @@ fn backends() -> Backends {
     let backends = Backends::local();
     #[cfg(feature = "pkcs11")]
     let backends = backends.with_provider(phield_pkcs11::Pkcs11ProviderFactory::new());
+    #[cfg(feature = "aws-kms")]
+    let backends = backends.with_provider(phield_aws_kms::AwsKmsFactory::new());
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    let backends = backends.with_key_store(phield_sqlx::TableKeyStores::new());
     backends
 }
 

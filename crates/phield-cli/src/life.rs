@@ -8,7 +8,7 @@ use phield_core::{
 use serde::Serialize;
 
 use crate::init::SuiteChoice;
-use crate::keys::{RingArguments, key_id};
+use crate::keys::{RingArguments, key_id, pin};
 use crate::text::{now, utc};
 use crate::{Error, Host, backup};
 
@@ -114,6 +114,12 @@ struct Changed {
     /// The pre-active key that can take the next place.
     #[serde(skip_serializing_if = "Option::is_none")]
     successor: Option<String>,
+    /// What configuration pins of a ring key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pin: Option<String>,
+    /// Without an epoch witness: what `min_epoch` has to become now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raise_min_epoch: Option<u64>,
     /// The replacement became active before every process could know it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     too_soon: bool,
@@ -148,8 +154,12 @@ pub(crate) async fn add(arguments: &AddArguments, host: &mut Host<'_>) -> Result
             .created
             .saturating_add(ring.settings.cache.fleet_wait().as_secs())
     });
+    let next = match &changed.pin {
+        Some(pin) => ring_key_steps(id, pin, &ring),
+        None => String::new(),
+    };
     let text = format!(
-        "Key {id} ({key_use}) is pre-active{}, in epoch {}; every wrap of it opens.\n{}\n{}: phield keys activate {id}",
+        "Key {id} ({key_use}) is pre-active{}, in epoch {}; every wrap of it opens.\n{}\n{next}{}: phield keys activate {id}",
         if is_new { "" } else { ", and was so before" },
         changed.epoch,
         changed.backup,
@@ -171,12 +181,21 @@ pub(crate) async fn activate(arguments: &ActivateArguments, host: &mut Host<'_>)
         successor: successor.map(|id| id.to_string()),
         ..Changed::new(id, &verified, &arguments.ring, (&config, &ring), host).await?
     };
-    let text = format!(
+    let changed = changed.with_floor(&config, |changed| changed.pin.is_some());
+    let mut text = format!(
         "Key {id} is active, in epoch {}.{}\n{}",
         changed.epoch,
         after(successor),
         changed.backup
     );
+    if let Some(pin) = &changed.pin {
+        text += &format!(
+            "\nLast step, once every process has loaded this ring: pin the new ring key alone, and raise min_epoch to {}.\n  \
+             ring_key = \"{pin}\"",
+            changed.epoch
+        );
+    }
+    text += &changed.floor();
     changed.print(&text, arguments.ring.json, host)
 }
 
@@ -209,6 +228,7 @@ pub(crate) async fn retire(arguments: &RetireArguments, host: &mut Host<'_>) -> 
         too_soon,
         ..Changed::new(id, &verified, &arguments.ring, (&config, &ring), host).await?
     };
+    let changed = changed.with_floor(&config, |changed| arguments.compromised || changed.pin.is_some());
     let mut text = format!("Key {id} is {}, in epoch {}.", changed.state, changed.epoch);
     match replaced_by {
         Some(active) => text += &format!(" Key {active} is active in its place.{}", after(successor)),
@@ -222,6 +242,7 @@ pub(crate) async fn retire(arguments: &RetireArguments, host: &mut Host<'_>) -> 
     if arguments.compromised {
         text += "\nWhat the key sealed stays readable for whoever has it: re-seal it under the new key.";
     }
+    text += &changed.floor();
     changed.print(&format!("{text}\n{}", changed.backup), arguments.ring.json, host)
 }
 
@@ -235,6 +256,20 @@ fn rollout(acknowledged: bool) -> Rollout {
 
 fn after(successor: Option<KeyId>) -> String {
     successor.map_or_else(String::new, |id| format!(" Its successor, pre-active, is {id}."))
+}
+
+/// How a ring key takes the place of the one before (format §8.2).
+fn ring_key_steps(id: KeyId, pin: &str, ring: &Ring) -> String {
+    let mut pins = ring.settings.pins.iter();
+    let old = pins.find(|old| old.key_id() != id).map(ToString::to_string);
+    let old = old.unwrap_or_else(|| "the pin of the old one".to_owned());
+    format!(
+        "Its pin is {pin}. It authenticates nothing yet. Each step once every process has the one before:\n\n  \
+         1. ring_key = [\"{old}\", \"{pin}\"]\n  \
+         2. ring_key = [\"{pin}\", \"{old}\"], in this configuration, too\n  \
+         3. phield keys activate {id}\n  \
+         4. ring_key = \"{pin}\", and min_epoch as step 3 says\n\n"
+    )
 }
 
 /// The suite of the active data key of a scope.
@@ -293,9 +328,29 @@ impl Changed {
             is_new: None,
             replaced_by: None,
             successor: None,
+            pin: manifest.record(id).and_then(pin),
+            raise_min_epoch: None,
             too_soon: false,
             epoch: manifest.epoch,
             backup,
+        })
+    }
+
+    /// Format §8.2: without an epoch witness `min_epoch` alone keeps the ring of before out.
+    fn with_floor(self, config: &Config, matters: impl FnOnce(&Self) -> bool) -> Self {
+        let is_bare = config.epoch_witness.is_none() && matters(&self);
+        Self {
+            raise_min_epoch: is_bare.then_some(self.epoch),
+            ..self
+        }
+    }
+
+    fn floor(&self) -> String {
+        self.raise_min_epoch.map_or_else(String::new, |epoch| {
+            format!(
+                "\nThere is no epoch witness: set min_epoch = {epoch} in the configuration of every process now (or \
+                 PHIELD_MIN_EPOCH). Until then the ring of before can be put back, with the key as it was."
+            )
         })
     }
 

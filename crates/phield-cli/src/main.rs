@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use phield_cli::{Command, Error, Host, causes};
-use phield_core::Backends;
 
 /// Makes, lists and checks the key rings of phield, and prints the tables that it seals into.
 ///
@@ -25,7 +24,7 @@ struct Cli {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut out = io::stdout().lock();
-    let mut host = Host::new(&mut out).with_backends(backends());
+    let mut host = Host::new(&mut out);
     match phield_cli::run(&cli.command, &mut host).await {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the output has seen enough.
@@ -37,14 +36,4 @@ async fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
-}
-
-/// What configuration can name: what the features of this build bring.
-fn backends() -> Backends {
-    let backends = Backends::local();
-    #[cfg(feature = "aws-kms")]
-    let backends = backends.with_provider(phield_aws_kms::AwsKmsFactory::new());
-    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
-    let backends = backends.with_key_store(phield_sqlx::TableKeyStores::new());
-    backends
 }

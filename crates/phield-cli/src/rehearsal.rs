@@ -1,16 +1,18 @@
 //! The rehearsal of a restore (I-9): the backup of a ring and its configuration alone, in a new process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use phield_core::config::Config;
 use phield_core::{
-    ColumnName, Field, FileStore, Keyring, OpenError, Phi, Ring, Row, SealError, SealedText, TableName,
-    Unbound, VerifiedRing, WrapCheck, WrapOutcome,
+    ColumnName, Field, FileStore, KeyId, Keyring, OpenError, Phi, Ring, RingError, Row, SealError,
+    SealedText, TableName, Unbound, VerifiedRing, WrapCheck, WrapOutcome,
 };
 use serde::Serialize;
 
+use crate::keys::key_id;
+use crate::text::{count, ids};
 use crate::{Error, Host};
 
 /// Where test tokens belong.
@@ -32,6 +34,12 @@ pub struct VerifyBackupArguments {
     /// A test token of an earlier rehearsal, to be opened
     #[arg(long, value_name = "TOKEN")]
     pub token: Option<String>,
+    /// Every wrap that configuration has must open now, not one of each key
+    #[arg(long)]
+    pub every_wrap: bool,
+    /// A key that is known not to open; can be repeated
+    #[arg(long, value_name = "ID", value_parser = key_id, hide = true)]
+    pub closed: Vec<KeyId>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -65,8 +73,10 @@ pub(crate) async fn verify_backup(
     let stored = stored.ok_or_else(|| Error::NoBackup(arguments.backup.clone()))?;
     let settings = Config::read(&arguments.config)?.settings(host.backends()).await?;
     let verified = settings.verify_archived(&stored).await?;
-    let wraps = verified.check_every_wrap(&settings).await?;
-    let keyring = verified.keyring(&settings).await?;
+    let checks = verified.check(&settings).await;
+    let keks = keks(&checks);
+    let wraps = opened(checks, arguments)?;
+    let keyring = verified.keyring_without(&settings, &arguments.closed).await?;
     let token = match &arguments.token {
         Some(token) => open_probe(&keyring, token).map(|()| "the test token opens")?,
         None => "no test token was given",
@@ -78,7 +88,7 @@ pub(crate) async fn verify_backup(
         keys: manifest.records.len(),
         wraps_opened: wraps,
         token_opened: arguments.token.is_some(),
-        keks: keks(&verified.check(&settings).await),
+        keks,
     };
     if arguments.json {
         return host.print_json(&report);
@@ -87,14 +97,45 @@ pub(crate) async fn verify_backup(
         "backup of ring {} at epoch {} is good: {} keys, {wraps} wraps opened, {token}",
         report.ring, report.epoch, report.keys
     );
-    let not_tried = |listing: &&KekListing| listing.outcome != WrapOutcome::Opens.as_str();
-    for kek in report.keks.iter().filter(not_tried) {
+    let closed = |listing: &&KekListing| listing.outcome != WrapOutcome::Opens.as_str();
+    for kek in report.keks.iter().filter(closed) {
+        let what = if kek.outcome == WrapOutcome::NotConfigured.as_str() {
+            "not tried, for it is not configured".to_owned()
+        } else {
+            format!("not opened now ({})", kek.outcome)
+        };
         text += &format!(
-            "; not tried, for it is {}: {} {} of {} keys",
-            kek.outcome, kek.provider, kek.kek, kek.keys
+            "; {what}: {} {} of {}",
+            kek.provider,
+            kek.kek,
+            count(kek.keys, "key")
         );
     }
+    if !arguments.closed.is_empty() {
+        text += &format!("; no wrap opens now of {}", ids(&arguments.closed));
+    }
     host.print(text)
+}
+
+/// How many wraps open. Of each key one does; what is out of reach or refused besides is told, unless every wrap is to open.
+fn opened(checks: Vec<WrapCheck>, arguments: &VerifyBackupArguments) -> Result<usize, Error> {
+    let open: BTreeSet<_> = checks
+        .iter()
+        .filter(|check| check.outcome == WrapOutcome::Opens)
+        .map(|check| check.key_id)
+        .collect();
+    let mut wraps = 0;
+    for check in checks {
+        let bears =
+            !arguments.every_wrap && open.contains(&check.key_id) || arguments.closed.contains(&check.key_id);
+        match check.outcome {
+            WrapOutcome::Opens => wraps += 1,
+            WrapOutcome::NotConfigured => {}
+            WrapOutcome::OutOfReach | WrapOutcome::Refused | WrapOutcome::UnknownKek if bears => {}
+            _ => return Err(check.error.unwrap_or(RingError::Authentication).into()),
+        }
+    }
+    Ok(wraps)
 }
 
 /// How many keys each key-encryption key opens.
@@ -117,8 +158,12 @@ fn keks(checks: &[WrapCheck]) -> Vec<KekListing> {
 }
 
 /// A test token under the active data key of no scope, where there is one that seals.
-pub(crate) async fn token(ring: &Ring, verified: &VerifiedRing) -> Result<Option<String>, Error> {
-    match seal_probe(&verified.keyring(&ring.settings).await?) {
+pub(crate) async fn token(
+    ring: &Ring,
+    verified: &VerifiedRing,
+    closed: &[KeyId],
+) -> Result<Option<String>, Error> {
+    match seal_probe(&verified.keyring_without(&ring.settings, closed).await?) {
         Ok(token) => Ok(Some(token)),
         Err(Error::Seal(
             SealError::NoActiveKey | SealError::KeyExpired(_) | SealError::KeyUnavailable(_),
@@ -153,7 +198,7 @@ fn open_probe(keyring: &Keyring, token: &str) -> Result<(), Error> {
 /// What a rehearsal has beside backup and configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Environment {
-    /// No passphrase file of the environment: what is set here and now may not be there on the day of a restore.
+    /// No variable of phield: what is set here and now may not be there on the day of a restore.
     Bare,
     /// What this process has: in a container that may be where every setting is.
     Inherited,
@@ -169,6 +214,8 @@ pub(crate) fn rehearse(
         config,
         backup,
         token,
+        every_wrap,
+        closed,
         json: _,
     } = arguments;
     let failed = |source| Error::File {
@@ -186,8 +233,17 @@ pub(crate) fn rehearse(
     if let Some(token) = token {
         command.arg("--token").arg(token);
     }
+    if *every_wrap {
+        command.arg("--every-wrap");
+    }
+    for id in closed {
+        command.arg("--closed").arg(id.to_string());
+    }
     if environment == Environment::Bare {
-        command.env_remove("PHIELD_PASSPHRASE_FILE");
+        let names = std::env::vars_os().map(|(name, _)| name);
+        for name in names.filter(|name| name.as_encoded_bytes().starts_with(b"PHIELD_")) {
+            command.env_remove(name);
+        }
     }
     let output = command.stdin(Stdio::null()).output().map_err(failed)?;
     if output.status.success() {

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -230,6 +232,95 @@ fn without_a_rehearsal_there_is_no_ring() {
     assert_eq!(out, b"");
 }
 
+/// What is set in the environment here and now may not be there on the day of a restore.
+#[test]
+fn a_rehearsal_knows_no_variable_of_phield() {
+    let folder = TempDir::new().unwrap();
+    let dir = folder.path().join("clinic").display().to_string();
+    let run = |arguments: &[&str], name: &str, value: &OsStr| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_phield"));
+        command.args(arguments).env_remove("PHIELD_PASSPHRASE_FILE");
+        command.env(name, value).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let made = run(&init(&dir), "PHIELD_RING_KEY", OsStr::new("no pin at all"));
+    assert_eq!(made, (Some(0), String::new()));
+
+    // One that is not UTF-8 is an error, and not the same as none.
+    let config = format!("{dir}/phield.toml");
+    for name in [
+        "PHIELD_RING_KEY",
+        "PHIELD_MIN_EPOCH",
+        "PHIELD_KEY_STORE_FILE",
+        "PHIELD_KEY_STORE_URL",
+        "PHIELD_EPOCH_WITNESS_FILE",
+    ] {
+        let (code, error) = run(
+            &["keys", "list", "--config", &config],
+            name,
+            OsStr::from_bytes(b"\xff"),
+        );
+        assert_eq!(
+            (code, error),
+            (
+                Some(1),
+                format!("error: the variable {name} is not what it should be\n")
+            )
+        );
+    }
+}
+
+#[test]
+fn init_under_other_keys_says_what_is_missing() {
+    let folder = TempDir::new().unwrap();
+    let dir = folder.path().join("clinic").display().to_string();
+    let dir = dir.as_str();
+    fn with<'a>(dir: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        [&init(dir), more].concat()
+    }
+    let module = folder.path().join("libhsm.so").display().to_string();
+    for usage in [
+        &["--hsm-key", "clinic/kek"][..],
+        &["--hsm-key", "clinic/kek", "--hsm-module", &module],
+        &["--kms-region", "eu-central-1"],
+        &["--hsm-pin-file", "pin"],
+    ] {
+        bad(&with(dir, usage), 2);
+    }
+    let error = bad(
+        &with(
+            dir,
+            &["--kms-key", "alias/clinic", "--passphrase-file", "/nonexistent"],
+        ),
+        1,
+    );
+    assert!(error.contains("add --with-key-file"), "{error}");
+    // Nothing is made under a key that does not open, in a build without its provider nor with it.
+    let error = bad(&with(dir, &["--kms-key", "alias/clinic", "--with-key-file"]), 1);
+    assert!(
+        error.starts_with("error: could not open the key-encryption keys; no key ring was published")
+            && error.contains("alias/clinic"),
+        "{error}"
+    );
+    let pin = folder.path().join("pin").display().to_string();
+    let hsm = [
+        "--hsm-key",
+        "clinic/kek",
+        "--hsm-module",
+        &module,
+        "--hsm-pin-file",
+        &pin,
+    ];
+    let error = bad(&with(dir, &hsm), 1);
+    assert!(error.contains("pkcs11"), "{error}");
+    assert!(!Path::new(dir).join("ring.phield").exists());
+    assert!(!Path::new(dir).join("keys.phield").exists());
+}
+
 #[test]
 fn init_never_writes_over_a_backup_or_a_key_file() {
     for name in ["keys.phield", "passphrase", "backup/ring.phield", "phield.toml"] {
@@ -301,6 +392,8 @@ fn keys_list_shows_every_key() {
     let head = "ID        USE      SUITE        SCOPE  STATE       CREATED               NOT AFTER                            WRAPS";
     assert_eq!(lines.next(), Some(head));
     let mut keys: Vec<_> = lines
+        .by_ref()
+        .take_while(|line| !line.is_empty())
         .map(|line| {
             let cells: Vec<_> = line.split_whitespace().collect();
             assert!(
@@ -314,6 +407,15 @@ fn keys_list_shows_every_key() {
             cells[1..5].join(" ")
         })
         .collect();
+    let pin = fs::read_to_string(made.path("phield.toml")).unwrap();
+    let pin = pin.lines().find_map(|line| line.strip_prefix("ring_key = "));
+    let pin = pin.unwrap().trim_matches('"');
+    let line = lines.next().unwrap();
+    assert!(
+        line.starts_with("ring_key of key ") && line.ends_with(&format!(" (active): {pin}")),
+        "{line}"
+    );
+    assert_eq!(lines.next(), None);
     keys.sort();
     let expected = [
         "data AES-256-GCM - active",

@@ -1,6 +1,11 @@
 //! What `phield doctor` says of a dozen broken set-ups, word by word: `tests/doctor/*.txt`. With `PHIELD_UPDATE=1` the files
 //! are written anew.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests"
+)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -257,11 +262,63 @@ fn files_that_others_can_reach() {
     chmod(&made.file("ring.phield"), 0o666);
     chmod(&made.file("phield.toml"), 0o664);
     chmod(&made.path("elsewhere"), 0o777);
+    chmod(&made.file(""), 0o770);
     fs::write(made.file("ring.phield.tmp"), "").unwrap();
     made.diagnose("writable-files", 2);
     let made = Made::new();
     chmod(&made.file("keys.phield"), 0o640);
     made.diagnose("readable-key-file", 2);
+}
+
+/// What somebody else owns, they can write.
+#[test]
+fn files_of_somebody_else() {
+    let made = Made::new();
+    for path in [made.file("phield.toml"), made.file("ring.phield"), made.file("")] {
+        if std::os::unix::fs::chown(&path, Some(4711), None).is_err() {
+            println!("not root: no file can be given away");
+            return;
+        }
+    }
+    made.diagnose("files-of-another-user", 0);
+}
+
+/// Key-encryption keys that are lost together are one.
+#[test]
+fn key_encryption_keys_that_are_lost_together() {
+    let made = Made::new();
+    made.edit("../glass/keys.phield", "../clinic/../clinic/keys.phield");
+    made.edit("../glass/passphrase", "passphrase");
+    made.diagnose("two-keks-of-one-file", 2);
+    // Of KMS and of an HSM, whether this build has them or not.
+    let config = |keks: &str| {
+        let made = Made::new();
+        let first = made.config().find("[[provider]]").unwrap();
+        let config = made.config()[..first].to_owned() + keks;
+        fs::write(made.file("phield.toml"), config).unwrap();
+        let report: Value = serde_json::from_slice(&made.doctor(&["--json"]).stdout).unwrap();
+        let findings = report["findings"].as_array().unwrap().iter();
+        let found: Vec<_> = findings
+            .filter_map(|finding| finding["finding"].as_str())
+            .filter(|finding| finding.contains("are lost together"))
+            .map(str::to_owned)
+            .collect();
+        found
+    };
+    let kms = "[[provider]]\nname = \"aws-kms\"\nkeks = [\"arn:aws:kms:eu-central-1:111122223333:key/ID\", \
+               \"arn:aws:kms:eu-west-1:111122223333:key/ID\"]\n";
+    assert_eq!(
+        config(&kms.replace("ID", "mrk-1234abcd12ab34cd56ef1234567890ab")),
+        [
+            "2 key-encryption keys are lost together: they are in the multi-region key mrk-1234abcd12ab34cd56ef1234567890ab"
+        ]
+    );
+    assert!(config(&kms.replace("ID", "1234abcd-12ab-34cd-56ef-1234567890ab")).is_empty());
+    let hsm = "[[provider]]\nname = \"pkcs11\"\nmodule = \"hsm.so\"\npin_file = \"pin\"\nkeks = [\"clinic/a\", \"clinic/b\"]\n";
+    assert_eq!(
+        config(hsm),
+        ["2 key-encryption keys are lost together: they are in the token clinic"]
+    );
 }
 
 #[test]

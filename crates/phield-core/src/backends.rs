@@ -76,7 +76,11 @@ impl Backends {
         self
     }
 
-    pub(crate) async fn provider(
+    /// Opens a provider that configuration names.
+    ///
+    /// # Errors
+    /// [`ConfigError::UnknownProvider`] for a kind that is not here; see [`RingError`].
+    pub async fn provider(
         &self,
         config: &ProviderConfig,
         folder: &Path,

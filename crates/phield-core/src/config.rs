@@ -55,6 +55,7 @@
 mod entries;
 mod error;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -179,29 +180,37 @@ impl Config {
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read(path.to_owned(), source))?;
         let mut config: Self = toml::from_str(&text).map_err(|error| syntax(path, &text, &error))?;
         config.folder = path.parent().map(Path::to_owned).unwrap_or_default();
-        config.apply_environment(|name| std::env::var(name).ok())?;
+        config.apply_environment(|name| std::env::var_os(name))?;
         Ok(config)
     }
 
     /// What the environment says goes before what the file says: `PHIELD_RING_KEY`, `PHIELD_MIN_EPOCH`,
-    /// `PHIELD_KEY_STORE_FILE`, `PHIELD_KEY_STORE_URL`, `PHIELD_EPOCH_WITNESS_FILE`.
-    fn apply_environment(&mut self, variable: impl Fn(&str) -> Option<String>) -> Result<(), ConfigError> {
-        if let Some(pins) = variable("PHIELD_RING_KEY") {
+    /// `PHIELD_KEY_STORE_FILE`, `PHIELD_KEY_STORE_URL`, `PHIELD_EPOCH_WITNESS_FILE`. One that is not UTF-8 is an error: the
+    /// file says something else.
+    fn apply_environment(
+        &mut self,
+        variable: impl Fn(&'static str) -> Option<OsString>,
+    ) -> Result<(), ConfigError> {
+        let variable = |name| {
+            let text = variable(name).map(OsString::into_string).transpose();
+            text.map_err(|_| ConfigError::Variable(name))
+        };
+        if let Some(pins) = variable("PHIELD_RING_KEY")? {
             self.ring_key = OneOrMany::Many(pins.split(',').map(str::to_owned).collect());
         }
-        if let Some(epoch) = variable("PHIELD_MIN_EPOCH") {
+        if let Some(epoch) = variable("PHIELD_MIN_EPOCH")? {
             let epoch = epoch
                 .parse()
                 .map_err(|_| ConfigError::Variable("PHIELD_MIN_EPOCH"))?;
             self.min_epoch = Some(epoch);
         }
-        if let Some(file) = variable("PHIELD_KEY_STORE_FILE") {
+        if let Some(file) = variable("PHIELD_KEY_STORE_FILE")? {
             self.key_store = KeyStoreConfig::file(file);
         }
-        if let Some(url) = variable("PHIELD_KEY_STORE_URL") {
+        if let Some(url) = variable("PHIELD_KEY_STORE_URL")? {
             (self.key_store.file, self.key_store.url) = (None, Some(DatabaseUrl::new(url)));
         }
-        if let Some(file) = variable("PHIELD_EPOCH_WITNESS_FILE") {
+        if let Some(file) = variable("PHIELD_EPOCH_WITNESS_FILE")? {
             self.epoch_witness = Some(FileConfig::new(file));
         }
         Ok(())

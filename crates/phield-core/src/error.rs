@@ -344,6 +344,37 @@ pub enum RingError {
     /// Two manifests have two keys by one id: only one of them is a ring of this name.
     #[error("key {0} is one key in one manifest and another key in another: nothing was restored")]
     TwoKeys(KeyId),
+    /// Another manifest of the ring is there, and cannot be verified with this configuration, or now: what it knows would
+    /// be lost.
+    #[error("manifest {place} is there and cannot be verified now: nothing was restored")]
+    Unverified {
+        /// Which, by its place in the list; the stored one comes after the last of them.
+        place: usize,
+        /// Why.
+        source: Box<Self>,
+    },
+    /// A restore would lose what the ring became after the newest manifest that is here.
+    #[error(
+        "the newest manifest here has epoch {newest}, and epoch {known} is known to the epoch witness or min_epoch: what was \
+         changed since would be lost, and nothing was restored"
+    )]
+    HistoryLost {
+        /// The epoch of the newest manifest that is here.
+        newest: u64,
+        /// The highest epoch that is known.
+        known: u64,
+    },
+    /// The file that a backup would replace is no backup of this ring, or was damaged.
+    #[error(
+        "what is there does not verify: move it away, keep it until you know what it is, and run the command again"
+    )]
+    OldBackup(#[source] Box<Self>),
+    /// A ring key that is to authenticate the ring, and is not the first of the pins: processes that do not have it first
+    /// would be locked out (format §8.2).
+    #[error(
+        "key {0} would authenticate the ring, and is not the first of ring_key: pin [new, old] everywhere first"
+    )]
+    PinOrder(KeyId),
     /// A restore without a reason.
     #[error("a restore needs a reason")]
     NoReason,

@@ -160,8 +160,8 @@ pub use random::RandomError;
 pub use record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 pub use refresher::{MissingKey, Needs};
 pub use ring::{
-    KeySelection, Restored, Retired, Retirement, Ring, Rollout, Successor, VerifiedRing, WrapCheck,
-    WrapOutcome, WrapsChanged,
+    AcceptedLosses, KeySelection, MissingKek, Restored, Retired, Retirement, Ring, Rollout, Successor,
+    VerifiedRing, WrapCheck, WrapOutcome, WrapsChanged,
 };
 pub use row::{Reported, RowOpener, Sealer, Token};
 pub use row_id::{AsRowId, RowId};

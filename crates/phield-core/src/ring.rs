@@ -4,6 +4,7 @@ mod backup;
 mod change;
 mod check;
 mod life;
+mod merged;
 mod new_key;
 mod restore;
 mod wraps;
@@ -31,7 +32,7 @@ use crate::witness::{EpochWitness, FileWitness};
 pub use check::{WrapCheck, WrapOutcome};
 pub use life::{Retired, Retirement, Rollout, Successor};
 pub(crate) use new_key::NewKey;
-pub use restore::Restored;
+pub use restore::{AcceptedLosses, MissingKek, Restored};
 pub use wraps::{KeySelection, WrapsChanged};
 
 /// How often a ring is read again when it seems stale: other processes may be changing it.
@@ -94,6 +95,18 @@ impl VerifiedRing {
     /// # Errors
     /// See [`RingError`].
     pub async fn keyring(&self, settings: &RingSettings) -> Result<Keyring, RingError> {
+        self.keyring_without(settings, &[]).await
+    }
+
+    /// As [`keyring`](Self::keyring), without the keys that are named: they are known not to open.
+    ///
+    /// # Errors
+    /// See [`RingError`].
+    pub async fn keyring_without(
+        &self,
+        settings: &RingSettings,
+        closed: &[KeyId],
+    ) -> Result<Keyring, RingError> {
         if self.manifest.app != settings.app || self.manifest.ring != settings.ring {
             return Err(RingError::Authentication);
         }
@@ -102,7 +115,7 @@ impl VerifiedRing {
         for record in &self.manifest.records {
             let slot = KeySlot::empty();
             keys.push((record.clone(), Arc::clone(&slot)));
-            if !record.state.opens() {
+            if !record.state.opens() || closed.contains(&record.context.key_id) {
                 continue;
             }
             let expires = clock::now().saturating_add(hard_ttl);
@@ -138,6 +151,10 @@ impl VerifiedRing {
         let (pin, record) = settings.writing_pin(&manifest)?;
         if pin == self.pin {
             return Ok(manifest.seal(self.ring_key.key()));
+        }
+        if pin != 0 {
+            // Processes that do not pin it first would be locked out: one that has seen its MAC refuses the one before.
+            return Err(RingError::PinOrder(record.context.key_id));
         }
         let ring_key = settings.unwrap(record).await?;
         Ok(manifest.seal(&RingKey::new(ring_key.expose_bytes())))

@@ -42,7 +42,12 @@ pub struct RingKeyPin {
 }
 
 impl RingKeyPin {
-    pub(crate) fn of(record: &KeyRecord) -> Self {
+    /// The pin of a ring key: its check value is no secret.
+    ///
+    /// # Security
+    /// Pin what you made yourself, or saw made: never what a key store says.
+    #[must_use]
+    pub fn of(record: &KeyRecord) -> Self {
         Self {
             key_id: record.context.key_id,
             check_value: record.check_value,

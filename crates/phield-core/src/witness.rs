@@ -28,6 +28,9 @@ pub trait EpochWitness: Send + Sync + fmt::Debug {
     /// Refuses an epoch below the highest known and an equal epoch with another MAC ([`RingError::Stale`]); remembers a
     /// higher one, durably and atomically. A witness that cannot be read is an error, never taken as absent.
     fn check<'a>(&'a self, ring: &'a RingName, epoch: u64, mac: &'a [u8; 32]) -> RingFuture<'a, ()>;
+
+    /// As [`check`](Self::check), and remembers nothing.
+    fn compare<'a>(&'a self, ring: &'a RingName, epoch: u64, mac: &'a [u8; 32]) -> RingFuture<'a, ()>;
 }
 
 /// A witness in one file, one line: `ring epoch mac`.
@@ -102,6 +105,10 @@ impl EpochWitness for FileWitness {
 
     fn check<'a>(&'a self, ring: &'a RingName, epoch: u64, mac: &'a [u8; 32]) -> RingFuture<'a, ()> {
         Box::pin(ready(self.check_now(ring, epoch, mac)))
+    }
+
+    fn compare<'a>(&'a self, ring: &'a RingName, epoch: u64, mac: &'a [u8; 32]) -> RingFuture<'a, ()> {
+        Box::pin(ready(self.known(ring, epoch, mac).map(drop)))
     }
 }
 

@@ -22,6 +22,10 @@ const TABLE: &str = "phield_key_store";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest name of a table: PostgreSQL has 63 bytes, MariaDB 64.
 const MAX_NAME: usize = 63;
+/// Largest manifest that is read, as from a file.
+const MAX_MANIFEST: u64 = 16 << 20;
+/// SQLSTATE of a transaction that lost to another one.
+const SERIALIZATION_FAILURE: &str = "40001";
 
 type Options<DB> = <<DB as Database>::Connection as Connection>::Options;
 type DbFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'a>>;
@@ -34,6 +38,9 @@ pub trait KeyStoreDatabase: Backend {
     /// How it writes the first, second and third value of a statement.
     #[doc(hidden)]
     const VALUES: [&'static str; 3];
+    /// The manifest in bytes, without reading it.
+    #[doc(hidden)]
+    const LENGTH: &'static str;
 
     /// The database in words, without user and password.
     #[doc(hidden)]
@@ -42,8 +49,9 @@ pub trait KeyStoreDatabase: Backend {
     #[doc(hidden)]
     fn create(pool: &Pool<Self>, sql: String) -> DbFuture<'_, ()>;
 
+    /// The row, and in it the manifest, if the statement gives it.
     #[doc(hidden)]
-    fn read<'a>(pool: &'a Pool<Self>, sql: String, ring: &'a str) -> DbFuture<'a, Option<Vec<u8>>>;
+    fn read<'a>(pool: &'a Pool<Self>, sql: String, ring: &'a str) -> DbFuture<'a, Option<Option<Vec<u8>>>>;
 
     /// `INSERT`: the number of rows.
     #[doc(hidden)]
@@ -143,7 +151,12 @@ impl<DB: KeyStoreDatabase> TableKeyStore<DB> {
     async fn read_now(&self) -> Result<Option<Vec<u8>>, RingError> {
         let pool = self.connect().await?;
         let found = self.read_from(&pool).await;
-        self.done(pool, found).await
+        match self.done(pool, found).await? {
+            Some(None) => Err(RingError::Malformed(
+                "the manifest: it is larger than 16 MiB, or no bytes",
+            )),
+            found => Ok(found.flatten()),
+        }
     }
 
     async fn replace_now(&self, previous: Option<&[u8]>, manifest: &[u8]) -> Result<(), RingError> {
@@ -152,6 +165,13 @@ impl<DB: KeyStoreDatabase> TableKeyStore<DB> {
             Some(previous) => self.swap(&pool, previous, manifest).await,
             None => self.insert(&pool, manifest).await,
         };
+        // The database tells the loser under the isolation levels that do.
+        let written = match written {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(SERIALIZATION_FAILURE) => {
+                Ok(false)
+            }
+            written => written,
+        };
         if self.done(pool, written).await? {
             Ok(())
         } else {
@@ -159,9 +179,14 @@ impl<DB: KeyStoreDatabase> TableKeyStore<DB> {
         }
     }
 
-    async fn read_from(&self, pool: &Pool<DB>) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    /// Whoever writes the table writes what they like: nothing is taken into memory that no manifest is as large as.
+    async fn read_from(&self, pool: &Pool<DB>) -> Result<Option<Option<Vec<u8>>>, sqlx::Error> {
         let [first, ..] = DB::VALUES;
-        let sql = format!("SELECT manifest FROM {} WHERE ring = {first}", self.table);
+        let sql = format!(
+            "SELECT CASE WHEN {} <= {MAX_MANIFEST} THEN manifest END FROM {} WHERE ring = {first}",
+            DB::LENGTH,
+            self.table
+        );
         DB::read(pool, sql, self.ring.as_str()).await
     }
 
@@ -186,7 +211,7 @@ impl<DB: KeyStoreDatabase> TableKeyStore<DB> {
         match DB::insert(pool, sql, self.ring.as_str(), manifest).await {
             Ok(_) => Ok(true),
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                Ok(self.read_from(pool).await?.as_deref() == Some(manifest))
+                Ok(self.read_from(pool).await?.flatten().as_deref() == Some(manifest))
             }
             Err(error) => Err(error),
         }
@@ -323,10 +348,11 @@ fn open(url: &str, table: &str, ring: RingName) -> Result<Arc<dyn KeyStore>, Con
 /// The statements of a database: they are made here, of a checked table name.
 #[allow(unused_macros, reason = "used behind features")]
 macro_rules! key_store_database {
-    ($database:ty, $columns:literal, $values:expr, $place:expr) => {
+    ($database:ty, $columns:literal, $values:expr, $length:literal, $place:expr) => {
         impl KeyStoreDatabase for $database {
             const COLUMNS: &'static str = $columns;
             const VALUES: [&'static str; 3] = $values;
+            const LENGTH: &'static str = $length;
 
             fn place(options: &Options<Self>) -> String {
                 let place: fn(&Options<Self>) -> String = $place;
@@ -340,7 +366,11 @@ macro_rules! key_store_database {
                 })
             }
 
-            fn read<'a>(pool: &'a Pool<Self>, sql: String, ring: &'a str) -> DbFuture<'a, Option<Vec<u8>>> {
+            fn read<'a>(
+                pool: &'a Pool<Self>,
+                sql: String,
+                ring: &'a str,
+            ) -> DbFuture<'a, Option<Option<Vec<u8>>>> {
                 Box::pin(async move {
                     let query = sqlx::query_scalar(AssertSqlSafe(sql)).persistent(false);
                     query.bind(ring).fetch_optional(pool).await
@@ -382,6 +412,8 @@ key_store_database!(
     sqlx::Sqlite,
     "ring TEXT PRIMARY KEY NOT NULL, manifest BLOB NOT NULL",
     ["?", "?", "?"],
+    // The length of a text would be one of characters.
+    "CASE typeof(manifest) WHEN 'blob' THEN length(manifest) END",
     |options| format!("the database {}", options.get_filename().display())
 );
 
@@ -390,6 +422,7 @@ key_store_database!(
     sqlx::Postgres,
     "ring TEXT PRIMARY KEY NOT NULL, manifest BYTEA NOT NULL",
     ["$1", "$2", "$3"],
+    "octet_length(manifest)",
     |options| server(options.get_database(), options.get_host(), options.get_port())
 );
 
@@ -398,6 +431,7 @@ key_store_database!(
     sqlx::MySql,
     "ring VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin PRIMARY KEY NOT NULL, manifest LONGBLOB NOT NULL",
     ["?", "?", "?"],
+    "octet_length(manifest)",
     |options| server(options.get_database(), options.get_host(), options.get_port())
 );
 
@@ -406,5 +440,36 @@ fn server(database: Option<&str>, host: &str, port: u16) -> String {
     match database {
         Some(database) => format!("the database {database} at {host}:{port}"),
         None => format!("the database at {host}:{port}"),
+    }
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use super::*;
+
+    /// Whoever writes the table writes what they like: what no manifest is as large as is not read.
+    #[tokio::test]
+    async fn a_manifest_that_is_none() {
+        let folder = std::env::temp_dir().join(format!("phield-key-store-{}.db", std::process::id()));
+        let _ = std::fs::remove_file(&folder);
+        let url = format!("sqlite:{}?mode=rwc", folder.display());
+        let store = TableKeyStore::<sqlx::Sqlite>::from_url(&url, RingName::from_static("r")).unwrap();
+        store.create_table().await.unwrap();
+        let pool = Pool::<sqlx::Sqlite>::connect(&url).await.unwrap();
+        let write = async |value: &str| {
+            let sql = format!("INSERT OR REPLACE INTO phield_key_store VALUES ('r', {value})");
+            sqlx::query(AssertSqlSafe(sql)).execute(&pool).await.unwrap();
+            store.read().await
+        };
+        assert_eq!(
+            write("zeroblob(16777216)").await.unwrap().unwrap().len(),
+            16 << 20
+        );
+        for value in ["zeroblob(16777217)", "zeroblob(100000000)", "'a text'", "7"] {
+            let error = write(value).await.unwrap_err();
+            assert!(matches!(error, RingError::Malformed(_)), "{value}: {error:?}");
+        }
+        pool.close().await;
+        std::fs::remove_file(folder).unwrap();
     }
 }

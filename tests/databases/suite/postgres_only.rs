@@ -1,8 +1,14 @@
 //! What PostgreSQL alone has: arrays, and sequences that give a row id before the row is sealed.
 
-use phield::sqlx::insert;
-use phield::{BlindIndex, EncryptedPhi, Phi, Sealed, SealedText, Uid};
+use std::time::Duration;
+
+use phield::sqlx::{TableKeyStore, insert};
+use phield::{
+    BlindIndex, EncryptedPhi, KeyStore as _, KeyUse, Phi, RingError, RingName, Sealed, SealedText, Uid,
+};
 use phield_database_tests::postgres::{fresh, sql};
+
+use phield_testkit::TestRing;
 
 use crate::keyring;
 
@@ -122,4 +128,66 @@ async fn a_sequence_gives_the_row_id_first() {
         insert(&*db, &note.seal(&keyring).unwrap()).await.unwrap();
         assert_eq!(Note::fetch(&*db, &keyring, &id).await.unwrap(), Some(note));
     }
+}
+
+/// Under these levels PostgreSQL does not look again at a row that somebody else has just changed: it says so, and that is
+/// the answer of a compare-and-swap that lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_loser_of_a_swap_is_told_under_every_isolation_level() {
+    let ring = TestRing::new("clinic");
+    let first = ring.ring().load().await.unwrap().stored().to_vec();
+    ring.ring().add_key(KeyUse::Index, None, None).await.unwrap();
+    let second = ring.ring().load().await.unwrap().stored().to_vec();
+    ring.ring().add_key(KeyUse::Subject, None, None).await.unwrap();
+    let third = ring.ring().load().await.unwrap().stored().to_vec();
+    for level in ["read committed", "repeatable read", "serializable"] {
+        let db = fresh().await;
+        let options = (*db.connect_options()).clone();
+        let options = options
+            .options([("default_transaction_isolation", level)])
+            .application_name("phield key store swap");
+        let store = TableKeyStore::<sqlx::Postgres>::new(options, RingName::from_static("clinic-test"));
+        store.create_table().await.unwrap();
+        store.replace(None, &first).await.unwrap();
+        let mut winner = db.begin().await.unwrap();
+        sqlx::query(sql("UPDATE phield_key_store SET manifest = $1"))
+            .bind(&second)
+            .execute(&mut *winner)
+            .await
+            .unwrap();
+        let waiting = async {
+            // Until the swap waits for the row.
+            let blocked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'phield key store swap' \
+                           AND wait_event_type = 'Lock'";
+            loop {
+                let count: i64 = sqlx::query_scalar(sql(blocked)).fetch_one(&*db).await.unwrap();
+                if count > 0 {
+                    return winner.commit().await.unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let (swapped, ()) = tokio::join!(store.replace(Some(&first), &third), waiting);
+        assert!(
+            matches!(swapped, Err(RingError::Conflict)),
+            "{level}: {swapped:?}"
+        );
+        assert_eq!(store.read().await.unwrap().as_deref(), Some(second.as_slice()));
+    }
+}
+
+/// What no manifest is as large as is not read.
+#[tokio::test]
+async fn a_manifest_that_is_too_large() {
+    let db = fresh().await;
+    let options = (*db.connect_options()).clone();
+    let store = TableKeyStore::<sqlx::Postgres>::new(options, RingName::from_static("clinic-test"));
+    store.create_table().await.unwrap();
+    let fill = "INSERT INTO phield_key_store VALUES ('clinic-test', decode(repeat('00', 16777217), 'hex'))";
+    sqlx::query(sql(fill)).execute(&*db).await.unwrap();
+    let error = store.read().await.unwrap_err();
+    assert!(matches!(error, RingError::Malformed(_)), "{error:?}");
+    let shorten = "UPDATE phield_key_store SET manifest = substring(manifest FROM 2)";
+    sqlx::query(sql(shorten)).execute(&*db).await.unwrap();
+    assert_eq!(store.read().await.unwrap().unwrap().len(), 16 << 20);
 }

@@ -171,3 +171,110 @@ on_both! {
         assert!(wrong.contains("is wrong; it is not tried again") && !wrong.contains("pin-4711"), "{wrong}");
     }
 }
+
+/// What stands before the verbs when this program is started as a command line.
+const UNDER: [&str; 5] = [
+    "--exact",
+    "--ignored",
+    "--nocapture",
+    "ceremony::command_line",
+    "--",
+];
+
+/// The command line itself, as `phield init` starts it to rehearse the restore: what stands behind `--`.
+#[test]
+#[ignore = "run by a_ring_of_the_hsm"]
+fn command_line() {
+    let arguments = std::env::args().skip_while(|argument| argument != "--").skip(1);
+    let cli = <Cli as clap::Parser>::parse_from(std::iter::once("phield".to_owned()).chain(arguments));
+    let mut out = std::io::stdout();
+    if let Err(error) = block_on(phield_cli::run(
+        &cli.command,
+        &mut phield_cli::Host::new(&mut out),
+    )) {
+        panic!("{}", phield_cli::causes(&error));
+    }
+}
+
+/// `phield init` makes a ring whose keys the HSM opens alone, or a key file beside it. (Not on kryoptic: the rehearsal is a
+/// second process at the same token.)
+#[test]
+fn a_ring_of_the_hsm() {
+    run(
+        TokenKind::SoftHsm,
+        concat!(module_path!(), "::a_ring_of_the_hsm"),
+        |token| {
+            block_on(provider(token).create_key(&reference("kek"))).unwrap();
+            let (module, pin) = (
+                token.module().display().to_string(),
+                token.pin_file().display().to_string(),
+            );
+            let dir = token.folder().join("clinic").display().to_string();
+            let kek = reference("kek").to_string();
+            let arguments = [
+                "phield",
+                "init",
+                "--app",
+                "emr",
+                "--ring",
+                "emr-test",
+                "--dir",
+                &dir,
+                "--hsm-module",
+                &module,
+                "--hsm-pin-file",
+                &pin,
+                "--hsm-key",
+                &kek,
+                "--with-key-file",
+                "--stretching",
+                "minimal",
+            ];
+            let cli = <Cli as clap::Parser>::parse_from(arguments);
+            let mut out = Vec::new();
+            let mut host = phield_cli::Host::new(&mut out).under(UNDER);
+            if let Err(error) = block_on(phield_cli::run(&cli.command, &mut host)) {
+                panic!("{}", phield_cli::causes(&error));
+            }
+            let said = String::from_utf8(out).unwrap();
+            assert!(
+                said.contains("6 keys, 12 wraps opened, the test token opens"),
+                "{said}"
+            );
+            assert!(
+                said.contains("pkcs11 phield/kek: back up the HSM as its maker says"),
+                "{said}"
+            );
+            assert!(!said.contains(TestToken::PIN), "{said}");
+            let config = std::path::Path::new(&dir).join("phield.toml");
+            let check = phield(&["keys", "check", "--config", &config.display().to_string()]).unwrap();
+            assert_eq!(
+                check.lines().filter(|line| line.ends_with("  opens")).count(),
+                12,
+                "{check}"
+            );
+            let missing = reference("none").to_string();
+            let other = token.folder().join("other").display().to_string();
+            let error = phield(&[
+                "init",
+                "--app",
+                "emr",
+                "--ring",
+                "emr-test",
+                "--dir",
+                &other,
+                "--hsm-module",
+                &module,
+                "--hsm-pin-file",
+                &pin,
+                "--hsm-key",
+                &missing,
+            ]);
+            let error = error.unwrap_err();
+            assert!(
+                error.starts_with("error: could not open the key-encryption keys"),
+                "{error}"
+            );
+        },
+    );
+}

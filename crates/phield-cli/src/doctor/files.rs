@@ -1,7 +1,7 @@
 //! Files and folders: who else can write them.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use phield_core::config::Config;
@@ -57,15 +57,13 @@ pub(super) fn check(path: &Path, config: &Config, findings: &mut Findings) {
 }
 
 fn check_config(path: &Path, config: &Config, findings: &mut Findings) {
+    check_writable(
+        path,
+        "the configuration",
+        "Whoever writes it chooses the pinned ring key, and so the keys that you seal under.",
+        findings,
+    );
     let Some(mode) = mode(path) else { return };
-    if mode & WRITABLE != 0 {
-        findings.error(
-            Area::Files,
-            format!("group or others can write {} ({mode:03o})", path.display()),
-            "Whoever writes it chooses the pinned ring key, and so the keys that you seal under.",
-            format!("chmod go-w {}", path.display()),
-        );
-    }
     let has_password = config
         .key_store
         .url
@@ -91,6 +89,7 @@ fn check_config(path: &Path, config: &Config, findings: &mut Findings) {
 fn check_writable(path: &Path, what: &str, means: &str, findings: &mut Findings) {
     let folder = folder(path);
     for path in [Some(path), folder].into_iter().flatten() {
+        check_owner(path, what, means, findings);
         // A sticky folder keeps files from others than their owners.
         if let Some(mode) = mode(path).filter(|mode| mode & WRITABLE != 0 && mode & 0o1000 == 0) {
             findings.error(
@@ -103,6 +102,32 @@ fn check_writable(path: &Path, what: &str, means: &str, findings: &mut Findings)
                 format!("chmod go-w {}", path.display()),
             );
         }
+    }
+}
+
+/// Who owns a file or folder can write it, whatever its mode says.
+fn check_owner(path: &Path, what: &str, means: &str, findings: &mut Findings) {
+    let Ok(metadata) = fs::metadata(path) else { return };
+    let (owner, me) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner == me || owner == 0 {
+        return;
+    }
+    let finding = format!("user {owner} owns {}: {what}", path.display());
+    if me == 0 {
+        // Root looks at what may be a service's own files.
+        findings.note(
+            Area::Files,
+            finding,
+            "That user can write it. Right for the user who changes the ring, and for nobody who only seals and opens.",
+            format!("Otherwise: chown root {}", path.display()),
+        );
+    } else {
+        findings.warning(
+            Area::Files,
+            finding,
+            means,
+            format!("chown it to root, or to you: {}", path.display()),
+        );
     }
 }
 

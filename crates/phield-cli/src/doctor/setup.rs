@@ -1,9 +1,12 @@
 //! What configuration says that works, and that somebody may regret.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use phield_core::config::Config;
+use phield_core::config::{Config, ProviderConfig};
 use phield_core::{CachePolicy, DataKeyPolicy};
+use serde::Deserialize;
 
 use super::finding::{Area, Findings};
 
@@ -34,14 +37,60 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
 
 fn check_keks(config: &Config, findings: &mut Findings) {
     let keks: usize = config.providers.iter().map(|provider| provider.keks.len()).sum();
-    if keks == 1 && config.dual_control.is_none() && !config.single_kek_accepted {
-        findings.warning(
-            Area::Configuration,
-            "every key is wrapped under one key-encryption key",
-            "If that one is lost, or its provider is, everything that was sealed is lost for ever.",
-            "Add a second provider, another region or a break-glass key file kept offline, to keks, then run `phield keys wrap \
-             add`. If you accept the risk: single_kek_accepted = true.",
-        );
+    let places: BTreeSet<_> = config
+        .providers
+        .iter()
+        .flat_map(|provider| {
+            let keks = provider.keks.iter();
+            keks.map(move |kek| place_of(config, provider, kek))
+        })
+        .collect();
+    if config.dual_control.is_some() || config.single_kek_accepted {
+        return;
+    }
+    let mut places = places.into_iter();
+    let (Some(place), None) = (places.next(), places.next()) else {
+        return;
+    };
+    findings.warning(
+        Area::Configuration,
+        if keks == 1 {
+            "every key is wrapped under one key-encryption key".to_owned()
+        } else {
+            format!("{keks} key-encryption keys are lost together: they are in {place}")
+        },
+        "If that one is lost, or its provider is, everything that was sealed is lost for ever.",
+        "Add a second provider, a key in another account or a break-glass key file kept offline, to keks, then run `phield \
+         keys wrap add`. If you accept the risk: single_kek_accepted = true.",
+    );
+}
+
+/// What is lost with a key-encryption key, if anything is: its key file, its token, its multi-region key (I-9).
+fn place_of(config: &Config, provider: &ProviderConfig, kek: &str) -> String {
+    #[derive(Deserialize)]
+    struct KeyFile {
+        key_file: PathBuf,
+    }
+    match provider.kind() {
+        "local" => match provider.options::<KeyFile>() {
+            Ok(KeyFile { key_file }) => {
+                let path = config.folder().join(key_file);
+                let path = path.canonicalize().unwrap_or(path);
+                format!("the key file {}", path.display())
+            }
+            Err(_) => format!("the provider {}", provider.name),
+        },
+        "pkcs11" => {
+            let token = kek.split_once('/').map_or(kek, |(token, _)| token);
+            format!("the token {token}")
+        }
+        // Replicas of a multi-region key are one key: who schedules its deletion in one place is asked in each, and its
+        // policy and account are often the same.
+        "aws-kms" => match kek.split_once(":key/mrk-") {
+            Some((_, id)) => format!("the multi-region key mrk-{id}"),
+            None => format!("the KMS key {kek}"),
+        },
+        _ => format!("the provider {}, as {kek}", provider.name),
     }
 }
 

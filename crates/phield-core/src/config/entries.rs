@@ -127,6 +127,26 @@ pub struct ProviderConfig {
 }
 
 impl ProviderConfig {
+    /// A provider named as its kind, with these key-encryption keys allowed.
+    #[must_use]
+    pub fn new(kind: impl Into<String>, keks: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            name: kind.into(),
+            kind: None,
+            keks: keks.into_iter().collect(),
+            mac_keys: Vec::new(),
+            options: toml::Table::new(),
+        }
+    }
+
+    /// With an entry of its kind.
+    #[must_use]
+    pub fn with(mut self, entry: &str, text: impl Into<String>) -> Self {
+        let text = toml::Value::String(text.into());
+        self.options.insert(entry.to_owned(), text);
+        self
+    }
+
     /// The kind of provider.
     #[must_use]
     pub fn kind(&self) -> &str {
@@ -372,18 +392,13 @@ pub struct LocalFiles {
 }
 
 impl LocalFiles {
-    pub(super) fn provider(&self) -> ProviderConfig {
-        let text = |path: &Path| toml::Value::String(path.display().to_string());
-        let mut options = toml::Table::new();
-        options.insert("key_file".to_owned(), text(&self.key_file));
-        options.insert("passphrase_file".to_owned(), text(&self.passphrase_file));
-        ProviderConfig {
-            name: LOCAL.to_string(),
-            kind: None,
-            keks: vec!["1".to_owned()],
-            mac_keys: Vec::new(),
-            options,
-        }
+    /// The provider of the key file.
+    #[must_use]
+    pub fn provider(&self) -> ProviderConfig {
+        let text = |path: &Path| path.display().to_string();
+        ProviderConfig::new(LOCAL.to_string(), ["1".to_owned()])
+            .with("key_file", text(&self.key_file))
+            .with("passphrase_file", text(&self.passphrase_file))
     }
 }
 

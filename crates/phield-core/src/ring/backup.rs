@@ -27,13 +27,14 @@ impl Ring {
     /// a step of its life that the new one does not have, stays.
     ///
     /// # Errors
-    /// [`RingError::BackupAhead`]; see [`RingError`].
+    /// [`RingError::OldBackup`] for what does not verify; [`RingError::BackupAhead`]; see [`RingError`].
     pub async fn back_up(&self, ring: &VerifiedRing, file: &FileStore) -> Result<(), RingError> {
         let previous = file.read()?;
         match previous.as_deref() {
             Some(stored) if stored == ring.stored => return Ok(()),
             Some(stored) => {
-                let archived = self.settings.verify_archived(stored).await?;
+                let archived = self.settings.verify_archived(stored).await;
+                let archived = archived.map_err(|error| RingError::OldBackup(Box::new(error)))?;
                 check_newer(&ring.manifest, &archived.manifest)?;
             }
             None => {}

@@ -84,9 +84,7 @@ impl VerifiedRing {
     pub async fn check(&self, settings: &RingSettings) -> Vec<WrapCheck> {
         let mut checks = Vec::new();
         for record in self.manifest.records.iter().filter(|record| record.state.opens()) {
-            for wrap in &record.wraps {
-                checks.push(settings.check_wrap(record, wrap).await);
-            }
+            checks.extend(settings.check_wraps(record).await);
         }
         checks
     }
@@ -138,6 +136,15 @@ impl RingSettings {
             Some(wrap) => self.device(record, wrap).await.map(drop),
             None => self.key_in(record, wrap).await.map(drop),
         }
+    }
+
+    /// Tries every wrap of a key.
+    pub(super) async fn check_wraps(&self, record: &KeyRecord) -> Vec<WrapCheck> {
+        let mut checks = Vec::with_capacity(record.wraps.len());
+        for wrap in &record.wraps {
+            checks.push(self.check_wrap(record, wrap).await);
+        }
+        checks
     }
 
     async fn check_wrap(&self, record: &KeyRecord, wrap: &Wrap) -> WrapCheck {

@@ -6,6 +6,7 @@ use crate::name::ScopeName;
 use crate::record::{KeyRecord, KeyState, KeyUse};
 use crate::ring::change::Tries;
 use crate::ring::{Ring, VerifiedRing, now};
+use crate::settings::RingKeyPin;
 use crate::token::Suite;
 
 /// How it is known that every process has a key that is to become active (I-8).
@@ -90,7 +91,7 @@ impl Ring {
     /// already stays so: it may have been activated by a run that was interrupted.
     ///
     /// # Errors
-    /// [`RingError::TooSoon`] before every process can know it (I-8); [`RingError::NotInBackup`] when the configured backup
+    /// [`RingError::PinOrder`] for a ring key that is not the first pin; [`RingError::TooSoon`] before every process can know it (I-8); [`RingError::NotInBackup`] when the configured backup
     /// does not hold it as it is (I-9); what a wrap of it says that does not open (I-1); see [`RingError`].
     pub async fn activate(&self, id: KeyId, rollout: Rollout) -> Result<VerifiedRing, RingError> {
         let mut tries = Tries::default();
@@ -141,6 +142,7 @@ impl Ring {
                 Retirement::DecryptOnly(rollout) => self.check_ready(successor, rollout).await?,
                 Retirement::Compromised => {
                     check_transition(successor, KeyState::Active)?;
+                    self.check_pin(successor)?;
                     self.settings.check_reachable(successor).await?;
                     self.check_backed_up(successor).await?;
                 }
@@ -198,12 +200,24 @@ impl Ring {
     /// Everything that holds before a key becomes active.
     async fn check_ready(&self, record: &KeyRecord, rollout: Rollout) -> Result<(), RingError> {
         check_transition(record, KeyState::Active)?;
+        self.check_pin(record)?;
         match rollout {
             Rollout::Waited => self.check_too_soon(record)?,
             Rollout::AcknowledgedByEveryInstance => {}
         }
         self.settings.check_durable(record).await?;
         self.check_backed_up(record).await
+    }
+
+    /// A ring key that becomes active authenticates the ring at once: it is the first pin by then (format §8.2, step 3).
+    fn check_pin(&self, record: &KeyRecord) -> Result<(), RingError> {
+        let id = record.context.key_id;
+        if record.context.key_use != KeyUse::Ring
+            || self.settings.pins.first() == Some(&RingKeyPin::of(record))
+        {
+            return Ok(());
+        }
+        Err(RingError::PinOrder(id))
     }
 
     /// I-8, by this machine's clock.

@@ -1,11 +1,13 @@
 //! Keys that are about to be made.
 
+use crate::config::ConfigError;
 use crate::context::KeyContext;
 use crate::error::RingError;
 use crate::fips;
 use crate::key::{KeyId, KeyMaterial};
 use crate::name::{RingName, ScopeName};
 use crate::record::{KeyRecord, KeyState, KeyUse, Wrap};
+use crate::ring::MissingKek;
 use crate::schedule;
 use crate::settings::{RingSettings, provider_error};
 use crate::token::Suite;
@@ -83,6 +85,48 @@ impl RingSettings {
         Ok((record, key))
     }
 
+    /// As [`make`](Self::make), and under the key-encryption keys that answer, one at least: the others are given. Under
+    /// dual control both are needed.
+    pub(crate) async fn make_reachable(
+        &self,
+        new: NewKey,
+        key_id: KeyId,
+        now: u64,
+    ) -> Result<(KeyRecord, Vec<MissingKek>), RingError> {
+        if self.dual_control.is_some() {
+            return Ok((self.make(new, key_id, now).await?.0, Vec::new()));
+        }
+        new.suite.map_or(Ok(()), fips::check_suite)?;
+        let context = new.context(&self.ring, key_id);
+        let (mut made, mut wraps, mut missing) = (None::<KeyMaterial>, Vec::new(), Vec::new());
+        for allowed in &self.providers {
+            let (provider, name) = (allowed.provider(), allowed.provider().name());
+            for kek in allowed.keks() {
+                let wrapped = match &made {
+                    Some(key) => provider.wrap(kek, &context, key).await,
+                    None => provider.generate(kek, &context).await.map(|(key, bytes)| {
+                        made = Some(key);
+                        bytes
+                    }),
+                };
+                match wrapped {
+                    Ok(bytes) => wraps.push(Wrap::new(name.clone(), kek.clone(), bytes)),
+                    Err(error) => missing.push(MissingKek {
+                        provider: name.clone(),
+                        kek: kek.clone(),
+                        error: provider_error(key_id, error),
+                    }),
+                }
+            }
+        }
+        let Some(key) = made else {
+            let failure = missing.into_iter().next().map(|kek| kek.error);
+            return Err(failure.unwrap_or(ConfigError::NoProvider.into()));
+        };
+        wraps.sort_by(|a, b| a.order().cmp(&b.order()));
+        Ok((self.record_with(new, context, &key, wraps, now), missing))
+    }
+
     /// The record of this key, wrapped under every configured key-encryption key.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) async fn record(
@@ -105,19 +149,30 @@ impl RingSettings {
     ) -> Result<KeyRecord, RingError> {
         let context = new.context(&self.ring, key_id);
         let wraps = self.wraps(&context, key, generated).await?;
+        Ok(self.record_with(new, context, key, wraps, now))
+    }
+
+    fn record_with(
+        &self,
+        new: NewKey,
+        context: KeyContext,
+        key: &KeyMaterial,
+        wraps: Vec<Wrap>,
+        now: u64,
+    ) -> KeyRecord {
         let check_value = schedule::check_value(key, &context);
         // A successor's time starts when it is activated.
         let not_after = match (new.key_use, new.state) {
             (KeyUse::Data, KeyState::Active) => self.data_keys.not_after(now),
             _ => 0,
         };
-        Ok(KeyRecord {
+        KeyRecord {
             context,
             state: new.state,
             created: now,
             not_after,
             check_value,
             wraps,
-        })
+        }
     }
 }

@@ -1,19 +1,33 @@
 //! The restore of an older ring (format §8.2): never backwards, whatever was lost.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use crate::error::RingError;
-use crate::key::{KeyId, RingKey};
-use crate::manifest::Manifest;
-use crate::name::ScopeName;
-use crate::record::{KeyRecord, KeyState, KeyUse};
-use crate::ring::backup::is_same_key;
-use crate::ring::{NewKey, Ring, VerifiedRing, now, unused_id};
-use crate::settings::RingSettings;
-use crate::token::Suite;
+use crate::key::KeyId;
+use crate::name::ProviderName;
+use crate::record::KekReference;
+use crate::ring::merged::Merged;
+use crate::ring::{Ring, VerifiedRing, WrapCheck};
 
-/// How far a restored ring is ahead of every epoch that is known: of those that were lost, too.
-const EPOCHS_AHEAD: u64 = 65_536;
+/// What a restore may lose, because somebody said so. Nothing, by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "a list of consents by name")]
+pub struct AcceptedLosses {
+    /// What other manifests know that are there and cannot be verified with this configuration, or now.
+    pub unverified: bool,
+    /// What the ring became after the newest manifest that is here, where the epoch witness or `min_epoch` knows a later one.
+    pub history: bool,
+}
+
+/// A key-encryption key under which new keys were not wrapped.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct MissingKek {
+    /// Its provider.
+    pub provider: ProviderName,
+    /// Which.
+    pub kek: KekReference,
+    /// Why.
+    pub error: RingError,
+}
 
 /// A ring that was put together from a backup, and is not stored yet.
 #[derive(Debug)]
@@ -25,31 +39,57 @@ pub struct Restored {
     pub reason: String,
     /// The data keys that were made: for each scope an active one and its successor.
     pub new_keys: Vec<KeyId>,
-    /// The data keys that were active and are decrypt-only now.
+    /// The data keys that were active or pre-active and are decrypt-only now.
     pub retired: Vec<KeyId>,
     /// The other manifests that do not verify, by their place in the list; the stored one comes after the last of them.
     pub ignored: Vec<(usize, RingError)>,
+    /// The highest epoch that is known, where the newest manifest here is older: what was changed since is lost.
+    pub lost_since: Option<u64>,
     /// Keys whose providers are out of reach now.
     pub out_of_reach: Vec<KeyId>,
+    /// Keys that no wrap opens, because their key-encryption keys are refused or not configured. They stay in the ring.
+    pub closed: Vec<(KeyId, RingError)>,
+    /// Wraps that do not open, of keys that another wrap opens.
+    pub closed_wraps: Vec<WrapCheck>,
+    /// The key-encryption keys that do not answer: the new keys have no wrap under them
+    /// ([`add_wrap`](Ring::add_wrap), once they do).
+    pub missing_keks: Vec<MissingKek>,
     /// What the key store held, which is replaced.
     previous: Option<Vec<u8>>,
+}
+
+impl Restored {
+    /// The keys that no wrap opens now.
+    #[must_use]
+    pub fn closed_keys(&self) -> Vec<KeyId> {
+        let closed = self.closed.iter().map(|(id, _)| *id);
+        self.out_of_reach.iter().copied().chain(closed).collect()
+    }
 }
 
 impl Ring {
     /// Puts the ring together from a backup, in memory (format §8.2): verified under a pinned ring key; merged with what is
     /// stored and with every one of `others` that verifies, of each key the latest state, so that a destroyed one stays
-    /// destroyed. Active data keys become decrypt-only, and new ones are made with their successors; index peppers, UID
-    /// peppers and subject records stay. Its epoch is 65 536 above every one that is known, by the manifests, the epoch
-    /// witness and `min_epoch`.
+    /// destroyed. Index peppers, UID peppers and subject records stay. Its epoch is 65 536 above every one that is known, by
+    /// the manifests, the epoch witness and `min_epoch`.
+    ///
+    /// Active data keys become decrypt-only, and new ones are made with their successors. So do pre-active ones, which format
+    /// §8.2 does not say and means: nobody knows whether they became active in the history that was lost, and how much they
+    /// sealed there.
+    ///
+    /// New keys are wrapped under the key-encryption keys that answer, one at least. A key that no wrap opens now stays in the
+    /// ring as it is, and is told. Nothing is written, not even the epoch witness.
     ///
     /// # Errors
-    /// [`RingError::NoReason`]; [`RingError::TwoKeys`] when one id is two keys; a key that no wrap opens, but for one whose
-    /// provider is out of reach; see [`RingError`].
+    /// [`RingError::NoReason`]; [`RingError::TwoKeys`] when one id is two keys; [`RingError::Unverified`] for another
+    /// manifest that is not known to be bad: its provider, or configuration, is at fault; [`RingError::HistoryLost`]; wraps
+    /// that give another key; when no data key opens at all; see [`RingError`].
     pub async fn prepare_restore(
         &self,
         backup: &[u8],
         others: &[Vec<u8>],
         reason: &str,
+        accepted: AcceptedLosses,
     ) -> Result<Restored, RingError> {
         if reason.trim().is_empty() {
             return Err(RingError::NoReason);
@@ -60,16 +100,24 @@ impl Ring {
         for (place, other) in others.iter().chain(&previous).enumerate() {
             match self.settings.verify_archived(other).await {
                 Ok(verified) => sources.push(verified),
-                Err(error) => ignored.push((place, error)),
+                Err(error) if is_bad(&error) || accepted.unverified => ignored.push((place, error)),
+                Err(error) => {
+                    let source = Box::new(error);
+                    return Err(RingError::Unverified { place, source });
+                }
             }
         }
         // What is newest comes first.
         sources.sort_by_key(|source| std::cmp::Reverse(source.manifest.epoch));
+        let newest = sources.first().map_or(0, |source| source.manifest.epoch);
+        let (known, is_lost) = self.highest_epoch(&sources).await?;
+        if is_lost && !accepted.history {
+            return Err(RingError::HistoryLost { newest, known });
+        }
         let mut merged = Merged::new(&sources)?;
-        let out_of_reach = merged.choose_wraps(&self.settings, &sources).await?;
+        let opened = merged.choose_wraps(&self.settings, &sources).await?;
         let retired = merged.settle(&self.settings);
-        let new_keys = merged.add_data_keys(&self.settings).await?;
-        let known = self.highest_epoch(&sources).await?;
+        let (new_keys, missing_keks) = merged.add_data_keys(&self.settings).await?;
         let ring = merged.seal(&self.settings, known).await?;
         Ok(Restored {
             ring,
@@ -77,7 +125,11 @@ impl Ring {
             new_keys,
             retired,
             ignored,
-            out_of_reach,
+            lost_since: is_lost.then_some(known),
+            out_of_reach: opened.out_of_reach.into_iter().map(|(id, _)| id).collect(),
+            closed: opened.closed,
+            closed_wraps: opened.closed_wraps,
+            missing_keks,
             previous,
         })
     }
@@ -93,157 +145,53 @@ impl Ring {
         self.load().await
     }
 
-    /// The highest epoch that anything here knows.
-    async fn highest_epoch(&self, sources: &[VerifiedRing]) -> Result<u64, RingError> {
-        let mut highest = self.settings.min_epoch;
-        for source in sources {
-            highest = highest.max(source.manifest.epoch);
-            let Some(witness) = &self.witness else { continue };
-            let epoch = source.manifest.epoch;
-            match witness.check(&self.settings.ring, epoch, &source.mac).await {
-                Ok(()) => {}
-                Err(RingError::Stale { known, .. }) => highest = highest.max(known),
+    /// The highest epoch that anything here knows, and whether that is a manifest that is not here. `sources`: the newest
+    /// first.
+    async fn highest_epoch(&self, sources: &[VerifiedRing]) -> Result<(u64, bool), RingError> {
+        let (mut highest, mut is_lost) = (0, false);
+        let Some(newest) = sources.first() else {
+            return Ok((self.settings.min_epoch, false));
+        };
+        highest = highest.max(newest.manifest.epoch);
+        if self.settings.min_epoch > highest {
+            (highest, is_lost) = (self.settings.min_epoch, true);
+        }
+        // Of two histories with one epoch, the witness may know either.
+        let newest: Vec<_> = sources
+            .iter()
+            .filter(|source| source.manifest.epoch == newest.manifest.epoch)
+            .collect();
+        let mut unknown = None;
+        let mut is_known = false;
+        for source in newest {
+            match self.compare(source).await {
+                Ok(()) => is_known = true,
+                Err(RingError::Stale { known, .. }) => unknown = Some(known),
                 Err(error) => return Err(error),
             }
         }
-        Ok(highest)
+        if let Some(known) = unknown.filter(|_| !is_known) {
+            (highest, is_lost) = (highest.max(known), true);
+        }
+        Ok((highest, is_lost))
+    }
+
+    /// Asks the epoch witness, which remembers nothing of it.
+    async fn compare(&self, source: &VerifiedRing) -> Result<(), RingError> {
+        match &self.witness {
+            Some(witness) => {
+                let epoch = source.manifest.epoch;
+                witness.compare(&self.settings.ring, epoch, &source.mac).await
+            }
+            None => Ok(()),
+        }
     }
 }
 
-/// Every record of every manifest, each in its latest state.
-struct Merged {
-    records: BTreeMap<KeyId, KeyRecord>,
-    now: u64,
-}
-
-impl Merged {
-    /// `sources`: the newest first.
-    fn new(sources: &[VerifiedRing]) -> Result<Self, RingError> {
-        let mut records = BTreeMap::<KeyId, KeyRecord>::new();
-        for record in sources.iter().flat_map(|source| &source.manifest.records) {
-            let id = record.context.key_id;
-            let merged = records.entry(id).or_insert_with(|| record.clone());
-            if !is_same_key(merged, record) {
-                return Err(RingError::TwoKeys(id));
-            }
-            merged.state = merged.state.max(record.state);
-        }
-        for record in records.values_mut() {
-            if !record.state.opens() {
-                record.wraps.clear();
-            }
-        }
-        Ok(Self { records, now: now()? })
-    }
-
-    /// The wraps of each key as the newest manifest has them in which one opens. Gives the keys out of reach.
-    async fn choose_wraps(
-        &mut self,
-        settings: &RingSettings,
-        sources: &[VerifiedRing],
-    ) -> Result<Vec<KeyId>, RingError> {
-        let mut out_of_reach = Vec::new();
-        for (id, record) in &mut self.records {
-            if !record.state.opens() {
-                continue;
-            }
-            let mut failure = None;
-            let versions = sources.iter().filter_map(|source| source.manifest.record(*id));
-            for version in versions.filter(|version| version.state.opens()) {
-                match settings.check_reachable(version).await {
-                    Ok(()) => {
-                        record.wraps.clone_from(&version.wraps);
-                        failure = None;
-                        break;
-                    }
-                    Err(error) => failure = failure.or(Some(error)),
-                }
-            }
-            match failure {
-                None => {}
-                Some(RingError::KeyUnavailable(..)) => out_of_reach.push(*id),
-                Some(error) => return Err(error),
-            }
-        }
-        Ok(out_of_reach)
-    }
-
-    /// Active data keys become decrypt-only: nobody knows how much they sealed. Of other keys that are active in one place,
-    /// from manifests of two histories, the pinned or youngest one stays. Gives the data keys.
-    fn settle(&mut self, settings: &RingSettings) -> Vec<KeyId> {
-        let mut kept = BTreeMap::<(KeyUse, Option<ScopeName>), KeyId>::new();
-        let mut active: Vec<_> = self
-            .records
-            .values()
-            .filter(|record| record.state.seals())
-            .collect();
-        let pin = |record: &KeyRecord| {
-            let mut pins = settings.pins.iter();
-            pins.position(|pin| pin.key_id() == record.context.key_id)
-        };
-        active.sort_by_key(|record| {
-            (
-                pin(record).unwrap_or(usize::MAX),
-                std::cmp::Reverse(record.created),
-            )
-        });
-        for record in active {
-            let context = &record.context;
-            let place = (context.key_use, context.scope.clone());
-            kept.entry(place).or_insert(context.key_id);
-        }
-        let mut retired = Vec::new();
-        for (id, record) in &mut self.records {
-            let is_data = record.context.key_use == KeyUse::Data;
-            let stays = !is_data && kept.values().any(|kept| kept == id);
-            if record.state.seals() && !stays {
-                record.state = KeyState::DecryptOnly;
-                retired.extend(is_data.then_some(*id));
-            }
-        }
-        retired
-    }
-
-    /// A fresh active data key and its successor for every scope that sealed, or was to.
-    async fn add_data_keys(&mut self, settings: &RingSettings) -> Result<Vec<KeyId>, RingError> {
-        let mut places = BTreeMap::<Option<ScopeName>, (u64, Suite)>::new();
-        for record in self.records.values() {
-            let (context, state) = (&record.context, record.state);
-            if let Some(suite) = context.suite.filter(|_| state <= KeyState::DecryptOnly) {
-                let place = places.entry(context.scope.clone());
-                let newest = place.or_insert((record.created, suite));
-                if record.created > newest.0 {
-                    *newest = (record.created, suite);
-                }
-            }
-        }
-        let mut added = BTreeSet::new();
-        for (scope, (_, suite)) in places {
-            for new in NewKey::data(suite, scope.as_ref()) {
-                let records: Vec<_> = self.records.values().cloned().collect();
-                let id = unused_id(&records)?;
-                let (record, _) = settings.make(new, id, self.now).await?;
-                settings.check_reachable(&record).await?;
-                self.records.insert(id, record);
-                added.insert(id);
-            }
-        }
-        Ok(added.into_iter().collect())
-    }
-
-    /// Under the MAC of the pinned ring key that is active.
-    async fn seal(self, settings: &RingSettings, known: u64) -> Result<VerifiedRing, RingError> {
-        let epoch = known.checked_add(EPOCHS_AHEAD);
-        let manifest = Manifest {
-            ring: settings.ring.clone(),
-            app: settings.app.clone(),
-            epoch: epoch.ok_or(RingError::Malformed("the last epoch"))?,
-            records: self.records.into_values().collect(),
-        };
-        manifest.check_rules().map_err(RingError::Malformed)?;
-        let (_, record) = settings.writing_pin(&manifest)?;
-        let ring_key = settings.key_of(record, |_| true).await?;
-        let stored = manifest.seal(&RingKey::new(ring_key.expose_bytes()));
-        settings.verify(&stored).await
-    }
+/// Whether this says that a manifest is none of this ring, whatever configuration and providers do.
+fn is_bad(error: &RingError) -> bool {
+    matches!(
+        error,
+        RingError::Malformed(_) | RingError::Authentication | RingError::NoRing(_)
+    )
 }
