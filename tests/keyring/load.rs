@@ -43,6 +43,40 @@ async fn an_unknown_key_refreshes_the_manifest_once() {
     assert!(keyring.status().reads <= reads + 2);
 }
 
+/// What a keyring tells of itself: hits and misses, ages that start again with every refresh.
+#[tokio::test]
+async fn a_keyring_tells_how_it_is() {
+    let world = World::new();
+    let keyring = world.keyring().await;
+    let sealed = seal(&keyring).unwrap();
+    let before = keyring.status();
+    for _ in 0..10 {
+        open(&keyring, &sealed).unwrap();
+    }
+    assert_eq!(keyring.status().hits, before.hits + 10);
+    assert_eq!(keyring.status().misses, 0);
+    // Many soft TTLs: everything was refreshed, and is not old.
+    tokio::time::sleep(SOFT * 5).await;
+    let after = keyring.status();
+    assert!(after.reads > before.reads && after.refreshes > before.refreshes);
+    assert!(after.manifest_age < HARD && after.manifest_expires_in > Some(Duration::ZERO));
+    assert!(
+        after
+            .keys
+            .iter()
+            .all(|key| key.age < Some(HARD) && key.expires_in > Some(Duration::ZERO))
+    );
+    world.provider.set(phield_testkit::Fault::Fails(
+        phield_core::ProviderErrorKind::Unavailable,
+    ));
+    until("the end of the keys", HARD * 10, || {
+        open(&keyring, &sealed).is_err()
+    })
+    .await;
+    let status = keyring.status();
+    assert!(status.misses > 0 && status.failures > 0 && status.keys.iter().any(|key| key.age.is_none()));
+}
+
 /// A keyring that was loaded once ends with its hard TTL.
 #[tokio::test]
 async fn a_keyring_without_a_refresher_ends() {

@@ -67,6 +67,8 @@ pub(crate) struct KeySlot {
     role: ArcSwapOption<Role>,
     /// When it is gone, by [`clock::now`].
     expires: AtomicU64,
+    /// When the key was unwrapped last, by the same clock.
+    filled: AtomicU64,
     refused: AtomicBool,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -78,6 +80,7 @@ impl KeySlot {
         Arc::new(Self {
             role: ArcSwapOption::empty(),
             expires: AtomicU64::new(0),
+            filled: AtomicU64::new(0),
             refused: AtomicBool::new(false),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -117,6 +120,7 @@ impl KeySlot {
         if self.role.load().is_none() {
             self.role.store(Some(Arc::new(role)));
         }
+        self.filled.store(clock::now(), Ordering::Release);
         self.expires.store(expires, Ordering::Release);
         self.refused.store(false, Ordering::Release);
     }
@@ -131,6 +135,12 @@ impl KeySlot {
     /// When the key is gone, by [`clock::now`].
     pub(crate) fn expires(&self) -> u64 {
         self.expires.load(Ordering::Acquire)
+    }
+
+    /// How long ago it was unwrapped, if it is there, in milliseconds.
+    pub(crate) fn age(&self) -> Option<u64> {
+        let filled = self.filled.load(Ordering::Acquire);
+        self.is_there().then(|| clock::now().saturating_sub(filled))
     }
 
     pub(crate) fn is_refused(&self) -> bool {

@@ -38,8 +38,9 @@ pub(crate) const MAX_VALUE_LIMIT: usize = 16 << 20;
 /// A keyring that was [loaded](Self::load) refreshes itself: a thread of its own reads the manifest again and unwraps the
 /// keys again after the soft TTL of its [`CachePolicy`](crate::CachePolicy) (5 minutes unless configured), while they go
 /// on serving. New keys of the ring appear, state changes take effect, refused keys are gone. While a provider or the
-/// key store is out of reach, everything goes on until the hard TTL (60 minutes); then sealing, opening and searching
-/// fail with errors that [may be retried](SealError::is_retryable), and come back by themselves with the provider.
+/// key store is out of reach, everything goes on until the hard TTL (60 minutes); then sealing and searching fail with
+/// errors that [may be retried](SealError::is_retryable), and come back by themselves. Opening ends with the keys: one hard
+/// TTL after their provider was reached last, and after the manifest at the latest one more.
 ///
 /// One that [`VerifiedRing::keyring`](crate::VerifiedRing::keyring) made has no such thread, and ends with the hard TTL.
 ///
@@ -63,6 +64,8 @@ pub(crate) struct Shared {
     snapshot: ArcSwap<Snapshot>,
     /// Until when the manifest may be relied on, by [`clock::now`] (I-8).
     expires: AtomicU64,
+    /// When it was verified last.
+    verified: AtomicU64,
     counters: Counters,
 }
 
@@ -78,6 +81,7 @@ impl Shared {
         Arc::new(Self {
             snapshot: ArcSwap::default(),
             expires: AtomicU64::new(0),
+            verified: AtomicU64::new(0),
             counters: Counters::default(),
         })
     }
@@ -89,6 +93,12 @@ impl Shared {
     /// Puts another manifest in force.
     pub(crate) fn publish(&self, snapshot: Snapshot) {
         self.snapshot.store(Arc::new(snapshot));
+        self.verified.store(clock::now(), Ordering::Release);
+    }
+
+    /// How long ago the manifest in force was verified, in milliseconds.
+    pub(crate) fn age(&self) -> u64 {
+        clock::now().saturating_sub(self.verified.load(Ordering::Acquire))
     }
 
     pub(crate) fn rely_on_manifest_until(&self, expires: u64) {

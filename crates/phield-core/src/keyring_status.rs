@@ -42,6 +42,8 @@ impl Counters {
 pub struct KeyringStatus {
     /// The epoch of the manifest in force.
     pub epoch: u64,
+    /// How long ago the manifest in force was read and verified last.
+    pub manifest_age: Duration,
     /// How long the manifest may still be relied on; zero: nothing is sealed or searched. `None`: for ever.
     pub manifest_expires_in: Option<Duration>,
     /// How often the manifest was read and verified.
@@ -85,6 +87,8 @@ pub struct KeyStatus {
     pub is_there: bool,
     /// Whether its provider refused it.
     pub is_refused: bool,
+    /// How long ago it was unwrapped; `None` when it is not there.
+    pub age: Option<Duration>,
     /// How long it can be used without being unwrapped again; `None`: for ever.
     pub expires_in: Option<Duration>,
     /// How often it was there when it was wanted.
@@ -110,6 +114,7 @@ impl Keyring {
                     state: key.state,
                     is_there: slot.is_there(),
                     is_refused: slot.is_refused(),
+                    age: slot.age().map(Duration::from_millis),
                     expires_in: expires_in(slot.expires()),
                     hits,
                     misses,
@@ -120,6 +125,7 @@ impl Keyring {
         let counters = self.shared().counters();
         KeyringStatus {
             epoch: snapshot.epoch(),
+            manifest_age: Duration::from_millis(self.shared().age()),
             manifest_expires_in: expires_in(self.shared().expires()),
             reads: count(&counters.reads),
             refreshes: count(&counters.refreshes),

@@ -27,13 +27,14 @@ pub enum Pkcs11Error {
     Forked,
     /// A wrong PIN. It is not tried a second time, for a token locks after a few.
     #[error(
-        "the PIN of the token {0:?} is wrong; it is not tried again until the configuration is loaded anew"
+        "the PIN of the token {0:?} is wrong; it is not tried again until the PIN file has another one, or the configuration is \
+         loaded anew"
     )]
     PinIncorrect(String),
-    /// One more wrong PIN would lock the token, and nothing says that this one is right.
+    /// One more wrong PIN would lock the token, and the PIN file has no other one than was tried before.
     #[error(
         "one more wrong PIN locks the token {0:?}, so it was not tried: log in by hand with the right one (`pkcs11-tool \
-         --login --list-objects`), put it into the PIN file, and start again"
+         --login --list-objects`), and put it into the PIN file"
     )]
     PinFinalTry(String),
     /// The PIN is locked.
@@ -59,6 +60,11 @@ pub enum Pkcs11Error {
     /// The token has no such key.
     #[error("the token {:?} has no secret key {:?}: `phield hsm create-key` makes one", .0.token, .0.object)]
     NoKey(KeyLabel),
+    /// The token has such a key no longer: it was there before, in this process.
+    #[error(
+        "the secret key {:?} is gone from the token {:?}, where it was before: somebody has removed it", .0.object, .0.token
+    )]
+    KeyGone(KeyLabel),
     /// The token has several keys of this label.
     #[error("the token {:?} has several secret keys {:?}: which is meant is not known", .0.token, .0.object)]
     AmbiguousKey(KeyLabel),
@@ -90,6 +96,12 @@ pub enum Pkcs11Error {
     /// The HSM did not answer in time.
     #[error("the HSM did not answer within its time")]
     TimedOut,
+    /// Calls of the module have not come back for a long time, and as many threads as may wait for them do.
+    #[error(
+        "calls of the HSM's module do not come back, and nothing may take their place: if the HSM works, start the process \
+         anew"
+    )]
+    Stuck,
     /// As many calls wait for the HSM as may.
     #[error("too many calls wait for the HSM")]
     Busy,
@@ -107,15 +119,20 @@ impl Pkcs11Error {
             | Self::PinLocked(_)
             | Self::PinExpired(_)
             | Self::PinNotInitialized(_)
-            | Self::AmbiguousToken(_)
+            | Self::KeyGone(_)
             | Self::AmbiguousKey(_)
             | Self::KeyExists(_)
             | Self::Attribute { .. }
             | Self::Mechanism { .. } => ProviderErrorKind::Refused,
             Self::Reference | Self::NoKey(_) => ProviderErrorKind::UnknownKek,
-            Self::NoToken(_) | Self::LoggedOut(_) | Self::Device(_) | Self::TimedOut | Self::Busy => {
-                ProviderErrorKind::Unavailable
-            }
+            // A copy of a token that is plugged in takes no key from whoever runs; nobody starts with it, though.
+            Self::NoToken(_)
+            | Self::AmbiguousToken(_)
+            | Self::LoggedOut(_)
+            | Self::Device(_)
+            | Self::TimedOut
+            | Self::Stuck
+            | Self::Busy => ProviderErrorKind::Unavailable,
         }
     }
 
@@ -123,7 +140,7 @@ impl Pkcs11Error {
     pub(crate) fn may_pass(&self) -> bool {
         matches!(
             self,
-            Self::NoToken(_) | Self::NoKey(_) | Self::LoggedOut(_) | Self::Device(_)
+            Self::NoToken(_) | Self::NoKey(_) | Self::KeyGone(_) | Self::LoggedOut(_) | Self::Device(_)
         )
     }
 
@@ -147,6 +164,21 @@ impl Pkcs11Error {
             RvError::UserPinNotInitialized => Some(Self::PinNotInitialized(token)),
             _ => Some(error.into()),
         }
+    }
+
+    /// Whether a token may have refused the template of a key for something that it does not know.
+    pub(crate) fn is_of_template(error: &Error) -> bool {
+        matches!(
+            error,
+            Error::Pkcs11(
+                RvError::AttributeTypeInvalid
+                    | RvError::AttributeValueInvalid
+                    | RvError::AttributeReadOnly
+                    | RvError::TemplateInconsistent
+                    | RvError::ActionProhibited,
+                _
+            )
+        )
     }
 
     /// Why signing failed.

@@ -58,7 +58,7 @@ impl ProviderFactory for Pkcs11ProviderFactory {
             let provider = provider(config, folder)?;
             for key in keys(config)? {
                 match provider.check_key(&key).await {
-                    Err(error) if error.kind() != ProviderErrorKind::Unavailable => {
+                    Err(error) if is_wrong(&error) => {
                         return Err(config.wrong(error.to_string()).into());
                     }
                     _ => {}
@@ -67,6 +67,12 @@ impl ProviderFactory for Pkcs11ProviderFactory {
             Ok(Arc::new(provider) as Arc<dyn KeyProvider>)
         })
     }
+}
+
+/// Whether an error at the start is one of the configuration, not an outage. Two tokens of one label are an outage for whoever
+/// has used one of them, and nothing to start with.
+fn is_wrong(error: &Pkcs11Error) -> bool {
+    error.kind() != ProviderErrorKind::Unavailable || matches!(error, Pkcs11Error::AmbiguousToken(_))
 }
 
 /// The keys on the allow-lists.
@@ -96,6 +102,8 @@ fn provider(config: &ProviderConfig, folder: &Path) -> Result<Pkcs11Provider, Ri
     let pin_file =
         pin_file.ok_or_else(|| config.wrong(format!("it needs pin_file, or the variable {variable}")))?;
     let mut settings = Pkcs11Settings::new(module, Passphrase::from_file(&pin_file)?);
+    // A descriptor is read once.
+    settings.pin_file = Some(pin_file).filter(|file| !file.starts_with("/dev/fd"));
     settings.sessions = options.sessions.unwrap_or(settings.sessions);
     if !(1..=MAX_SESSIONS).contains(&settings.sessions) {
         return Err(config.wrong("sessions is 1 to 256").into());

@@ -46,21 +46,33 @@
 //! secret of 32 bytes, private, sensitive, not extractable, that may sign and may not encrypt, decrypt, wrap, unwrap or
 //! derive. An HSM that does not answer one of these questions is refused as well.
 //!
+//! Whether the key may verify (`CKA_VERIFY`) is not asked: who could verify with it can sign with it as well, and learns
+//! nothing more. A key that is made here may not.
+//!
+//! A key that is made here can neither be changed nor copied (`CKA_MODIFIABLE` and `CKA_COPYABLE` are false), where the HSM
+//! knows of that; it is refused if it says otherwise afterwards. For keys that were made elsewhere it is told
+//! ([`KeyReport::fixed`]), and they serve: whoever has the PIN could let one that can be changed derive keys, and take that
+//! back.
+//!
 //! # When something fails
 //!
 //! | | |
 //! |---|---|
 //! | session lost, logged out, device error, module finalised | a new session, the key looked up and checked anew, one more try; then `Unavailable` |
-//! | no answer in time, more than 1024 calls waiting, token not there | `Unavailable`: cached keys go on serving |
-//! | wrong PIN | `Refused`. The PIN is tried once, until the configuration is loaded anew |
-//! | the next wrong PIN would lock the token | `Refused`, without a try, unless this PIN has worked before in this process: a service that is restarted again and again does not lock its HSM |
+//! | no answer in time, more than 1024 calls waiting, token not there, two tokens of one label | `Unavailable`: cached keys go on serving. Nobody starts with two tokens of one label |
+//! | wrong PIN | `Refused`. A PIN is tried once; the PIN file is read anew before another try, and one that it has now is tried |
+//! | the next wrong PIN would lock the token | `Refused`, without a try, even of a PIN that has worked: a fleet whose PIN was changed does not lock its HSM. A PIN that was put into the file after another one was tried is tried |
 //! | PIN locked, expired, not set; a key that breaks a rule; two keys of one label | `Refused` |
-//! | no such key | `UnknownKek` |
+//! | a key that this process has used is gone | `Refused`: somebody took it away |
+//! | no such key, and there never was in this process | `UnknownKek` |
 //! | the process was forked after it used the HSM | `Refused`: PKCS#11 does not survive a fork |
 //!
-//! A few threads of the provider's own wait for the HSM, each with a session of its own; no async runtime is needed. A
-//! module that never comes back from a call keeps its thread: when it has taken all of them, the provider stays
-//! `Unavailable` until it does, or the process is started anew.
+//! A few threads of the provider's own wait for the HSM, each with a session of its own; no async runtime is needed. A thread
+//! that is in one call for four times `timeout_ms` is given up, and another one takes its place, with a session of its own:
+//! twice `sessions` of them at most. When those are stuck too, calls fail at once (`Unavailable`) and say that the process has
+//! to be started anew; when calls come back after all, so does the provider. Two calls are left alone, however long they take:
+//! the initialisation of the module, since modules do not bear two at a time, and the first login with a PIN, since nobody
+//! knows yet whether it is wrong.
 //!
 //! PKCS#11 logs in a process, and anybody in it can log it out, close its sessions or log it in with another PIN. Leave the
 //! module to phield where you can.
@@ -75,7 +87,8 @@
 //!
 //! # Tested with
 //!
-//! SoftHSM 2.6.1 and kryoptic 1.5.4 (`tests/hsm`), each on Linux.
+//! SoftHSM 2.6.1 and kryoptic 1.5.4 (`tests/hsm`), each on Linux. A process that ends while threads are in SoftHSM may crash at
+//! its very end (`SIGSEGV`): it frees what they use.
 //!
 //! # Build cost
 //!
@@ -84,16 +97,19 @@
 #![forbid(unsafe_code)]
 
 mod attributes;
+mod counts;
 mod error;
 mod factory;
+mod gate;
+mod login;
 mod module;
 mod provider;
 mod reference;
 mod token;
 mod workers;
 
+pub use counts::Counts;
 pub use error::Pkcs11Error;
 pub use factory::Pkcs11ProviderFactory;
 pub use provider::{KeyReport, Pkcs11Provider, Pkcs11Settings};
 pub use reference::KeyLabel;
-pub use workers::Counts;

@@ -2,19 +2,20 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cryptoki::types::AuthPin;
 use phield_core::{
     DerivedUnwrap, DerivedWrap, KekReference, KeyContext, KeyMaterial, KeyProvider, Passphrase,
     ProviderError, ProviderErrorKind, ProviderFuture, ProviderName,
 };
 use zeroize::Zeroizing;
 
+use crate::counts::{Counters, Counts, count};
+use crate::login::Access;
 use crate::reference::KeyLabel;
-use crate::token::{Logins, TokenSession};
-use crate::workers::{Counters, Counts, Sessions, Workers, count};
+use crate::token::TokenSession;
+use crate::workers::{Sessions, Workers};
 use crate::{Pkcs11Error, module};
 
 /// The name in wraps, unless another one is given.
@@ -28,6 +29,9 @@ pub struct Pkcs11Settings {
     pub module: PathBuf,
     /// The user PIN, of every token that is used. `user:password` at AWS CloudHSM.
     pub pin: Passphrase,
+    /// The file of the PIN: read anew before a PIN is used once more, for somebody may have changed it meanwhile. None when it
+    /// can be read only once, or there is none.
+    pub pin_file: Option<PathBuf>,
     /// Sessions at each token, and threads that wait for the module: calls at a time.
     pub sessions: usize,
     /// How long a call may take, waiting for a session included.
@@ -41,6 +45,7 @@ impl Pkcs11Settings {
         Self {
             module: module.into(),
             pin,
+            pin_file: None,
             sessions: 4,
             timeout: Duration::from_secs(10),
         }
@@ -62,9 +67,7 @@ pub struct Pkcs11Provider {
 
 /// What the threads share.
 struct Shared {
-    module: PathBuf,
-    pin: AuthPin,
-    logins: Logins,
+    access: Access,
     counters: Counters,
 }
 
@@ -84,6 +87,10 @@ pub struct KeyReport {
     /// Whether the HSM says that it was made inside and could never be taken out; `None` where it does not say. An
     /// imported key was known outside once.
     pub born_inside: Option<bool>,
+    /// Whether the HSM says that nobody can change what it may do, or make a copy that may do more (`CKA_MODIFIABLE` and
+    /// `CKA_COPYABLE` are false); `None` where it does not say both. A key that can be changed does for its owner what this
+    /// check forbids: it could be let to derive keys, and come back.
+    pub fixed: Option<bool>,
 }
 
 impl Pkcs11Provider {
@@ -93,13 +100,18 @@ impl Pkcs11Provider {
         let Pkcs11Settings {
             module,
             pin,
+            pin_file,
             sessions,
             timeout,
         } = settings;
         let shared = Shared {
-            module,
-            pin: AuthPin::from(pin.expose().to_owned()),
-            logins: Logins::default(),
+            access: Access {
+                module,
+                pin: Arc::new(pin),
+                pin_file,
+                timeout,
+                logins: Mutex::default(),
+            },
             counters: Counters::default(),
         };
         Self {
@@ -144,19 +156,18 @@ impl Pkcs11Provider {
         &self,
         reference: &KekReference,
         tries: Tries,
-        act: impl Fn(&mut TokenSession, &KeyLabel, &AuthPin) -> Result<Option<bool>, Pkcs11Error> + Send + 'static,
+        act: impl Fn(&mut TokenSession, &KeyLabel, &Access) -> Result<KeyReport, Pkcs11Error> + Send + 'static,
     ) -> Result<KeyReport, Pkcs11Error> {
         let key = KeyLabel::parse(reference)?;
-        let born_inside = self.call(&key, tries, act).await?;
-        Ok(KeyReport { key, born_inside })
+        self.call(&key, tries, act).await
     }
 
     async fn sign(&self, reference: &KekReference, message: &[u8]) -> Result<KeyMaterial, Pkcs11Error> {
         let key = KeyLabel::parse(reference)?;
         // It may be as good as an indexed value.
         let message = Zeroizing::new(message.to_vec());
-        self.call(&key, Tries::Two, move |session, key, pin| {
-            session.sign(key, &message, pin)
+        self.call(&key, Tries::Two, move |session, key, access| {
+            session.sign(key, &message, access)
         })
         .await
     }
@@ -166,7 +177,7 @@ impl Pkcs11Provider {
         &self,
         key: &KeyLabel,
         tries: Tries,
-        act: impl Fn(&mut TokenSession, &KeyLabel, &AuthPin) -> Result<T, Pkcs11Error> + Send + 'static,
+        act: impl Fn(&mut TokenSession, &KeyLabel, &Access) -> Result<T, Pkcs11Error> + Send + 'static,
     ) -> Result<T, Pkcs11Error> {
         count(&self.shared.counters.calls);
         let answer = match module::check_process() {
@@ -192,7 +203,7 @@ impl Shared {
         tries: Tries,
         sessions: &mut Sessions,
         key: &KeyLabel,
-        act: impl Fn(&mut TokenSession, &KeyLabel, &AuthPin) -> Result<T, Pkcs11Error>,
+        act: impl Fn(&mut TokenSession, &KeyLabel, &Access) -> Result<T, Pkcs11Error>,
     ) -> Result<T, Pkcs11Error> {
         match self.in_session(sessions, key, &act) {
             Err(error) if tries == Tries::Two && error.may_pass() => {
@@ -208,13 +219,13 @@ impl Shared {
         &self,
         sessions: &mut Sessions,
         key: &KeyLabel,
-        act: impl Fn(&mut TokenSession, &KeyLabel, &AuthPin) -> Result<T, Pkcs11Error>,
+        act: impl Fn(&mut TokenSession, &KeyLabel, &Access) -> Result<T, Pkcs11Error>,
     ) -> Result<T, Pkcs11Error> {
         let mut session = match sessions.remove(&key.token) {
             Some(session) => session,
-            None => TokenSession::open(&self.module, &key.token, &self.logins)?,
+            None => TokenSession::open(&self.access, &key.token)?,
         };
-        let done = act(&mut session, key, &self.pin)?;
+        let done = act(&mut session, key, &self.access)?;
         sessions.insert(key.token.clone(), session);
         Ok(done)
     }
@@ -265,7 +276,7 @@ impl fmt::Debug for Pkcs11Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pkcs11Provider")
             .field("name", &self.name.as_str())
-            .field("module", &self.shared.module)
+            .field("module", &self.shared.access.module)
             .field("workers", &self.workers)
             .finish_non_exhaustive()
     }

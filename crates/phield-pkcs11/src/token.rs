@@ -1,39 +1,27 @@
 //! A session of one thread at one token, logged in, with the keys that were found and checked in it.
 
-use std::collections::HashMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use cryptoki::context::Pkcs11;
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectHandle};
-use cryptoki::session::{Session, SessionState, UserType};
+use cryptoki::session::Session;
 use cryptoki::slot::Slot;
-use cryptoki::types::AuthPin;
 use phield_core::KeyMaterial;
 use zeroize::Zeroize as _;
 
+use crate::login::{Access, At, Login, is_logged_in};
+use crate::provider::KeyReport;
 use crate::reference::KeyLabel;
 use crate::{Pkcs11Error, attributes, module};
 
-/// What is known of the login at one token, by all threads of a provider.
-#[derive(Debug, Default)]
-pub(crate) struct Login {
-    /// What the token said about the PIN: it is asked once.
-    refused: Option<Pkcs11Error>,
-    /// Whether the PIN has worked.
-    worked: bool,
-}
+/// Keys that this process has found and checked, at the module of this path.
+static FOUND: LazyLock<Mutex<HashSet<(PathBuf, KeyLabel)>>> = LazyLock::new(Mutex::default);
 
-/// The logins at every token.
-#[derive(Debug, Default)]
-pub(crate) struct Logins(Mutex<HashMap<String, Arc<Mutex<Login>>>>);
-
-impl Logins {
-    fn at(&self, token: &str) -> Arc<Mutex<Login>> {
-        let mut logins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(logins.entry(token.to_owned()).or_default())
-    }
+fn found() -> MutexGuard<'static, HashSet<(PathBuf, KeyLabel)>> {
+    FOUND.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A session.
@@ -42,14 +30,14 @@ pub(crate) struct TokenSession {
     slot: Slot,
     session: Session,
     token: String,
-    login: Arc<Mutex<Login>>,
+    login: Arc<Login>,
     keys: HashMap<String, ObjectHandle>,
 }
 
 impl TokenSession {
     /// Opens a session that may read and write, even for reading: CloudHSM has no others.
-    pub(crate) fn open(module: &Path, token: &str, logins: &Logins) -> Result<Self, Pkcs11Error> {
-        let context = module::open(module)?;
+    pub(crate) fn open(access: &Access, token: &str) -> Result<Self, Pkcs11Error> {
+        let context = module::open(&access.module, access.timeout)?;
         let slot = slot(&context, token)?;
         let session = context.open_rw_session(slot)?;
         Ok(Self {
@@ -57,7 +45,7 @@ impl TokenSession {
             slot,
             session,
             token: token.to_owned(),
-            login: logins.at(token),
+            login: access.login(token),
             keys: HashMap::new(),
         })
     }
@@ -67,11 +55,11 @@ impl TokenSession {
         &mut self,
         key: &KeyLabel,
         message: &[u8],
-        pin: &AuthPin,
+        access: &Access,
     ) -> Result<KeyMaterial, Pkcs11Error> {
         let handle = match self.keys.get(&key.object) {
             Some(handle) => *handle,
-            None => self.find(key, pin)?,
+            None => self.find(key, access)?,
         };
         let signed = self.session.sign(&Mechanism::Sha256Hmac, handle, message);
         let mut mac = signed.map_err(|error| Pkcs11Error::sign(&error, key))?;
@@ -82,27 +70,27 @@ impl TokenSession {
         key
     }
 
-    /// Finds and checks a key, anew. Gives whether it was made in the HSM.
-    pub(crate) fn inspect(&mut self, key: &KeyLabel, pin: &AuthPin) -> Result<Option<bool>, Pkcs11Error> {
-        let handle = self.find(key, pin)?;
-        attributes::born_inside(&self.session, handle)
+    /// Finds and checks a key, anew.
+    pub(crate) fn inspect(&mut self, key: &KeyLabel, access: &Access) -> Result<KeyReport, Pkcs11Error> {
+        let handle = self.find(key, access)?;
+        attributes::report(&self.session, handle, key)
     }
 
     /// Makes a key, and checks what was made.
-    pub(crate) fn create(&mut self, key: &KeyLabel, pin: &AuthPin) -> Result<Option<bool>, Pkcs11Error> {
+    pub(crate) fn create(&mut self, key: &KeyLabel, access: &Access) -> Result<KeyReport, Pkcs11Error> {
         let label = Attribute::Label(key.object.as_bytes().to_vec());
         // Whatever has the label: a certificate, too, would confuse somebody one day.
         if !self
-            .logged_in(pin, |session| Ok(session.find_objects(&[label])?))?
+            .logged_in(access, |session| Ok(session.find_objects(&[label])?))?
             .is_empty()
         {
             return Err(Pkcs11Error::KeyExists(key.clone()));
         }
-        let template = attributes::template(key);
-        let made = self
-            .session
-            .generate_key(&Mechanism::GenericSecretKeyGen, &template)?;
-        let checked = self.inspect(key, pin);
+        let (made, fixed) = self.generate(key)?;
+        let checked = self.inspect(key, access).and_then(|report| match report.fixed {
+            Some(false) if fixed => Err(attributes::not_fixed(key)),
+            _ => Ok(report),
+        });
         if checked.is_err() {
             // Nothing is left of a key that is not what was asked for, or came second.
             self.session.destroy_object(made)?;
@@ -110,9 +98,24 @@ impl TokenSession {
         checked
     }
 
+    /// Makes a key that nobody can change or copy; without that where the token does not know of it. Gives whether it does.
+    fn generate(&self, key: &KeyLabel) -> Result<(ObjectHandle, bool), Pkcs11Error> {
+        for optional in attributes::OPTIONAL {
+            let template = attributes::template(key, optional);
+            match self
+                .session
+                .generate_key(&Mechanism::GenericSecretKeyGen, &template)
+            {
+                Err(error) if !optional.is_empty() && Pkcs11Error::is_of_template(&error) => {}
+                made => return Ok((made?, optional == attributes::OPTIONAL[0])),
+            }
+        }
+        Err(Pkcs11Error::Device("it makes no key".to_owned()))
+    }
+
     /// Finds the one key of this label and checks its attributes.
-    fn find(&mut self, key: &KeyLabel, pin: &AuthPin) -> Result<ObjectHandle, Pkcs11Error> {
-        let handle = self.logged_in(pin, |session| {
+    fn find(&mut self, key: &KeyLabel, access: &Access) -> Result<ObjectHandle, Pkcs11Error> {
+        let handle = self.logged_in(access, |session| {
             let found = session.find_objects(&attributes::search(key))?;
             if let &[handle] = found.as_slice() {
                 attributes::check(session, handle, key)?;
@@ -120,8 +123,12 @@ impl TokenSession {
             Ok(found)
         })?;
         match handle.as_slice() {
+            [] if found().contains(&(access.module.clone(), key.clone())) => {
+                Err(Pkcs11Error::KeyGone(key.clone()))
+            }
             [] => Err(Pkcs11Error::NoKey(key.clone())),
             &[handle] => {
+                found().insert((access.module.clone(), key.clone()));
                 self.keys.insert(key.object.clone(), handle);
                 Ok(handle)
             }
@@ -133,50 +140,23 @@ impl TokenSession {
     /// afterwards whether somebody has logged this process out meanwhile, and no other thread logs it in before.
     fn logged_in<T>(
         &self,
-        pin: &AuthPin,
+        access: &Access,
         act: impl FnOnce(&Session) -> Result<T, Pkcs11Error>,
     ) -> Result<T, Pkcs11Error> {
-        let mut login = self.login.lock().unwrap_or_else(PoisonError::into_inner);
-        self.log_in(pin, &mut login)?;
+        let pass = self.login.enter(access.timeout)?;
+        let at = At {
+            context: &self.context,
+            slot: self.slot,
+            session: &self.session,
+            token: &self.token,
+        };
+        self.login.log_in(access, &at, &pass)?;
         let done = act(&self.session);
-        if self.is_logged_in()? {
+        if is_logged_in(&self.session)? && pass.is_valid() {
             done
         } else {
             Err(Pkcs11Error::LoggedOut(self.token.clone()))
         }
-    }
-
-    fn is_logged_in(&self) -> Result<bool, Pkcs11Error> {
-        let state = self.session.get_session_info()?.session_state();
-        Ok(matches!(state, SessionState::RwUser | SessionState::RoUser))
-    }
-
-    /// Logs the process in, if it is not. A PIN that was refused is not tried again: tokens lock.
-    fn log_in(&self, pin: &AuthPin, login: &mut Login) -> Result<(), Pkcs11Error> {
-        if let Some(refused) = &login.refused {
-            return Err(refused.clone());
-        }
-        if self.is_logged_in()? {
-            return Ok(());
-        }
-        let info = self.context.get_token_info(self.slot)?;
-        if info.user_pin_locked() {
-            return Err(Pkcs11Error::PinLocked(self.token.clone()));
-        }
-        if info.user_pin_final_try() && !login.worked {
-            return Err(Pkcs11Error::PinFinalTry(self.token.clone()));
-        }
-        let Err(error) = self.session.login(UserType::User, Some(pin)) else {
-            login.worked = true;
-            return Ok(());
-        };
-        let Some(error) = Pkcs11Error::login(&error, &self.token) else {
-            return Ok(());
-        };
-        if !error.may_pass() {
-            login.refused = Some(error.clone());
-        }
-        Err(error)
     }
 }
 

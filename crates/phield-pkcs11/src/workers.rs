@@ -1,11 +1,11 @@
 //! Threads that wait for the HSM, so that nobody else does: calls of PKCS#11 block, and may never come back.
 //!
 //! Each thread has sessions of its own. A call that is not answered in time fails, whether it waited in the queue or the
-//! HSM hangs; a thread in a call that never comes back is lost, and is not replaced.
+//! HSM hangs. A thread that is stuck in one for several times that time is replaced, until as many are lost as there may be
+//! threads; then calls fail at once. A thread that comes back serves again, if one is wanted.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use futures_channel::oneshot;
 
 use crate::Pkcs11Error;
+use crate::gate::STUCK;
 use crate::token::TokenSession;
 
 /// Calls that may wait.
@@ -22,39 +23,6 @@ const QUEUE: usize = 1024;
 pub(crate) type Sessions = HashMap<String, TokenSession>;
 
 type Work = Box<dyn FnOnce(&mut Sessions) + Send>;
-
-/// Calls of a provider since it was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counts {
-    /// Calls.
-    pub calls: u64,
-    /// Calls that were tried a second time, with a new session.
-    pub retries: u64,
-    /// Calls that failed.
-    pub failures: u64,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) calls: AtomicU64,
-    pub(crate) retries: AtomicU64,
-    pub(crate) failures: AtomicU64,
-}
-
-impl Counters {
-    pub(crate) fn read(&self) -> Counts {
-        Counts {
-            calls: self.calls.load(Ordering::Relaxed),
-            retries: self.retries.load(Ordering::Relaxed),
-            failures: self.failures.load(Ordering::Relaxed),
-        }
-    }
-}
-
-pub(crate) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
 
 /// The threads, started when they are needed.
 pub(crate) struct Workers {
@@ -76,7 +44,13 @@ struct Shared {
 struct State {
     queue: VecDeque<Work>,
     idle: usize,
+    /// Threads, but for those that are lost.
     running: usize,
+    started: u64,
+    /// Threads that are in a call, by their number, and since when.
+    busy: HashMap<u64, Instant>,
+    /// Threads that are stuck in a call and are not counted on.
+    lost: HashSet<u64>,
     /// Calls by when they must be answered: all have the same time, so they stand in order.
     deadlines: VecDeque<(Instant, Weak<dyn Answer>)>,
     watching: bool,
@@ -138,6 +112,7 @@ impl Workers {
     ) -> Result<(), Pkcs11Error> {
         let answer: Arc<dyn Answer> = Arc::<Call<T>>::clone(&call);
         let mut state = self.shared.lock();
+        state.lose(self.timeout * STUCK, self.threads)?;
         if state.queue.len() >= QUEUE {
             return Err(Pkcs11Error::Busy);
         }
@@ -151,13 +126,18 @@ impl Workers {
         let serve = state.idle < state.queue.len() && state.running < self.threads;
         state.watching = true;
         state.running += usize::from(serve);
+        state.started += u64::from(serve);
+        let running = serve.then(|| Running {
+            shared: Arc::clone(&self.shared),
+            number: state.started,
+            threads: self.threads,
+        });
         drop(state);
         if watch && let Err(error) = self.start_watch() {
             self.shared.lock().watching = false;
             return Err(error);
         }
-        if serve {
-            let running = Running(Arc::clone(&self.shared));
+        if let Some(running) = running {
             start("phield-pkcs11", move || self::serve(&running))?;
         }
         self.shared.work.notify_one();
@@ -207,22 +187,65 @@ impl State {
         }
         self.deadlines.push_back((deadline, Arc::downgrade(answer)));
     }
+
+    /// Gives up threads that are in one call for longer than `stuck`, so that others take their place; no more than
+    /// `threads`. Fails when all that are left are stuck as well.
+    fn lose(&mut self, stuck: Duration, threads: usize) -> Result<(), Pkcs11Error> {
+        let is_stuck = |since: &Instant| since.elapsed() >= stuck;
+        let all = self.busy.iter().filter(|(_, since)| is_stuck(since));
+        let mut stuck: Vec<u64> = all.map(|(number, _)| *number).collect();
+        let left = stuck.split_off(stuck.len().min(threads - self.lost.len()));
+        for number in stuck {
+            self.busy.remove(&number);
+            self.lost.insert(number);
+            self.running -= 1;
+        }
+        match left.len() >= threads {
+            true => Err(Pkcs11Error::Stuck),
+            false => Ok(()),
+        }
+    }
 }
 
-/// Counts a thread out when it ends, in a panic too.
-struct Running(Arc<Shared>);
+/// A thread; counts it out when it ends, in a panic too.
+struct Running {
+    shared: Arc<Shared>,
+    number: u64,
+    /// How many there may be.
+    threads: usize,
+}
+
+impl Running {
+    /// Whether the thread goes on after a call: one that was replaced meanwhile may be one too many.
+    fn is_wanted(&self, state: &mut State) -> bool {
+        state.busy.remove(&self.number);
+        if !state.lost.contains(&self.number) {
+            return true;
+        }
+        let wanted = state.running < self.threads;
+        if wanted {
+            state.lost.remove(&self.number);
+            state.running += 1;
+        }
+        wanted
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.lock().running -= 1;
+        let mut state = self.shared.lock();
+        state.busy.remove(&self.number);
+        if !state.lost.remove(&self.number) {
+            state.running -= 1;
+        }
     }
 }
 
 /// A thread that does work.
 fn serve(running: &Running) {
-    let (shared, mut sessions) = (&running.0, Sessions::new());
+    let (shared, mut sessions) = (&running.shared, Sessions::new());
+    let mut state = shared.lock();
     loop {
-        let mut state = shared.lock();
         let work = loop {
             if let Some(work) = state.queue.pop_front() {
                 break work;
@@ -234,8 +257,13 @@ fn serve(running: &Running) {
             state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.idle -= 1;
         };
+        state.busy.insert(running.number, Instant::now());
         drop(state);
         work(&mut sessions);
+        state = shared.lock();
+        if !running.is_wanted(&mut state) {
+            return;
+        }
     }
 }
 
@@ -271,86 +299,4 @@ fn start(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Pkcs11E
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use super::*;
-
-    fn run<T: Send + 'static>(
-        workers: &Workers,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Pkcs11Error> {
-        pollster::block_on(workers.run(move |_| Ok(work())))
-    }
-
-    /// Calls that hang end in time, those behind them too; a thread that comes back goes on.
-    #[test]
-    fn calls_end_in_time() {
-        let workers = Workers::new(1, Duration::from_millis(100));
-        let (release, hang) = mpsc::channel::<()>();
-        assert_eq!(
-            run(&workers, move || hang.recv().is_ok()),
-            Err(Pkcs11Error::TimedOut)
-        );
-        assert_eq!(run(&workers, || 1), Err(Pkcs11Error::TimedOut));
-        release.send(()).unwrap();
-        while run(&workers, || 2) != Ok(2) {}
-        assert_eq!(run(&workers, || 3), Ok(3));
-    }
-
-    /// A call that panics is an outage of that call alone.
-    #[test]
-    #[allow(clippy::panic, reason = "it is what is tested")]
-    fn a_panic_is_one_failure() {
-        let workers = Workers::new(1, Duration::from_secs(60));
-        let panicked = run(&workers, || panic!("a panic of the test"));
-        assert!(matches!(panicked, Err::<(), _>(Pkcs11Error::Device(_))));
-        assert_eq!(run(&workers, || 1), Ok(1));
-    }
-
-    /// As many threads as configured, and no more.
-    #[test]
-    fn threads_are_bounded() {
-        let workers = Workers::new(3, Duration::from_secs(60));
-        let names = thread::scope(|scope| {
-            let calls: Vec<_> = (0..20)
-                .map(|_| {
-                    scope.spawn(|| {
-                        run(&workers, || {
-                            thread::sleep(Duration::from_millis(20));
-                            thread::current().id()
-                        })
-                    })
-                })
-                .collect();
-            let ids = calls
-                .into_iter()
-                .map(|call| format!("{:?}", call.join().unwrap()));
-            ids.collect::<std::collections::BTreeSet<_>>()
-        });
-        assert_eq!(names.len(), 3, "{names:?}");
-    }
-
-    /// What nobody waits for any longer is not done.
-    #[test]
-    fn a_call_that_is_given_up_is_not_made() {
-        let workers = Workers::new(1, Duration::from_secs(60));
-        let (release, hang) = mpsc::channel::<()>();
-        let (done, was_done) = mpsc::channel::<()>();
-        thread::scope(|scope| {
-            let first = scope.spawn(|| run(&workers, move || hang.recv().is_ok()));
-            while workers.shared.lock().running == 0 || !workers.shared.lock().queue.is_empty() {}
-            let mut given_up = Box::pin(workers.run(move |_| {
-                let _ = done.send(());
-                Ok(())
-            }));
-            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-            assert!(given_up.as_mut().poll(&mut context).is_pending());
-            drop(given_up);
-            release.send(()).unwrap();
-            assert_eq!(first.join().unwrap(), Ok(true));
-        });
-        assert_eq!(run(&workers, || 1), Ok(1));
-        assert!(was_done.try_recv().is_err());
-    }
-}
+mod tests;

@@ -165,6 +165,11 @@ impl Suite<'_> {
     }
 
     /// That a call fails with one of these classes; `opens` and `other` are what an emulator may be known for instead.
+    /// Whether this is what the provider is known to do wrong.
+    fn is_known(&self, deviation: Deviation) -> bool {
+        self.conformance.deviations.contains(&deviation)
+    }
+
     fn fails<T>(
         &self,
         what: &str,

@@ -2,6 +2,8 @@
 //! breaks sessions.
 #![forbid(unsafe_code)]
 
+use std::path::PathBuf;
+
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
@@ -40,6 +42,13 @@ pub fn settings(token: &TestToken) -> Pkcs11Settings {
 #[must_use]
 pub fn provider(token: &TestToken) -> Pkcs11Provider {
     Pkcs11Provider::new(settings(token))
+}
+
+/// The module of `tests/hsm/modules/hang`, in front of that of the token: it hangs or refuses when files in the token's folder
+/// say so.
+#[must_use]
+pub fn hanging_module(token: &TestToken) -> PathBuf {
+    token.close_all_module().with_file_name("libhang_pkcs11.so")
 }
 
 /// A provider of the token, and a key-encryption key `kek` that it made.
@@ -194,6 +203,16 @@ impl Client {
         session.create_object(&template).expect("the token takes the key");
     }
 
+    /// Gives the token another user PIN.
+    ///
+    /// # Panics
+    /// When the token does not take it.
+    pub fn change_pin(&self, pin: &str) {
+        let [old, new] = [TestToken::PIN, pin].map(|pin| AuthPin::from(pin.to_owned()));
+        let changed = self.logged_in().set_pin(&old, &new);
+        changed.expect("the token takes another PIN");
+    }
+
     /// Removes every key of a label.
     ///
     /// # Panics
@@ -203,6 +222,16 @@ impl Client {
         for key in find(&session, label) {
             session.destroy_object(key).expect("the token removes its keys");
         }
+    }
+
+    /// The one key of a label.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn key(&self, label: &str) -> ObjectHandle {
+        let found = find(&self.logged_in(), label);
+        found.into_iter().next().expect("the token has the key")
     }
 
     /// How many objects have a label.

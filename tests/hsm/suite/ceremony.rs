@@ -1,8 +1,11 @@
 //! The key creation ceremony.
 
+use std::fs;
+
+use cryptoki::object::Attribute;
 use phield::KeyProvider as _;
-use phield::pkcs11::Pkcs11Error;
-use phield_hsm_tests::{Client, block_on, provider, reference};
+use phield::pkcs11::{Pkcs11Error, Pkcs11Provider};
+use phield_hsm_tests::{Client, block_on, hanging_module, provider, reference, settings};
 use phield_testkit::hsm::{TestToken, TokenKind};
 
 use crate::run;
@@ -29,6 +32,35 @@ fn at_once() {
     );
 }
 
+/// A module that does not know of it makes a key without: SoftHSM, behind a module that refuses such templates.
+#[test]
+fn a_module_that_cannot_keep_a_key_as_it_is() {
+    run(
+        TokenKind::SoftHsm,
+        concat!(module_path!(), "::a_module_that_cannot_keep_a_key_as_it_is"),
+        |token| {
+            let mut settings = settings(token);
+            settings.module = hanging_module(token);
+            let (provider, client) = (Pkcs11Provider::new(settings), Client::new(token));
+            let changed = |key: &str| {
+                client
+                    .logged_in()
+                    .update_attributes(client.key(key), &[Attribute::Verify(true)])
+            };
+            for (unknown, key, changes) in [("copyable", "one", false), ("modifiable", "two", true)] {
+                fs::write(token.folder().join(format!("knows-no-{unknown}")), "").unwrap();
+                let report = block_on(provider.create_key(&reference(key))).unwrap();
+                assert_eq!(report.fixed, Some(false));
+                crate::round_trip(&provider, &reference(key)).unwrap();
+                assert_eq!(changed(key).is_ok(), changes, "{key}");
+            }
+            // A key that may verify is none the worse.
+            crate::round_trip(&provider, &reference("two")).unwrap();
+            assert!(block_on(provider.check_key(&reference("two"))).is_ok());
+        },
+    );
+}
+
 on_both! {
     /// What it makes was made inside and never leaves; what is there already stays.
     fn makes_a_key_once(token) {
@@ -50,6 +82,23 @@ on_both! {
         let mac = block_on(provider.mac(&reference("kek"), b"Hi There")).unwrap();
         let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, "198a607eb44bfbc69903a0f1cf2bbdc5ba0aa3f3d9ae3c1c7a3b1696a0b68cf7");
+    }
+
+    /// Nobody changes what the key may do, and nobody makes a copy that may do more.
+    fn a_key_that_nobody_changes(token) {
+        let (provider, client) = (provider(token), Client::new(token));
+        block_on(provider.create_key(&reference("kek"))).unwrap();
+        let session = client.logged_in();
+        let kek = client.key("kek");
+        assert!(session.update_attributes(kek, &[Attribute::Derive(true)]).is_err());
+        assert!(session.copy_object(kek, &[Attribute::Modifiable(true)]).is_err());
+        assert_eq!(client.count("kek"), 1);
+        let told = |key: &str| block_on(provider.check_key(&reference(key))).unwrap().fixed;
+        assert_eq!(told("kek"), Some(true));
+        // One that was made elsewhere serves, and is told.
+        client.make_key("elsewhere", &[]);
+        assert_eq!(told("elsewhere"), Some(false));
+        crate::round_trip(&provider, &reference("elsewhere")).unwrap();
     }
 
     /// A client that is not ours sees a key that does not encrypt, decrypt, wrap, unwrap or derive, and never comes out.
@@ -106,7 +155,7 @@ on_both! {
             "0".repeat(64)
         );
         let path = token.folder().join("phield.toml");
-        std::fs::write(&path, config).unwrap();
+        fs::write(&path, config).unwrap();
         let settings = block_on(phield::config::Config::read(&path).unwrap().settings(&phield::backends())).unwrap();
         crate::round_trip(settings.providers[0].provider(), &reference("kek")).unwrap();
 

@@ -3,15 +3,17 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::Command;
 
 use cryptoki::object::Attribute;
 use phield::config::{Config, ConfigError};
+use phield::pkcs11::Pkcs11Error;
 use phield::{RingError, RingSettings};
 use phield_hsm_tests::{Client, block_on, provider_with_kek};
-use phield_testkit::hsm::TestToken;
+use phield_testkit::hsm::{TestToken, TokenKind};
 
 /// A configuration with this provider; `{module}` and `{pin}` are those of the token.
-fn settings(token: &TestToken, provider: &str) -> Result<RingSettings, RingError> {
+pub(crate) fn settings(token: &TestToken, provider: &str) -> Result<RingSettings, RingError> {
     let pin = "00000001:".to_owned() + &"0".repeat(64);
     let provider = provider.replace("{module}", &token.module().display().to_string());
     let toml = format!(
@@ -30,7 +32,8 @@ fn error(token: &TestToken, provider: &str) -> String {
     }
 }
 
-const GOOD: &str = "name = \"pkcs11\"\nmodule = \"{module}\"\npin_file = \"pin\"\nkeks = [\"phield/kek\"]\n";
+pub(crate) const GOOD: &str =
+    "name = \"pkcs11\"\nmodule = \"{module}\"\npin_file = \"pin\"\nkeks = [\"phield/kek\"]\n";
 
 on_both! {
     fn opens_what_it_says(token) {
@@ -82,4 +85,32 @@ on_both! {
         let error = crate::round_trip(provider, &settings.providers[0].keks()[0]).unwrap_err();
         assert_eq!(error.kind(), phield::ProviderErrorKind::Unavailable);
     }
+}
+
+/// Two tokens of one label: nothing starts with them; but whoever runs already has an outage, and loses no key to it.
+#[test]
+fn a_second_token_of_the_label() {
+    crate::run(
+        TokenKind::SoftHsm,
+        concat!(module_path!(), "::a_second_token_of_the_label"),
+        |token| {
+            drop(provider_with_kek(token));
+            let settings = settings(token, GOOD).unwrap();
+            let (provider, client) = (settings.providers[0].provider(), Client::new(token));
+            let init = ["--init-token", "--free", "--label", TestToken::LABEL];
+            let pins = ["--so-pin", TestToken::SO_PIN, "--pin", TestToken::PIN];
+            let second = Command::new("softhsm2-util")
+                .args(init)
+                .args(pins)
+                .output()
+                .unwrap();
+            assert!(second.status.success(), "{second:?}");
+            // SoftHSM does not see it before.
+            client.finalize();
+            let (kind, said) = crate::refused(provider);
+            assert_eq!(kind, phield::ProviderErrorKind::Unavailable, "{said}");
+            assert!(matches!(said, Pkcs11Error::AmbiguousToken(_)), "{said}");
+            assert!(error(token, GOOD).contains("several tokens are labelled"));
+        },
+    );
 }

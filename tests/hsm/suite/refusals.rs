@@ -1,7 +1,7 @@
 //! What the provider refuses: each with an error of its own, and nothing is wrapped or opened.
 
 use cryptoki::object::{Attribute, KeyType};
-use phield::pkcs11::{Pkcs11Error, Pkcs11Provider, Pkcs11Settings};
+use phield::pkcs11::{KeyLabel, Pkcs11Error, Pkcs11Provider, Pkcs11Settings};
 use phield::{KekReference, Passphrase, ProviderErrorKind};
 use phield_hsm_tests::{Client, block_on, provider, provider_with_kek, reference, settings};
 use phield_testkit::hsm::{TestToken, TokenKind};
@@ -12,6 +12,10 @@ fn with_pin(token: &TestToken, pin: &str) -> Pkcs11Provider {
     let mut settings = settings(token);
     settings.pin = Passphrase::new(pin.to_owned());
     Pkcs11Provider::new(settings)
+}
+
+fn no_key(object: &str) -> Pkcs11Error {
+    Pkcs11Error::NoKey(KeyLabel::parse(&reference(object)).unwrap())
 }
 
 /// The rule that a key breaks.
@@ -86,6 +90,24 @@ on_both! {
         let error = round_trip(&provider, &kek).unwrap_err();
         assert_eq!(error.kind(), ProviderErrorKind::Unavailable);
         assert_eq!(block_on(provider.check_key(&kek)), Err(Pkcs11Error::NoToken("elsewhere".to_owned())));
+    }
+
+    /// A key that was there and is gone was taken away on purpose: that is not a key that never was there.
+    fn a_key_that_was_removed(token) {
+        let (provider, client) = (provider_with_kek(token), Client::new(token));
+        round_trip(&provider, &reference("kek")).unwrap();
+        client.remove_keys("kek");
+        for provider in [&provider, &self::provider(token)] {
+            let (kind, error) = refused(provider);
+            assert_eq!(kind, ProviderErrorKind::Refused, "{error}");
+            assert!(error.to_string().contains("is gone"), "{error}");
+        }
+        let never = block_on(provider.check_key(&reference("never"))).unwrap_err();
+        assert_eq!((never.kind(), never), (ProviderErrorKind::UnknownKek, no_key("never")));
+        // Whoever was logged out sees no key either.
+        block_on(provider.create_key(&reference("kek"))).unwrap();
+        client.log_out();
+        round_trip(&provider, &reference("kek")).unwrap();
     }
 
     /// Which of two would be chance.

@@ -106,8 +106,9 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// A key provider: what all have, and the entries of its kind.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// A key provider: what all have, and the entries of its kind, of which `Debug` shows the names alone: somebody may have
+/// written a PIN there.
+#[derive(Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ProviderConfig {
     /// The name that wraps carry. It stays what it is.
@@ -198,6 +199,18 @@ impl ProviderConfig {
         list.iter()
             .map(|kek| KekReference::new(kek.as_str()).ok_or(ConfigError::KekReference))
             .collect()
+    }
+}
+
+impl fmt::Debug for ProviderConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderConfig")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("keks", &self.keks)
+            .field("mac_keys", &self.mac_keys)
+            .field("options", &self.options.keys().collect::<Vec<_>>())
+            .finish()
     }
 }
 
@@ -386,5 +399,27 @@ impl LocalFiles {
         ProviderConfig::new(LOCAL.to_string(), ["1".to_owned()])
             .with("key_file", text(&self.key_file))
             .with("passphrase_file", text(&self.passphrase_file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A PIN in the wrong place, and a grant token in the right one.
+    #[test]
+    fn debug_shows_no_value_of_a_providers_own_entries() {
+        let config: ProviderConfig = toml::from_str(
+            "name = \"hsm\"\nkind = \"pkcs11\"\nkeks = [\"phield/kek\"]\nmac_keys = [\"phield/pepper\"]\n\
+             pin = \"pin-4711\"\n[region]\ngrant_tokens = [\"token-4711\"]\n",
+        )
+        .unwrap();
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("4711"), "{shown}");
+        assert_eq!(
+            shown,
+            "ProviderConfig { name: \"hsm\", kind: Some(\"pkcs11\"), keks: [\"phield/kek\"], \
+             mac_keys: [\"phield/pepper\"], options: [\"pin\", \"region\"] }"
+        );
     }
 }

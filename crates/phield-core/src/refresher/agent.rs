@@ -165,8 +165,7 @@ impl Agent {
                 self.shared.counters().evicted();
                 tracing::error!(key = %id, "the key is gone: it could not be unwrapped again within the hard TTL");
             }
-            // Under a manifest that is not known to be in force, keys are used up and not asked for again.
-            if key.timer.is_due(now) && (self.staged.is_some() || self.shared.is_manifest_live()) {
+            if key.timer.is_due(now) {
                 unwrap(&self.ring, &self.permits, &self.events, key, now);
             }
         }
@@ -244,6 +243,7 @@ impl Agent {
     ) {
         let id = record.context.key_id;
         let (policy, counters) = (&self.ring.settings.cache, self.shared.counters());
+        let in_force = self.staged.is_some() || self.shared.is_manifest_live();
         let key = self.keys.get_mut(&id).filter(|key| key.is_of(&record));
         let Some(key) = key else { return };
         if let Some(staged) = &mut self.staged {
@@ -251,8 +251,12 @@ impl Agent {
         }
         match result {
             Ok(unwrapped) => {
-                let expires = begun.saturating_add(clock::millis(policy.hard_ttl()));
-                key.slot.fill(unwrapped.role(&key.record), expires);
+                // Under a manifest that nobody knows to be in force keys are used up: they are asked for, to learn of a
+                // refusal, and not kept for longer.
+                if in_force {
+                    let expires = begun.saturating_add(clock::millis(policy.hard_ttl()));
+                    key.slot.fill(unwrapped.role(&key.record), expires);
+                }
                 key.timer.succeeded(policy);
                 counters.refreshed();
             }

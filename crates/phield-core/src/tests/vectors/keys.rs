@@ -1,6 +1,7 @@
 //! Vectors of keys at rest: records, wraps, manifests, key files, splits, subject secrets.
 
 use super::*;
+use crate::patience::Patience;
 
 #[derive(Deserialize)]
 pub(super) struct KeyVector {
