@@ -180,7 +180,7 @@ impl Config {
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read(path.to_owned(), source))?;
         let mut config: Self = toml::from_str(&text).map_err(|error| syntax(path, &text, &error))?;
         config.folder = path.parent().map(Path::to_owned).unwrap_or_default();
-        config.apply_environment(|name| std::env::var_os(name))?;
+        config.apply_environment(std::env::var_os)?;
         Ok(config)
     }
 

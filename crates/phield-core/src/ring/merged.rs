@@ -61,40 +61,11 @@ impl Merged {
     ) -> Result<Opened, RingError> {
         let mut opened = Opened::default();
         let (mut data_keys, mut closed_data_keys) = (0, Vec::new());
-        for (id, record) in &mut self.records {
-            if !record.state.opens() {
-                continue;
-            }
+        for (id, record) in self.records.iter_mut().filter(|(_, record)| record.state.opens()) {
             let is_data = record.context.key_use == KeyUse::Data;
             data_keys += usize::from(is_data);
-            let mut failed = Vec::new();
-            let (mut is_open, mut is_torn) = (false, false);
-            let versions = sources.iter().filter_map(|source| source.manifest.record(*id));
-            for version in versions.filter(|version| version.state.opens()) {
-                let checks = settings.check_wraps(version).await;
-                let (opens, closed): (Vec<_>, Vec<_>) = checks
-                    .into_iter()
-                    .partition(|check| check.outcome == WrapOutcome::Opens);
-                if !opens.is_empty() && !closed.iter().any(is_wrong) {
-                    record.wraps.clone_from(&version.wraps);
-                    let tried = |check: &WrapCheck| check.outcome != WrapOutcome::NotConfigured;
-                    opened.closed_wraps.extend(closed.into_iter().filter(tried));
-                    is_open = true;
-                    break;
-                }
-                // It opens, and another wrap of it gives another key: somebody has to look at that first.
-                let wrong = closed.iter().position(is_wrong).filter(|_| !opens.is_empty());
-                is_torn |= wrong.is_some();
-                failed.extend(closed);
-            }
-            if is_open {
-                continue;
-            }
-            if is_torn {
-                return Err(RingError::Authentication);
-            }
-            closed_data_keys.extend(is_data.then_some(*id));
-            opened.add(*id, failed)?;
+            let is_open = opened.choose(settings, sources, record).await?;
+            closed_data_keys.extend((is_data && !is_open).then_some(*id));
         }
         match closed_data_keys.first() {
             Some(id) if closed_data_keys.len() == data_keys => Err(opened.why(*id)),
@@ -196,6 +167,38 @@ impl Merged {
 }
 
 impl Opened {
+    /// Gives a record the wraps of the newest of its versions that opens; whether there is one.
+    async fn choose(
+        &mut self,
+        settings: &RingSettings,
+        sources: &[VerifiedRing],
+        record: &mut KeyRecord,
+    ) -> Result<bool, RingError> {
+        let id = record.context.key_id;
+        let (mut failed, mut is_torn) = (Vec::new(), false);
+        let versions = sources.iter().filter_map(|source| source.manifest.record(id));
+        for version in versions.filter(|version| version.state.opens()) {
+            let (opens, closed): (Vec<_>, Vec<_>) = settings
+                .check_wraps(version)
+                .await
+                .into_iter()
+                .partition(|check| check.outcome == WrapOutcome::Opens);
+            if !opens.is_empty() && !closed.iter().any(is_wrong) {
+                record.wraps.clone_from(&version.wraps);
+                let tried = |check: &WrapCheck| check.outcome != WrapOutcome::NotConfigured;
+                self.closed_wraps.extend(closed.into_iter().filter(tried));
+                return Ok(true);
+            }
+            is_torn |= !opens.is_empty();
+            failed.extend(closed);
+        }
+        if is_torn {
+            // It opens, and another wrap of it gives another key: somebody has to look at that first.
+            return Err(RingError::Authentication);
+        }
+        self.add(id, failed).map(|()| false)
+    }
+
     /// A key of which these wraps were tried, and none opens.
     fn add(&mut self, id: KeyId, failed: Vec<WrapCheck>) -> Result<(), RingError> {
         let all_wrong = !failed.is_empty() && failed.iter().all(is_wrong);
