@@ -360,7 +360,7 @@ fn the_ring_key_is_replaced() {
         block_on(too_early.retire(old_pin.key_id(), compromised, None)).unwrap_err(),
     ] {
         assert!(
-            matches!(error, phield_core::RingError::PinOrder(key) if key == id),
+            matches!(error, RingError::PinOrder(key) if key == id),
             "{error:?}"
         );
         assert!(
