@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -101,7 +102,7 @@ impl Workers {
         let (sender, receiver) = oneshot::channel();
         let call = Arc::new(Call(Mutex::new(Some(sender))));
         self.submit(call, work)?;
-        let broken = |_| Err(Pkcs11Error::Device("its thread ended unexpectedly".to_owned()));
+        let broken = |_| Err(Pkcs11Error::Device("a call of it ended unexpectedly".to_owned()));
         receiver.await.unwrap_or_else(broken)
     }
 
@@ -207,7 +208,7 @@ impl State {
     }
 }
 
-/// A thread; counts it out when it ends, in a panic too.
+/// A thread; counts it out when it ends.
 struct Running {
     shared: Arc<Shared>,
     number: u64,
@@ -259,7 +260,11 @@ fn serve(running: &Running) {
         };
         state.busy.insert(running.number, Instant::now());
         drop(state);
-        work(&mut sessions);
+        // A thread that ended with the panic would still count when the next call comes, and nobody would serve that.
+        if panic::catch_unwind(AssertUnwindSafe(|| work(&mut sessions))).is_err() {
+            // What was under way in them is not known.
+            sessions.clear();
+        }
         state = shared.lock();
         if !running.is_wanted(&mut state) {
             return;
