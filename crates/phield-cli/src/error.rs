@@ -166,7 +166,7 @@ pub enum Error {
     /// An alias of AWS KMS, in a build that cannot look it up.
     #[cfg(not(feature = "aws-kms"))]
     #[error(
-        "{0:?} is looked up at AWS KMS by the feature aws-kms, which this build does not have: give the key ARN"
+        "{0:?} is looked up at AWS KMS by the feature aws-kms, which this build does not have: build phield with --features aws-kms"
     )]
     NoAliases(String),
     /// A key of AWS KMS cannot be used.

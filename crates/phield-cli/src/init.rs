@@ -90,6 +90,15 @@ pub enum StretchingChoice {
     Minimal,
 }
 
+impl StretchingChoice {
+    pub(crate) fn parameters(self) -> Stretching {
+        match self {
+            Self::Default => Stretching::default(),
+            Self::Minimal => Stretching::minimal(),
+        }
+    }
+}
+
 pub(crate) async fn run(arguments: &InitArguments, host: &mut Host<'_>) -> Result<(), Error> {
     let plan = Plan::new(arguments)?;
     plan.refuse_existing()?;
@@ -150,10 +159,7 @@ impl Plan {
             app: AppName::new(app.as_str())?,
             ring: RingName::new(ring.as_str())?,
             suite: (*suite).into(),
-            stretching: match stretching {
-                StretchingChoice::Default => Stretching::default(),
-                StretchingChoice::Minimal => Stretching::minimal(),
-            },
+            stretching: stretching.parameters(),
             backup: backup
                 .as_deref()
                 .map_or_else(|| Ok(folder.join("backup").join(RING_FILE)), absolute)?,

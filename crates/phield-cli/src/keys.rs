@@ -7,6 +7,7 @@ use phield_core::{KeyId, KeyRecord, KeyState, KeyUse, Manifest, Ring, RingKeyPin
 use serde::Serialize;
 
 use crate::backup::{BackupArguments, PublishArguments};
+use crate::key_file::KeyFileArguments;
 use crate::life::{ActivateArguments, AddArguments, RetireArguments};
 use crate::rehearsal::VerifyBackupArguments;
 use crate::restore::RestoreArguments;
@@ -38,6 +39,10 @@ pub enum KeysCommand {
     /// Wrap keys under another key-encryption key, or take such wraps away
     #[command(subcommand)]
     Wrap(WrapCommand),
+    /// Make a local key file, for a second wrap of every key that is kept elsewhere
+    ///
+    /// Prints its entry for phield.toml. A ring has one key file by `phield init` already.
+    KeyFile(KeyFileArguments),
     /// Try every wrap of every key, and say which open
     Check(CheckArguments),
     /// Write the backup of the ring, and rehearse its restore in a new process

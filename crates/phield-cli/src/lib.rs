@@ -27,6 +27,7 @@ mod error;
 mod hsm;
 mod init;
 mod inspect;
+mod key_file;
 mod keys;
 mod life;
 mod rehearsal;
@@ -49,6 +50,7 @@ pub use error::{Error, causes};
 pub use hsm::{HsmCommand, HsmKeyArguments, HsmKeyKind};
 pub use init::{InitArguments, KekArguments, StretchingChoice, SuiteChoice};
 pub use inspect::InspectArguments;
+pub use key_file::KeyFileArguments;
 pub use keys::{KeysCommand, ListArguments, RingArguments};
 pub use life::{ActivateArguments, AddArguments, RetireArguments, UseChoice};
 pub use rehearsal::VerifyBackupArguments;
@@ -188,6 +190,7 @@ async fn run_keys(command: &KeysCommand, host: &mut Host<'_>) -> Result<(), Erro
         KeysCommand::Retire(arguments) => life::retire(arguments, host).await,
         KeysCommand::Wrap(WrapCommand::Add(arguments)) => wraps::add(arguments, host).await,
         KeysCommand::Wrap(WrapCommand::Remove(arguments)) => wraps::remove(arguments, host).await,
+        KeysCommand::KeyFile(arguments) => key_file::run(arguments, host),
         KeysCommand::Check(arguments) => wraps::check(arguments, host).await,
         KeysCommand::Backup(arguments) => backup::run(arguments, host).await,
         KeysCommand::VerifyBackup(arguments) => rehearsal::verify_backup(arguments, host).await,

@@ -8,7 +8,50 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use made::{Made, same};
+use made::{Made, phield, same};
+
+/// What doctor advises where a ring has one key-encryption key, from beginning to end.
+#[test]
+fn a_second_key_file_opens_the_ring() {
+    let made = Made::new();
+    let (file, passphrase) = (
+        made.text("break-glass.phield"),
+        made.text("break-glass.passphrase"),
+    );
+    let arguments = [
+        "key-file",
+        "--file",
+        &file,
+        "--passphrase-file",
+        &passphrase,
+        "--stretching",
+        "minimal",
+    ];
+    let run = || phield(&[&["keys"], arguments.as_slice()].concat());
+    let output = run();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    let again = run();
+    assert!(!again.status.success());
+    assert!(
+        String::from_utf8(again.stderr)
+            .unwrap()
+            .contains("exists already")
+    );
+
+    let entry = &said[said.find("[[provider]]").unwrap()..said.find("\nThen wrap").unwrap()];
+    let config = fs::read_to_string(made.path("phield.toml")).unwrap();
+    fs::write(made.path("phield.toml"), format!("{config}\n{entry}")).unwrap();
+    made.good(&["wrap", "add", "--provider", "break-glass", "--kek", "1"]);
+    // The first key file is lost, and out of the configuration.
+    fs::remove_file(made.path("keys.phield")).unwrap();
+    let from = config.find("[[provider]]").unwrap();
+    fs::write(made.path("phield.toml"), format!("{}\n{entry}", &config[..from])).unwrap();
+    assert!(
+        made.good(&["check"]).contains("break-glass"),
+        "every key opens by its second wrap"
+    );
+}
 
 #[test]
 fn a_key_is_replaced() {

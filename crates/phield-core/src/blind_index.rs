@@ -109,7 +109,9 @@ pub enum IndexError {
     #[error("index pepper {0} is past its last day of writing: replace it")]
     KeyExpired(KeyId),
     /// No manifest could be read and verified within the hard TTL. Try again later.
-    #[error("the key ring could not be read and verified again within its hard TTL")]
+    #[error(
+        "the key ring could not be verified within its hard TTL: its key store, or the provider of its ring key, is out of reach"
+    )]
     RingExpired,
     /// One value of the slow index takes more memory than the workers may use, or than the system gives.
     #[error("the slow index needs more memory than configuration gives its workers")]

@@ -156,7 +156,9 @@ pub enum SealError {
     #[error("key {0} could not be unwrapped: its provider refuses it")]
     KeyRefused(KeyId),
     /// No manifest could be read and verified within the hard TTL. Try again later.
-    #[error("the key ring could not be read and verified again within its hard TTL")]
+    #[error(
+        "the key ring could not be verified within its hard TTL: its key store, or the provider of its ring key, is out of reach"
+    )]
     RingExpired,
     /// The active key is past its `not after`: rotate it.
     #[error("key {0} is past its last day of sealing: rotate it")]
