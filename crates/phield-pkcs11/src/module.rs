@@ -18,7 +18,8 @@ static MODULES: LazyLock<Mutex<HashMap<PathBuf, Arc<Module>>>> = LazyLock::new(M
 /// A module. A gate each: one that hangs holds up no other.
 #[derive(Default)]
 struct Module {
-    /// Passed by who loads or initialises it, alone however long that takes: modules do not bear two who do.
+    /// Passed by who asks whether it is initialised; and by who loads or initialises it, alone however long that takes:
+    /// modules do not bear two who do.
     gate: Gate,
     loaded: Mutex<Option<Pkcs11>>,
 }
@@ -37,13 +38,13 @@ pub(crate) fn open(path: &Path, timeout: Duration) -> Result<Pkcs11, Pkcs11Error
     let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
     let module = Arc::clone(modules.entry(path.to_owned()).or_default());
     drop(modules);
-    // A module that is initialised is used without the gate.
+    // Nor is it asked whether it is initialised while another thread initialises it: a module need not bear that.
+    let pass = module.gate.enter(timeout)?;
     let loaded = module.loaded().clone();
     if let Some(loaded) = loaded {
         match loaded.get_slots_with_token() {
             Err(Error::Pkcs11(RvError::CryptokiNotInitialized, _)) => {
                 // Somebody else in the process has finalised it.
-                let pass = module.gate.enter(timeout)?;
                 pass.alone(true)?;
                 initialize(&loaded)?;
             }
@@ -52,11 +53,7 @@ pub(crate) fn open(path: &Path, timeout: Duration) -> Result<Pkcs11, Pkcs11Error
         }
         return Ok(loaded);
     }
-    let pass = module.gate.enter(timeout)?;
     pass.alone(true)?;
-    if let Some(loaded) = &*module.loaded() {
-        return Ok(loaded.clone());
-    }
     let loaded = Pkcs11::new(path).map_err(|error| Pkcs11Error::Module {
         path: path.to_owned(),
         reason: error.to_string(),

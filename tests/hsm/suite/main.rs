@@ -55,13 +55,17 @@ fn run(kind: TokenKind, path: &str, case: fn(&TestToken)) {
     let test = path.split_once("::").unwrap().1;
     in_process(kind, test, |token| {
         case(token);
-        // SoftHSM 2.6.1 frees what its threads use when the process ends, and they may still be closing their sessions: it dies
-        // at its very end (`SIGSEGV`). A thread that is stuck on purpose stays.
-        let start = Instant::now();
-        while threads() > 0 && start.elapsed() < Duration::from_secs(2) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        threads_end();
     });
+}
+
+/// Waits for threads of providers that were dropped; one that is stuck on purpose stays. They may still be closing their
+/// sessions, and SoftHSM 2.6.1 frees what they use when the module is finalised or the process ends: it dies (`SIGSEGV`).
+fn threads_end() {
+    let start = Instant::now();
+    while threads() > 0 && start.elapsed() < Duration::from_secs(2) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Threads of providers that do work.

@@ -125,3 +125,27 @@ fn a_call_that_is_given_up_is_not_made() {
     assert_eq!(run(&workers, || 1), Ok(1));
     assert!(was_done.try_recv().is_err());
 }
+
+/// As many calls wait as may; one more is refused at once, and those that wait are served.
+#[test]
+fn a_full_queue_refuses() {
+    let workers = Workers::new(1, Duration::from_secs(60));
+    let (release, hang) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| run(&workers, move || hang.recv().is_ok()));
+        while workers.shared.lock().busy.is_empty() {}
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut waiting: Vec<_> = (0..QUEUE)
+            .map(|at| Box::pin(workers.run(move |_| Ok(at))))
+            .collect();
+        for call in &mut waiting {
+            assert!(call.as_mut().poll(&mut context).is_pending());
+        }
+        assert_eq!(run(&workers, || 1), Err(Pkcs11Error::Busy));
+        release.send(()).unwrap();
+        assert_eq!(first.join().unwrap(), Ok(true));
+        for (at, call) in waiting.into_iter().enumerate() {
+            assert_eq!(pollster::block_on(call), Ok(at));
+        }
+    });
+}
