@@ -63,17 +63,17 @@ macro_rules! __finder {
             $name, "`, opened and compared. Fails when the database does, a value is absent, a pepper is missing, or a row \
              does not open.", $($more)?
         )]
-        $vis async fn $method<'c, E>(
-            executor: E,
+        $vis async fn $method<'__c, __E>(
+            executor: __E,
             $keys: &$Keys,
             $($tenant: &$Tenant,)?
             $first: &(impl $crate::__private::IndexValue<$First> + $crate::__private::Sync + ?$crate::__private::Sized),
             $($part: &(impl $crate::__private::IndexValue<$Value> + $crate::__private::Sync + ?$crate::__private::Sized),)*
         ) -> $crate::__private::Result<$crate::__private::Vec<Self>, $crate::__private::sqlx::Error>
         where
-            E: $crate::__private::sqlx::Executor<'c, Database: $crate::__private::sqlx::Backend>,
-            $Sealed: $crate::__private::sqlx::ReadRow<E::Database>,
-            $($Tenant: $crate::__private::sqlx::BindColumn<E::Database>,)?
+            __E: $crate::__private::sqlx::Executor<'__c, Database: $crate::__private::sqlx::Backend>,
+            $Sealed: $crate::__private::sqlx::ReadRow<__E::Database>,
+            $($Tenant: $crate::__private::sqlx::BindColumn<__E::Database>,)?
         {
             let slots = Self::$query($ring, $($tenant,)? $first $(, $part)*) $($wait)* ?;
             let parts = [$crate::__private::searched($first)? $(, $crate::__private::searched($part)?)*];

@@ -1,8 +1,9 @@
 //! What does not compile, with the message for it, and what does, in a crate with strict lints.
 //!
 //! One file for each rule of the derive: it fails when its rule is removed. `TRYBUILD=overwrite` rewrites the messages,
-//! which list types of every database.
+//! which list types of every database and traits of every dependency.
 #![cfg(all(
+    feature = "aws-kms",
     feature = "derive",
     feature = "chrono",
     feature = "serde",
