@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use data_encoding::BASE64URL_NOPAD;
+
 use crate::blind_index::{BlindIndex, Index, IndexError};
 use crate::context::Row;
 use crate::error::{OpenError, SealError, Unsealable};
@@ -16,7 +18,7 @@ use crate::row::{Frame, Planned, RowOpener, Sealer, Token};
 use crate::row_id::RowId;
 use crate::schema::{BindingEntry, ColumnEntry, IndexEntry, TableEntry};
 use crate::subject_key::Keys;
-use crate::token::TokenInfo;
+use crate::token::{self, Suite, TokenInfo};
 use crate::value::{Encoded, Opened, ValueType};
 
 /// What binds a row to its place, as it was read from the columns that the schema names.
@@ -327,6 +329,37 @@ fn definition(table: &TableName, entry: &IndexEntry) -> Index {
 #[must_use]
 pub fn key_of_token(token: &[u8]) -> Option<KeyId> {
     TokenInfo::parse(token).ok().map(|info| info.key_id)
+}
+
+/// The bytes of a token in text form.
+///
+/// # Errors
+/// [`OpenError::Malformed`] when it is none.
+pub fn token_of_text(text: &[u8]) -> Result<Vec<u8>, OpenError> {
+    let text = std::str::from_utf8(text).map_err(|_| OpenError::Malformed)?;
+    token::from_text(text)
+}
+
+/// The text form of a token.
+#[must_use]
+pub fn text_of_token(token: &[u8]) -> String {
+    token::to_text(token)
+}
+
+/// The key of a token or an index value, of its first bytes: 5 of a token, 13 of one in text form.
+#[must_use]
+pub fn key_of_token_start(start: &[u8]) -> Option<KeyId> {
+    let decoded;
+    let bytes = match start.strip_prefix(token::TEXT_PREFIX.as_bytes()) {
+        Some(text) => {
+            decoded = BASE64URL_NOPAD.decode(text.get(..8)?).ok()?;
+            decoded.as_slice()
+        }
+        None => start,
+    };
+    let (suite, id) = bytes.split_first()?;
+    Suite::from_byte(*suite)?;
+    KeyId::from_bytes(*id.first_chunk()?)
 }
 
 impl TableEntry {
