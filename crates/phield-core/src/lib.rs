@@ -52,6 +52,7 @@ mod clock;
 mod column;
 pub mod config;
 mod context;
+mod coverage;
 mod data_key_policy;
 mod disclosure;
 mod durable;
@@ -120,6 +121,10 @@ pub use blind_index::{BlindIndex, Index, IndexError};
 pub use cache_policy::CachePolicy;
 pub use column::Column;
 pub use context::{KeyContext, Row, Share};
+pub use coverage::{
+    ColumnCoverage, CoverageMode, CoverageReport, CoveredKey, CoveredKind, KeyCoverage, QuarantineReason,
+    QuarantinedRows, SignedCoverage,
+};
 pub use data_key_policy::DataKeyPolicy;
 pub use disclosure::{
     Disclosed, DisclosedColumn, Disclosure, DisclosureEvent, DisclosureRecorder, DisclosureRefused,

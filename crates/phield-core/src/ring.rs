@@ -3,6 +3,7 @@
 mod backup;
 mod change;
 mod check;
+mod coverage;
 mod life;
 mod merged;
 mod new_key;

@@ -432,6 +432,10 @@ impl KnownRingKey {
         self.pin == *pin && now < self.relied_until
     }
 
+    pub(crate) fn key_id(&self) -> KeyId {
+        self.pin.key_id
+    }
+
     pub(crate) fn key(&self) -> &RingKey {
         &self.key
     }

@@ -1,0 +1,162 @@
+//! A coverage report for people.
+
+use std::fmt;
+
+use super::columns::sum;
+use super::{ColumnCoverage, CoverageReport, KeyCoverage};
+
+impl fmt::Display for CoverageReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "Coverage of {} by ring {} of {} ({}), by {}",
+            Clean(&self.database),
+            self.ring,
+            self.app,
+            self.mode.as_str(),
+            Clean(&self.who)
+        )?;
+        writeln!(
+            f,
+            "started {}, counted from {} to {}; epoch {} to {}; hard TTL {} s",
+            Utc(self.started),
+            Utc(self.count_started),
+            Utc(self.ended),
+            self.epoch_start,
+            self.epoch_end,
+            self.hard_ttl_seconds
+        )?;
+        if !self.complete {
+            writeln!(
+                f,
+                "NOT COMPLETE: rows that were not counted may hold any key. This proves nothing; run it to its end."
+            )?;
+        }
+        self.columns.iter().try_for_each(|column| column.fmt_lines(f))?;
+        self.fmt_totals(f)?;
+        if self.unregistered.is_empty() {
+            return write!(f, "No column holds tokens and is not registered.");
+        }
+        let unregistered = self.unregistered.len() as u64;
+        write!(
+            f,
+            "{} not registered that {} tokens; their keys were not counted:",
+            Count(unregistered, "column"),
+            if unregistered == 1 { "holds" } else { "hold" }
+        )?;
+        self.unregistered
+            .iter()
+            .try_for_each(|name| write!(f, "\n  {}", Clean(name)))
+    }
+}
+
+impl CoverageReport {
+    /// Every key of the ring, and every other one that was found.
+    fn fmt_totals(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut found: Vec<_> = self.columns.iter().flat_map(|column| &column.keys).collect();
+        found.sort_by_key(|count| count.key);
+        found.dedup_by_key(|count| count.key);
+        let is_known = |count: &&&KeyCoverage| self.keys.iter().any(|known| known.key == count.key);
+        for known in &self.keys {
+            self.fmt_key(known.key, &format!("{}, {}", known.state, known.key_use), f)?;
+        }
+        for unknown in found.iter().filter(|count| !is_known(count)) {
+            self.fmt_key(unknown.key, "not in the ring, or destroyed", f)?;
+        }
+        let quarantined = sum(self.columns.iter().map(ColumnCoverage::quarantined_rows));
+        writeln!(f, "{} in quarantine", Count(quarantined, "row"))
+    }
+
+    fn fmt_key(&self, key: crate::key::KeyId, what: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows = Count(self.rows_under(key), "row");
+        write!(f, "{rows} under key {key} ({})", Clean(what))?;
+        match self.shredded(key) {
+            0 => writeln!(f),
+            shredded => writeln!(f, ", and {} of shredded subjects", Count(shredded, "row")),
+        }
+    }
+}
+
+impl ColumnCoverage {
+    fn fmt_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (table, column) = (Clean(&self.table), Clean(&self.column));
+        write!(f, "  {table}.{column} ({})", self.kind.as_str())?;
+        if self.keys.is_empty() && self.quarantined.is_empty() {
+            return writeln!(f, ": nothing");
+        }
+        writeln!(f)?;
+        for count in &self.keys {
+            write!(f, "    {}: {}", count.key, Count(count.after, "row"))?;
+            if let Some(before) = count.before {
+                write!(f, ", {before} before")?;
+            }
+            if count.shredded > 0 {
+                write!(f, ", {} shredded", count.shredded)?;
+            }
+            writeln!(f)?;
+        }
+        for entry in &self.quarantined {
+            write!(
+                f,
+                "    quarantine, {}: {}",
+                entry.reason.as_str(),
+                Count(entry.rows, "row")
+            )?;
+            match entry.key {
+                Some(key) => writeln!(f, " under {key}")?,
+                None => writeln!(f)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `1 row`, `2 rows`.
+struct Count(u64, &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.0 == 1 { "" } else { "s" };
+        write!(f, "{} {}{plural}", self.0, self.1)
+    }
+}
+
+/// Text of somebody else, without anything that a terminal would obey.
+struct Clean<'a>(&'a str);
+
+impl fmt::Display for Clean<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c.is_control() {
+            true => write!(f, "{}", c.escape_unicode()),
+            false => write!(f, "{c}"),
+        })
+    }
+}
+
+/// Seconds since the Unix epoch as `2026-01-31T23:59:59Z`.
+pub(crate) struct Utc(pub(crate) u64);
+
+impl fmt::Display for Utc {
+    /// Civil date of a day number: H. Hinnant, "chrono-compatible low-level date algorithms". Years to 9999.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LAST: u64 = 253_402_300_799;
+        if self.0 > LAST {
+            return write!(f, "{} s", self.0);
+        }
+        let (days, second) = (self.0 / 86_400, self.0 % 86_400);
+        // Eras of 400 years from 0000-03-01.
+        let days = days + 719_468;
+        let (era, day) = (days / 146_097, days % 146_097);
+        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+        let day_of_year = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * month + 2) / 5 + 1;
+        let month = if month < 10 { month + 3 } else { month - 9 };
+        let year = year + era * 400 + u64::from(month <= 2);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
+        )
+    }
+}
