@@ -15,6 +15,8 @@ use crate::record::{KeyState, KeyUse};
 use crate::ring::VerifiedRing;
 use crate::schedule;
 
+pub(crate) use text::clean;
+
 pub use columns::{ColumnCoverage, CoveredKind, KeyCoverage, QuarantineReason, QuarantinedRows};
 
 /// The version that is written, and the one that is read.
@@ -169,13 +171,13 @@ impl CoverageReport {
     }
 
     /// The entry of a registered column, by its names in SQL; a new and empty one unless there is one.
+    #[allow(clippy::missing_panics_doc, reason = "the entry was found or made just now")]
     pub fn column_mut(&mut self, table: &str, column: &str, kind: CoveredKind) -> &mut ColumnCoverage {
         let is_it = |other: &ColumnCoverage| other.table == table && other.column == column;
         let place = self.columns.iter().position(is_it).unwrap_or_else(|| {
             self.columns.push(ColumnCoverage::new(table, column, kind));
             self.columns.len() - 1
         });
-        // It was found or pushed just now.
         self.columns
             .get_mut(place)
             .expect("the place of an entry that is there")

@@ -48,6 +48,7 @@ mod binding;
 mod blind_index;
 mod cache_policy;
 mod cipher;
+mod civil;
 mod clock;
 mod column;
 pub mod config;
@@ -65,6 +66,7 @@ mod index_workers;
 mod indexing;
 mod kdf;
 mod key;
+mod key_policy;
 mod key_slot;
 mod keyring;
 mod keyring_status;
@@ -139,6 +141,7 @@ pub use index_workers::{IndexWorkerLimits, IndexWorkers};
 #[doc(hidden)]
 pub use indexing::PendingIndex;
 pub use key::{KeyId, KeyMaterial};
+pub use key_policy::KeyPolicy;
 pub use keyring::{EphemeralError, Keyring};
 pub use keyring_status::{KeyStatus, KeyringStatus};
 pub use local::{LocalKeyFile, LocalProvider, Passphrase};
@@ -165,8 +168,8 @@ pub use random::RandomError;
 pub use record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 pub use refresher::{MissingKey, Needs};
 pub use ring::{
-    AcceptedLosses, KeySelection, MissingKek, Restored, Retired, Retirement, Ring, Rollout, Successor,
-    VerifiedRing, WrapCheck, WrapOutcome, WrapsChanged,
+    AcceptedLosses, DestroyRefused, Destroyed, Destruction, KeySelection, MissingKek, Restored, Retired,
+    Retirement, Ring, Rollout, Successor, VerifiedRing, WrapCheck, WrapOutcome, WrapsChanged,
 };
 pub use row::{Reported, RowOpener, Sealer, Token};
 pub use row_id::{AsRowId, RowId};

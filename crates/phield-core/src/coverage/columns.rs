@@ -114,6 +114,7 @@ impl ColumnCoverage {
     }
 
     /// The count of a key; a new one of 0 unless there is one.
+    #[allow(clippy::missing_panics_doc, reason = "the entry was found or made just now")]
     pub fn key_mut(&mut self, key: KeyId) -> &mut KeyCoverage {
         let place = self.keys.binary_search_by_key(&key, |count| count.key);
         let place = place.unwrap_or_else(|place| {

@@ -1,6 +1,5 @@
 use proptest::prelude::*;
 
-use super::text::Utc;
 use super::*;
 
 fn key(id: u32) -> KeyId {
@@ -155,17 +154,6 @@ fn the_mac_is_as_written_down() {
         hex,
         "89709d7a0f5d3ac87067783754435615cd5d43ed34b86047bf9dc30d6b6d8fd7"
     );
-}
-
-#[test]
-fn dates() {
-    let utc = |seconds| Utc(seconds).to_string();
-    assert_eq!(utc(0), "1970-01-01T00:00:00Z");
-    assert_eq!(utc(951_827_696), "2000-02-29T12:34:56Z");
-    assert_eq!(utc(1_709_251_199), "2024-02-29T23:59:59Z");
-    assert_eq!(utc(4_107_542_400), "2100-03-01T00:00:00Z");
-    assert_eq!(utc(253_402_300_799), "9999-12-31T23:59:59Z");
-    assert_eq!(utc(u64::MAX), "18446744073709551615 s");
 }
 
 fn any_id() -> impl Strategy<Value = KeyId> {

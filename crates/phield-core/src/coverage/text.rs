@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::columns::sum;
 use super::{ColumnCoverage, CoverageReport, KeyCoverage};
+use crate::civil::Utc;
 
 impl fmt::Display for CoverageReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -121,6 +122,11 @@ impl fmt::Display for Count {
     }
 }
 
+/// A name of somebody else, for an error: without anything that a terminal would obey.
+pub(crate) fn clean(text: &str) -> String {
+    Clean(text).to_string()
+}
+
 /// Text of somebody else, without anything that a terminal would obey.
 struct Clean<'a>(&'a str);
 
@@ -130,33 +136,5 @@ impl fmt::Display for Clean<'_> {
             true => write!(f, "{}", c.escape_unicode()),
             false => write!(f, "{c}"),
         })
-    }
-}
-
-/// Seconds since the Unix epoch as `2026-01-31T23:59:59Z`.
-pub(crate) struct Utc(pub(crate) u64);
-
-impl fmt::Display for Utc {
-    /// Civil date of a day number: H. Hinnant, "chrono-compatible low-level date algorithms". Years to 9999.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const LAST: u64 = 253_402_300_799;
-        if self.0 > LAST {
-            return write!(f, "{} s", self.0);
-        }
-        let (days, second) = (self.0 / 86_400, self.0 % 86_400);
-        // Eras of 400 years from 0000-03-01.
-        let days = days + 719_468;
-        let (era, day) = (days / 146_097, days % 146_097);
-        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-        let day_of_year = day - (365 * year + year / 4 - year / 100);
-        let month = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * month + 2) / 5 + 1;
-        let month = if month < 10 { month + 3 } else { month - 9 };
-        let year = year + era * 400 + u64::from(month <= 2);
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
-        )
     }
 }
