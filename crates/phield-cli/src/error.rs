@@ -152,6 +152,14 @@ pub enum Error {
         /// Keys without a wrap that opens.
         keys: usize,
     },
+    /// Keys that could not be wrapped under another key-encryption key.
+    #[error(
+        "{keys} keys stay under the old key-encryption key; the others are done. Put right what is said of each, and run it again"
+    )]
+    KeysLeft {
+        /// How many.
+        keys: usize,
+    },
     /// `phield doctor` found something.
     #[error("{errors} errors, {warnings} warnings")]
     Findings {

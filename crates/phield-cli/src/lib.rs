@@ -33,6 +33,7 @@ mod keys;
 mod life;
 mod rehearsal;
 mod restore;
+mod rotate;
 mod schema;
 mod text;
 mod wraps;
@@ -57,6 +58,7 @@ pub use keys::{KeysCommand, ListArguments, RingArguments};
 pub use life::{ActivateArguments, AddArguments, RetireArguments, UseChoice};
 pub use rehearsal::VerifyBackupArguments;
 pub use restore::RestoreArguments;
+pub use rotate::{RotateCommand, RotateKekArguments, RotateRingArguments};
 pub use schema::{DialectChoice, SchemaCommand, SchemaSqlArguments};
 pub use wraps::{CheckArguments, WrapAddArguments, WrapCommand, WrapRemoveArguments};
 
@@ -77,6 +79,9 @@ pub enum Command {
     /// List, add, activate, retire, wrap, back up and restore the keys of a ring
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Put other keys in the place of those that are there
+    #[command(subcommand)]
+    Rotate(RotateCommand),
     /// Say what is wrong with configuration, files, clock, providers, ring and machine, and what to do
     ///
     /// Changes nothing. Exits with 0 when nothing is wrong, 1 for warnings, 2 for errors.
@@ -176,6 +181,7 @@ pub async fn run(command: &Command, host: &mut Host<'_>) -> Result<(), Error> {
     match command {
         Command::Init(arguments) => init::run(arguments, host).await,
         Command::Keys(command) => run_keys(command, host).await,
+        Command::Rotate(command) => rotate::run(command, host).await,
         Command::Doctor(arguments) => doctor::run(arguments, host).await,
         #[cfg(feature = "pkcs11")]
         Command::Hsm(command) => hsm::run(command, host).await,

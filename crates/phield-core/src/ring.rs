@@ -9,6 +9,8 @@ mod destroy_refused;
 mod life;
 mod merged;
 mod new_key;
+mod pace;
+mod rekek;
 mod restore;
 mod wraps;
 
@@ -37,6 +39,7 @@ pub use destroy::{Destroyed, Destruction};
 pub use destroy_refused::DestroyRefused;
 pub use life::{Retired, Retirement, Rollout, Successor};
 pub(crate) use new_key::NewKey;
+pub use rekek::{Rekek, RekekPlan, RekekProgress, Rekeked};
 pub use restore::{AcceptedLosses, MissingKek, Restored};
 pub use wraps::{KeySelection, WrapsChanged};
 
