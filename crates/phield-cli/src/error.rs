@@ -160,6 +160,14 @@ pub enum Error {
         /// How many.
         keys: usize,
     },
+    /// `phield status` found keys that are to be replaced.
+    #[error("{overdue} overdue, {soon} due soon")]
+    Due {
+        /// By now.
+        overdue: usize,
+        /// Within the days of warning.
+        soon: usize,
+    },
     /// `phield doctor` found something.
     #[error("{errors} errors, {warnings} warnings")]
     Findings {
@@ -206,12 +214,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// What a program that prints it exits with: 2 for the errors that `phield doctor` found, otherwise 1. (2 is what `clap`
+    /// What a program that prints it exits with: 2 for the errors that `phield doctor` found and for what is overdue, otherwise 1. (2 is what `clap`
     /// exits with for wrong usage, too.)
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Findings { errors: 1.., .. } => 2,
+            Self::Findings { errors: 1.., .. } | Self::Due { overdue: 1.., .. } => 2,
             _ => 1,
         }
     }

@@ -168,9 +168,9 @@ pub use random::RandomError;
 pub use record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 pub use refresher::{MissingKey, Needs};
 pub use ring::{
-    AcceptedLosses, DestroyRefused, Destroyed, Destruction, KeySelection, MissingKek, Rekek, RekekPlan,
-    RekekProgress, Rekeked, Restored, Retired, Retirement, Ring, Rollout, Successor, VerifiedRing, WrapCheck,
-    WrapOutcome, WrapsChanged,
+    AcceptedLosses, Ages, DestroyRefused, Destroyed, Destruction, KekAge, KeyAge, KeySelection, MissingKek,
+    Rekek, RekekPlan, RekekProgress, Rekeked, Restored, Retired, Retirement, Ring, Rollout, Successor,
+    Urgency, VerifiedRing, WrapCheck, WrapOutcome, WrapsChanged,
 };
 pub use row::{Reported, RowOpener, Sealer, Token};
 pub use row_id::{AsRowId, RowId};

@@ -1,5 +1,6 @@
 //! A ring at rest: made, loaded and published (format §8.2). What changes it stands in the modules below.
 
+mod age;
 mod backup;
 mod change;
 mod check;
@@ -34,6 +35,7 @@ use crate::store::{FileStore, KeyStore};
 use crate::token::Suite;
 use crate::witness::{EpochWitness, FileWitness};
 
+pub use age::{Ages, KekAge, KeyAge, Urgency};
 pub use check::{WrapCheck, WrapOutcome};
 pub use destroy::{Destroyed, Destruction};
 pub use destroy_refused::DestroyRefused;

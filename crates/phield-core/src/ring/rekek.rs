@@ -18,6 +18,7 @@ use crate::ring::pace::Pace;
 use crate::ring::wraps::takes_wraps;
 use crate::ring::{Ring, VerifiedRing};
 use crate::settings::provider_error;
+use crate::split;
 
 /// How many keys are published in one update, unless said otherwise.
 const BATCH: usize = 500;
@@ -387,10 +388,7 @@ fn remove(manifest: &mut Manifest, rekek: &Rekek, good: &BTreeMap<KeyId, Wrap>) 
 }
 
 /// Whether a share of a split wrap is under this key-encryption key.
-fn has_share(wrap: &Wrap, (provider, kek): &(ProviderName, KekReference)) -> bool {
-    let is_split = wrap.provider == crate::split::SPLIT;
-    let mut parts = wrap.kek.as_str().split('|');
-    is_split
-        && std::iter::from_fn(|| Some((parts.next()?, parts.next()?)))
-            .any(|share| share == (provider.as_str(), kek.as_str()))
+fn has_share(wrap: &Wrap, kek: &(ProviderName, KekReference)) -> bool {
+    let is_split = wrap.provider == split::SPLIT;
+    is_split && split::references(&wrap.kek).is_some_and(|keks| keks.contains(kek))
 }
