@@ -152,6 +152,7 @@ pub enum Error {
         /// Keys without a wrap that opens.
         keys: usize,
     },
+<<<<<<< HEAD
     /// No database is named.
     #[error(
         "which database? Set PHIELD_DATABASE_URL, or give --database with sqlite:FILE, postgres://… or mysql://… (the URL of an \
@@ -182,6 +183,24 @@ pub enum Error {
     /// A report is evidence: it is not replaced.
     #[error("there is a file at {} already; a report is not replaced. Give another name by --report", .0.display())]
     ReportExists(PathBuf),
+=======
+    /// Keys that could not be wrapped under another key-encryption key.
+    #[error(
+        "{keys} keys stay under the old key-encryption key; the others are done. Put right what is said of each, and run it again"
+    )]
+    KeysLeft {
+        /// How many.
+        keys: usize,
+    },
+    /// `phield status` found keys that are to be replaced.
+    #[error("{overdue} overdue, {soon} due soon")]
+    Due {
+        /// By now.
+        overdue: usize,
+        /// Within the days of warning.
+        soon: usize,
+    },
+>>>>>>> issue6-ring
     /// `phield doctor` found something.
     #[error("{errors} errors, {warnings} warnings")]
     Findings {
@@ -228,12 +247,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// What a program that prints it exits with: 2 for the errors that `phield doctor` found, otherwise 1. (2 is what `clap`
+    /// What a program that prints it exits with: 2 for the errors that `phield doctor` found and for what is overdue, otherwise 1. (2 is what `clap`
     /// exits with for wrong usage, too.)
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Findings { errors: 1.., .. } => 2,
+            Self::Findings { errors: 1.., .. } | Self::Due { overdue: 1.., .. } => 2,
             _ => 1,
         }
     }

@@ -33,9 +33,13 @@ mod keys;
 mod life;
 mod rehearsal;
 mod restore;
+<<<<<<< HEAD
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+=======
+>>>>>>> issue6-ring
 mod rotate;
 mod schema;
+mod status;
 mod text;
 mod wraps;
 
@@ -59,12 +63,17 @@ pub use keys::{KeysCommand, ListArguments, RingArguments};
 pub use life::{ActivateArguments, AddArguments, RetireArguments, UseChoice};
 pub use rehearsal::VerifyBackupArguments;
 pub use restore::RestoreArguments;
+<<<<<<< HEAD
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 pub use rotate::{
     DatabaseArguments, ModeChoice, PlanArguments, QuarantineArguments, ResumeArguments, RotateCommand,
     RunArguments, ScanArguments, WorkArguments,
 };
+=======
+pub use rotate::{RotateCommand, RotateKekArguments, RotateRingArguments};
+>>>>>>> issue6-ring
 pub use schema::{DialectChoice, SchemaCommand, SchemaSqlArguments};
+pub use status::StatusArguments;
 pub use wraps::{CheckArguments, WrapAddArguments, WrapCommand, WrapRemoveArguments};
 
 /// What `phield` does.
@@ -84,6 +93,15 @@ pub enum Command {
     /// List, add, activate, retire, wrap, back up and restore the keys of a ring
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Put other keys in the place of those that are there
+    #[command(subcommand)]
+    Rotate(RotateCommand),
+    /// Say how old keys are, and which are to be replaced
+    ///
+    /// By [policy] in phield.toml: 90 days for data keys, a year for the others and for key-encryption keys, unless configured.
+    /// For cron: exits with 0 when nothing is due, 1 when something is due soon (or the ring cannot be opened), 2 when
+    /// something is overdue.
+    Status(StatusArguments),
     /// Say what is wrong with configuration, files, clock, providers, ring and machine, and what to do
     ///
     /// Changes nothing. Exits with 0 when nothing is wrong, 1 for warnings, 2 for errors.
@@ -192,6 +210,8 @@ pub async fn run(command: &Command, host: &mut Host<'_>) -> Result<(), Error> {
     match command {
         Command::Init(arguments) => init::run(arguments, host).await,
         Command::Keys(command) => run_keys(command, host).await,
+        Command::Rotate(command) => rotate::run(command, host).await,
+        Command::Status(arguments) => status::run(arguments, host).await,
         Command::Doctor(arguments) => doctor::run(arguments, host).await,
         #[cfg(feature = "pkcs11")]
         Command::Hsm(command) => hsm::run(command, host).await,

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! `phield rotate` and `phield scan`: the rows of an application's tables under the active keys, and the proof of it.
 
 mod database;
@@ -15,11 +16,23 @@ use phield_sqlx::rotate::{Mode, RotationOptions, RotationStatus};
 
 use crate::{Error, Host, schema};
 use database::{Database, Job};
+=======
+//! `phield rotate`: other keys in the place of those that are there.
+
+pub(crate) mod kek;
+pub(crate) mod ring;
+
+pub use kek::RotateKekArguments;
+pub use ring::RotateRingArguments;
+
+use crate::{Error, Host};
+>>>>>>> issue6-ring
 
 /// The verbs of `phield rotate`.
 #[derive(Debug, clap::Subcommand)]
 #[non_exhaustive]
 pub enum RotateCommand {
+<<<<<<< HEAD
     /// Say what a rotation would find and do; changes nothing
     ///
     /// Counts the rows of every table and the keys of all their values.
@@ -243,10 +256,22 @@ impl WorkArguments {
             .job(keyring, context.schema.clone(), options)
             .await
     }
+=======
+    /// Wrap every key under another key-encryption key, and take the old wraps away; rows are not touched
+    ///
+    /// Each key is unwrapped, wrapped, stored, and opened as it is stored; then its old wrap goes. In batches, each one update
+    /// of the ring. A run that was interrupted is started again, and does what is missing.
+    Kek(RotateKekArguments),
+    /// Replace the ring key: look where that stands, and do or say the next of its five steps
+    ///
+    /// Between the steps the configuration of every process changes, which no command can do.
+    Ring(RotateRingArguments),
+>>>>>>> issue6-ring
 }
 
 pub(crate) async fn run(command: &RotateCommand, host: &mut Host<'_>) -> Result<(), Error> {
     match command {
+<<<<<<< HEAD
         RotateCommand::Plan(arguments) => plan(arguments.mode, &arguments.work, host).await,
         RotateCommand::Run(arguments) => start(arguments, host).await,
         RotateCommand::Status(arguments) => status(arguments, host).await,
@@ -374,5 +399,10 @@ async fn quarantine(arguments: &QuarantineArguments, host: &mut Host<'_>) -> Res
         host.print_json(&list)
     } else {
         host.print(list.text())
+=======
+        RotateCommand::Kek(arguments) if arguments.dry_run => kek::plan(arguments, host).await,
+        RotateCommand::Kek(arguments) => kek::run(arguments, host).await,
+        RotateCommand::Ring(arguments) => ring::run(arguments, host).await,
+>>>>>>> issue6-ring
     }
 }

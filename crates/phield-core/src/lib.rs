@@ -173,8 +173,9 @@ pub use reseal::{
     text_of_token, token_of_text,
 };
 pub use ring::{
-    AcceptedLosses, DestroyRefused, Destroyed, Destruction, KeySelection, MissingKek, Restored, Retired,
-    Retirement, Ring, Rollout, Successor, VerifiedRing, WrapCheck, WrapOutcome, WrapsChanged,
+    AcceptedLosses, Ages, DestroyRefused, Destroyed, Destruction, KekAge, KeyAge, KeySelection, MissingKek,
+    Rekek, RekekPlan, RekekProgress, Rekeked, Restored, Retired, Retirement, Ring, Rollout, Successor,
+    Urgency, VerifiedRing, WrapCheck, WrapOutcome, WrapsChanged,
 };
 pub use row::{Reported, RowOpener, Sealer, Token};
 pub use row_id::{AsRowId, RowId};

@@ -227,6 +227,8 @@ impl<DB: RotationDatabase> Rotation<DB> {
             let (phase, pass) = self.next(&record).await?;
             let mut connection = self.pool.acquire().await?;
             state::next_phase::<DB>(&mut connection, &record, phase, pass, self.epoch()).await?;
+            let now = state::by_id::<DB>(&mut connection, &record.id).await?;
+            report(&self.status_of(&mut connection, now).await?);
         }
     }
 
