@@ -152,7 +152,6 @@ pub enum Error {
         /// Keys without a wrap that opens.
         keys: usize,
     },
-<<<<<<< HEAD
     /// No database is named.
     #[error(
         "which database? Set PHIELD_DATABASE_URL, or give --database with sqlite:FILE, postgres://… or mysql://… (the URL of an \
@@ -183,7 +182,6 @@ pub enum Error {
     /// A report is evidence: it is not replaced.
     #[error("there is a file at {} already; a report is not replaced. Give another name by --report", .0.display())]
     ReportExists(PathBuf),
-=======
     /// Keys that could not be wrapped under another key-encryption key.
     #[error(
         "{keys} keys stay under the old key-encryption key; the others are done. Put right what is said of each, and run it again"
@@ -200,7 +198,6 @@ pub enum Error {
         /// Within the days of warning.
         soon: usize,
     },
->>>>>>> issue6-ring
     /// `phield doctor` found something.
     #[error("{errors} errors, {warnings} warnings")]
     Findings {

@@ -33,10 +33,6 @@ mod keys;
 mod life;
 mod rehearsal;
 mod restore;
-<<<<<<< HEAD
-#[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
-=======
->>>>>>> issue6-ring
 mod rotate;
 mod schema;
 mod status;
@@ -63,15 +59,12 @@ pub use keys::{KeysCommand, ListArguments, RingArguments};
 pub use life::{ActivateArguments, AddArguments, RetireArguments, UseChoice};
 pub use rehearsal::VerifyBackupArguments;
 pub use restore::RestoreArguments;
-<<<<<<< HEAD
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 pub use rotate::{
-    DatabaseArguments, ModeChoice, PlanArguments, QuarantineArguments, ResumeArguments, RotateCommand,
-    RunArguments, ScanArguments, WorkArguments,
+    DatabaseArguments, ModeChoice, PlanArguments, QuarantineArguments, ResumeArguments, RunArguments,
+    ScanArguments, WorkArguments,
 };
-=======
 pub use rotate::{RotateCommand, RotateKekArguments, RotateRingArguments};
->>>>>>> issue6-ring
 pub use schema::{DialectChoice, SchemaCommand, SchemaSqlArguments};
 pub use status::StatusArguments;
 pub use wraps::{CheckArguments, WrapAddArguments, WrapCommand, WrapRemoveArguments};
@@ -93,7 +86,7 @@ pub enum Command {
     /// List, add, activate, retire, wrap, back up and restore the keys of a ring
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Put other keys in the place of those that are there
+    /// Put other keys in the place of those that are there, bring every row under them, and prove it
     #[command(subcommand)]
     Rotate(RotateCommand),
     /// Say how old keys are, and which are to be replaced
@@ -112,10 +105,6 @@ pub enum Command {
     Hsm(HsmCommand),
     /// Show what anybody can see in a token: everything visible, nothing more
     Inspect(InspectArguments),
-    /// Bring every row under the active keys, and prove it
-    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
-    #[command(subcommand)]
-    Rotate(RotateCommand),
     /// Count the keys of all values, and find columns that hold tokens and are not registered, or plaintext where tokens should be
     ///
     /// Reads the starts of all values, and opens none. Exits with 1 for warnings, 2 for plaintext.
@@ -215,8 +204,6 @@ pub async fn run(command: &Command, host: &mut Host<'_>) -> Result<(), Error> {
         Command::Doctor(arguments) => doctor::run(arguments, host).await,
         #[cfg(feature = "pkcs11")]
         Command::Hsm(command) => hsm::run(command, host).await,
-        #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
-        Command::Rotate(command) => rotate::run(command, host).await,
         #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
         Command::Scan(arguments) => rotate::scan(arguments, host).await,
         Command::Inspect(arguments) => inspect::run(arguments, host).await,

@@ -8,7 +8,7 @@ use phield_core::{
 };
 use phield_sqlx::rotate::{Mode, RotationStatus, Unregistered};
 
-use super::Context;
+use super::rows::Context;
 use crate::Error;
 
 /// The report of a rotation that is done, under the MAC of the ring key.
