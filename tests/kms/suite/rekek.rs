@@ -84,7 +84,7 @@ async fn a_ring_of_many_keys_moves_to_another_key_of_kms() {
     let kms = Moto.kms();
     let (first, second) = (kms.key(REGION).await, kms.key(REGION).await);
     let keks = [&first, &second];
-    let bare = bare_rate(&kms, keks, (wanted / 5).max(50)).await;
+    let bare = bare_rate(&kms, keks, (wanted / 20).max(50)).await;
     let (ring, _folder, keys) = ring(&kms, keks, wanted).await;
     let (decrypts, encrypts) = (kms.proxy.calls_of("Decrypt"), kms.proxy.calls_of("Encrypt"));
     let begun = Instant::now();
