@@ -91,7 +91,7 @@ pub enum Command {
     Rotate(RotateCommand),
     /// Say how old keys are, and which are to be replaced
     ///
-    /// By [policy] in phield.toml: 90 days for data keys, a year for the others and for key-encryption keys, unless configured.
+    /// By the policy in phield.toml: 90 days for data keys, a year for the others and for key-encryption keys, unless configured.
     /// For cron: exits with 0 when nothing is due, 1 when something is due soon (or the ring cannot be opened), 2 when
     /// something is overdue.
     Status(StatusArguments),

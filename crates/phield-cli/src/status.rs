@@ -193,53 +193,80 @@ impl KekListing {
     }
 }
 
-/// What is to be done, each with its command: what is urgent, and what is not known.
-pub(crate) fn reminders(manifest: &Manifest, ages: &Ages) -> Vec<String> {
-    let keys = ages.keys.iter().filter(|key| key.urgency > Urgency::Fine);
-    let mut reminders: Vec<_> = keys.map(|key| key_reminder(manifest, key)).collect();
-    reminders.extend(ages.keks.iter().filter_map(kek_reminder));
-    reminders
+/// What is to be replaced, or is not known, and the command.
+pub(crate) struct Reminder {
+    pub(crate) what: String,
+    pub(crate) command: String,
 }
 
-fn key_reminder(manifest: &Manifest, age: &KeyAge) -> String {
+impl Reminder {
+    fn text(&self) -> String {
+        format!("{}: {}", self.what, self.command)
+    }
+}
+
+/// What is urgent, and what is not known.
+fn reminders(manifest: &Manifest, ages: &Ages) -> Vec<String> {
+    let keys = ages.keys.iter().filter_map(|key| key_reminder(manifest, key));
+    let keks = ages
+        .keks
+        .iter()
+        .filter_map(|kek| kek_reminder(kek).or_else(|| unknown(kek)));
+    keys.chain(keks).map(|reminder| reminder.text()).collect()
+}
+
+/// What there is to do about a key, if anything is.
+pub(crate) fn key_reminder(manifest: &Manifest, age: &KeyAge) -> Option<Reminder> {
     let (id, key_use) = (age.key_id, age.key_use);
+    if age.urgency == Urgency::Fine {
+        return None;
+    }
     if age.state == KeyState::Compromised {
-        return format!(
-            "Key {id} ({key_use}) is compromised: phield rotate {}, then phield scan, then phield keys destroy {id}",
-            match key_use {
-                KeyUse::Index => "pepper",
-                _ => "data",
-            }
-        );
+        let mode = if key_use == KeyUse::Index {
+            "pepper"
+        } else {
+            "data"
+        };
+        return Some(Reminder {
+            what: format!("Key {id} ({key_use}) is compromised"),
+            command: format!("phield rotate {mode}, then phield scan, then phield keys destroy {id}"),
+        });
     }
     let successor = manifest.records.iter().find(|record| {
         record.state == KeyState::PreActive
             && (record.context.key_use, &record.context.scope) == (key_use, &age.scope)
     });
     let scope = age.scope.as_ref().map(|scope| format!(" --scope {scope}"));
-    let scope = scope.unwrap_or_default();
-    let command = match (key_use, successor) {
-        (KeyUse::Ring, _) => "phield rotate ring".to_owned(),
-        (_, Some(record)) => format!("phield keys activate {}", record.context.key_id),
-        (_, None) => format!("phield keys add --use {key_use}{scope}"),
-    };
-    format!("Key {id} ({key_use}) {}: {command}", due(age.urgency, age.due))
+    Some(Reminder {
+        what: format!("Key {id} ({key_use}) {}", due(age.urgency, age.due)),
+        command: match (key_use, successor) {
+            (KeyUse::Ring, _) => "phield rotate ring".to_owned(),
+            (_, Some(record)) => format!("phield keys activate {}", record.context.key_id),
+            (_, None) => format!("phield keys add --use {key_use}{}", scope.unwrap_or_default()),
+        },
+    })
 }
 
-fn kek_reminder(age: &KekAge) -> Option<String> {
+/// What there is to do about a key-encryption key, if anything is.
+pub(crate) fn kek_reminder(age: &KekAge) -> Option<Reminder> {
     let (provider, kek) = (&age.provider, &age.kek);
-    if age.since.is_none() {
-        return Some(format!(
-            "{provider} {kek}: its age is not known here. See when it was made, and note it in phield.toml, under [policy]: kek = [{{ \
-             provider = \"{provider}\", kek = \"{kek}\", since = \"YYYY-MM-DD\" }}]"
-        ));
-    }
-    (age.urgency > Urgency::Fine).then(|| {
-        format!(
-            "{provider} {kek} {}: make a new key-encryption key, add it to the configuration, then phield rotate kek \
-             --from-provider {provider} --from-kek '{kek}' --to-provider … --to-kek …",
-            due(age.urgency, age.due)
-        )
+    (age.urgency > Urgency::Fine).then(|| Reminder {
+        what: format!("{provider} {kek} {}", due(age.urgency, age.due)),
+        command: format!(
+            "make a new key-encryption key, add it to the configuration, then phield rotate kek --from-provider {provider} \
+             --from-kek '{kek}' --to-provider … --to-kek …"
+        ),
+    })
+}
+
+fn unknown(age: &KekAge) -> Option<Reminder> {
+    let (provider, kek) = (&age.provider, &age.kek);
+    age.since.is_none().then(|| Reminder {
+        what: format!("{provider} {kek}: its age is not known here"),
+        command: format!(
+            "see when it was made, and note it in phield.toml, under [policy]: kek = [{{ provider = \"{provider}\", kek = \"{kek}\", \
+             since = \"YYYY-MM-DD\" }}]"
+        ),
     })
 }
 

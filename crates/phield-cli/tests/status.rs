@@ -211,3 +211,65 @@ fn metrics_for_prometheus() {
         "{text}"
     );
 }
+
+/// What doctor says of the same, and of wraps that configuration does not have.
+#[test]
+fn doctor_knows_ages_and_wraps() {
+    let made = Made::new();
+    let doctor = |made: &Made| {
+        let output = made.verb(&["doctor", "--json"]);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = report["findings"].as_array().unwrap().iter();
+        let found = findings.map(|finding| finding["finding"].as_str().unwrap().to_owned());
+        found.collect::<Vec<_>>()
+    };
+    let one = "every key is wrapped under one key-encryption key".to_owned();
+    assert!(doctor(&made).contains(&one));
+    let config = fs::read_to_string(made.path("phield.toml")).unwrap();
+    made.add_provider("[\"1\"]");
+    let pre_active = made.id("data", "pre-active");
+    let add = ["wrap", "add", "--provider", "break-glass", "--kek", "1"];
+    made.good(&[&add[..], &["--key", &pre_active]].concat());
+    // The break-glass key is kept offline: its wraps count, and configuration does not have it.
+    let both = fs::read_to_string(made.path("phield.toml")).unwrap();
+    fs::write(made.path("phield.toml"), &config).unwrap();
+    let found = doctor(&made);
+    assert!(!found.contains(&one), "{found:?}");
+    assert!(
+        found
+            .iter()
+            .any(|finding| finding.starts_with("5 keys of 6 have no wrap but in the key file")),
+        "{found:?}"
+    );
+    fs::write(made.path("phield.toml"), both).unwrap();
+    made.good(&add);
+    fs::write(made.path("phield.toml"), &config).unwrap();
+    let found = doctor(&made);
+    assert!(
+        !found
+            .iter()
+            .any(|finding| finding.contains("no wrap but in") || *finding == one),
+        "{found:?}"
+    );
+
+    let policy = "\n[policy]\nother_key_days = 10\ndata_key_days = 5\nkek_days = 1\nwarning_days = 5\n";
+    fs::write(made.path("phield.toml"), format!("{config}{policy}")).unwrap();
+    let found = doctor(&made);
+    let data = made.id("data", "active");
+    assert!(
+        found
+            .iter()
+            .any(|finding| finding.starts_with(&format!("Key {data} (data) is to be replaced by "))),
+        "{found:?}"
+    );
+    assert!(
+        found
+            .iter()
+            .any(|finding| finding.starts_with("local 1 is to be replaced by ")),
+        "{found:?}"
+    );
+    assert!(
+        !found.iter().any(|finding| finding.contains("(index)")),
+        "{found:?}"
+    );
+}

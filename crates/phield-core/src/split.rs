@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references() {
+    fn which_references_are_good() {
         let parsed = |text: &str| references(&KekReference::new(text).unwrap());
         assert!(parsed("local|1|local|2").is_some());
         assert!(parsed("local|1|aws-kms|1").is_some());

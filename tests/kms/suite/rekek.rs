@@ -2,12 +2,14 @@
 //! allowed, resumed after an outage. `PHIELD_TEST_REKEK_KEYS=10000` for the number of the issue; a few minutes.
 #![allow(clippy::print_stdout, reason = "the figures of a run")]
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use phield::{
     AppName, FileStore, KekReference, ProviderName, Ring, RingName, RingSettings, ScopeName, Suite,
 };
-use phield_core::Rekek;
+use phield_aws_kms::AwsKmsProvider;
+use phield_core::{AllowedProvider, KeyContext, KeyMaterial, KeyProvider, ProviderFuture, Rekek};
 use phield_kms_tests::Emulator::{Ministack, Moto};
 use phield_kms_tests::{Kms, REGION, context, key_material};
 use phield_testkit::servers::Fault;
@@ -49,6 +51,59 @@ fn to(keks: [&KekReference; 2]) -> Rekek {
     Rekek::new((aws_kms(), keks[0].clone()), (aws_kms(), keks[1].clone()))
 }
 
+/// A provider, and for how long at least one call of it was under way.
+#[derive(Debug)]
+struct Watched {
+    inner: AwsKmsProvider,
+    under_way: Mutex<(usize, Option<Instant>, Duration)>,
+}
+
+impl Watched {
+    async fn watch<T>(&self, call: impl Future<Output = T>) -> T {
+        {
+            let mut state = self.under_way.lock().unwrap();
+            state.0 += 1;
+            state.1.get_or_insert_with(Instant::now);
+        }
+        let answer = call.await;
+        let mut state = self.under_way.lock().unwrap();
+        state.0 -= 1;
+        if state.0 == 0 {
+            let begun = state.1.take().unwrap();
+            state.2 += begun.elapsed();
+        }
+        answer
+    }
+
+    fn busy(&self) -> Duration {
+        self.under_way.lock().unwrap().2
+    }
+}
+
+impl KeyProvider for Watched {
+    fn name(&self) -> &ProviderName {
+        self.inner.name()
+    }
+
+    fn wrap<'a>(
+        &'a self,
+        kek: &'a KekReference,
+        context: &'a KeyContext,
+        key: &'a KeyMaterial,
+    ) -> ProviderFuture<'a, Vec<u8>> {
+        Box::pin(self.watch(self.inner.wrap(kek, context, key)))
+    }
+
+    fn unwrap<'a>(
+        &'a self,
+        kek: &'a KekReference,
+        context: &'a KeyContext,
+        wrapped: &'a [u8],
+    ) -> ProviderFuture<'a, KeyMaterial> {
+        Box::pin(self.watch(self.inner.unwrap(kek, context, wrapped)))
+    }
+}
+
 /// Every key has one wrap, under this one.
 async fn all_under(ring: &Ring, kek: &KekReference) {
     for record in &ring.load().await.unwrap().manifest().records {
@@ -84,8 +139,14 @@ async fn a_ring_of_many_keys_moves_to_another_key_of_kms() {
     let kms = Moto.kms();
     let (first, second) = (kms.key(REGION).await, kms.key(REGION).await);
     let keks = [&first, &second];
-    let bare = bare_rate(&kms, keks, (wanted / 5).max(50)).await;
-    let (ring, _folder, keys) = ring(&kms, keks, wanted).await;
+    let bare = bare_rate(&kms, keks, (wanted / 20).max(50)).await;
+    let (mut ring, _folder, keys) = ring(&kms, keks, wanted).await;
+    let watched = Arc::new(Watched {
+        inner: kms.provider(),
+        under_way: Mutex::default(),
+    });
+    let shared = Arc::clone(&watched) as Arc<dyn KeyProvider>;
+    ring.settings.providers = vec![AllowedProvider::new(shared, keks.map(Clone::clone))];
     let (decrypts, encrypts) = (kms.proxy.calls_of("Decrypt"), kms.proxy.calls_of("Encrypt"));
     let begun = Instant::now();
     let done = ring.rekek(&to(keks), &mut |_| {}).await.unwrap();
@@ -93,10 +154,13 @@ async fn a_ring_of_many_keys_moves_to_another_key_of_kms() {
     let decrypts = kms.proxy.calls_of("Decrypt") - decrypts;
     let encrypts = kms.proxy.calls_of("Encrypt") - encrypts;
     let rate = (decrypts + encrypts) as f64 / seconds;
+    let busy = watched.busy().as_secs_f64() / seconds;
     println!(
-        "rekek: {keys} keys, {} calls in {seconds:.2} s, {rate:.0} calls/s, {} in flight at most; the calls alone: {bare:.0} calls/s",
+        "rekek: {keys} keys, {} calls in {seconds:.2} s, {rate:.0} calls/s, {} in flight at most; some call was under way {:.0} % of the time; the \
+         calls alone, before: {bare:.0} calls/s",
         decrypts + encrypts,
-        kms.proxy.most_at_once()
+        kms.proxy.most_at_once(),
+        100.0 * busy
     );
     assert_eq!(
         (done.done, done.failed.len(), done.calls),
@@ -115,9 +179,8 @@ async fn a_ring_of_many_keys_moves_to_another_key_of_kms() {
         kms.proxy.most_at_once()
     );
     all_under(&ring, &second).await;
-    if keys > 1000 {
-        assert!(rate > 0.7 * bare, "{rate:.0} of {bare:.0} calls a second");
-    }
+    // Bounded by the calls, whatever else the machine does: a rate would be that of the machine.
+    assert!(busy > 0.8, "{busy}");
 }
 
 #[tokio::test]

@@ -194,3 +194,69 @@ fn kek_age(
         urgency: Urgency::of(due, &settings.policy, now),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::KeyContext;
+    use crate::name::{AppName, RingName};
+    use crate::token::Suite;
+
+    const DAY: u64 = 86_400;
+    const MADE: u64 = 1_700_000_000;
+
+    fn age(key_use: KeyUse, state: KeyState, not_after: u64, days: u64) -> KeyAge {
+        let ring = RingName::from_static("dev");
+        let settings = RingSettings::new(AppName::from_static("emr"), ring.clone(), Vec::new());
+        let record = KeyRecord {
+            context: KeyContext {
+                ring,
+                key_id: KeyId::new(1).unwrap(),
+                suite: (key_use == KeyUse::Data).then_some(Suite::Aes256Gcm),
+                key_use,
+                scope: None,
+                share: None,
+            },
+            state,
+            created: MADE,
+            not_after,
+            check_value: [0; 32],
+            wraps: Vec::new(),
+        };
+        key_age(&record, &settings, MADE + days * DAY)
+    }
+
+    /// A successor that was made long before it became active is as old as its activation.
+    #[test]
+    fn a_data_key_counts_from_its_activation() {
+        let activated = MADE + 80 * DAY;
+        let of = |days| age(KeyUse::Data, KeyState::Active, activated + 90 * DAY, days);
+        assert_eq!(
+            (of(80).since, of(80).due),
+            (activated, Some(activated + 90 * DAY))
+        );
+        let urgency = |days| of(days).urgency;
+        assert_eq!(urgency(155), Urgency::Fine);
+        assert_eq!((urgency(156), urgency(169)), (Urgency::Soon, Urgency::Soon));
+        assert_eq!(urgency(170), Urgency::Overdue);
+        // It stops sealing sooner than that, so it is due sooner.
+        let short = age(KeyUse::Data, KeyState::Active, MADE + 10 * DAY, 10);
+        assert_eq!((short.since, short.urgency), (MADE, Urgency::Overdue));
+    }
+
+    #[test]
+    fn other_keys_count_from_when_they_were_made() {
+        let urgency = |key_use, state, days| age(key_use, state, 0, days).urgency;
+        for key_use in [KeyUse::Index, KeyUse::Ring] {
+            assert_eq!(urgency(key_use, KeyState::Active, 350), Urgency::Fine);
+            assert_eq!(urgency(key_use, KeyState::Active, 351), Urgency::Soon);
+            assert_eq!(urgency(key_use, KeyState::Active, 365), Urgency::Overdue);
+            assert_eq!(urgency(key_use, KeyState::DecryptOnly, 10_000), Urgency::Fine);
+            assert_eq!(urgency(key_use, KeyState::PreActive, 10_000), Urgency::Fine);
+        }
+        for key_use in [KeyUse::Uid, KeyUse::Subject] {
+            assert_eq!(urgency(key_use, KeyState::Active, 10_000), Urgency::Fine);
+        }
+        assert_eq!(urgency(KeyUse::Data, KeyState::Compromised, 0), Urgency::Overdue);
+    }
+}
