@@ -183,6 +183,24 @@ impl Index {
         }
     }
 
+    /// An index by the names in a schema, which was checked.
+    pub(crate) fn of_names(
+        table: TableName,
+        name: IndexName,
+        columns: &'static [&'static str],
+        normalizers: &'static [Normalizer],
+        bits: u16,
+    ) -> Self {
+        Self {
+            table,
+            name,
+            columns,
+            normalizers,
+            algorithm: IndexAlgorithm::HmacSha256,
+            bits,
+        }
+    }
+
     /// The same index by another algorithm: another definition, so under another name.
     #[must_use]
     pub const fn with_algorithm(mut self, algorithm: IndexAlgorithm) -> Self {

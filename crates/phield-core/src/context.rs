@@ -9,6 +9,7 @@ use crate::key::KeyId;
 use crate::lp;
 use crate::name::{AppName, ColumnName, RingName, ScopeName, TableName, TenantName};
 use crate::record::KeyUse;
+use crate::reseal::RowIdentity;
 use crate::row_id::{AsRowId, MAX_PART, RowId};
 use crate::subject_key::{SubjectError, SubjectKey, SubjectKeys};
 use crate::token::Suite;
@@ -50,6 +51,27 @@ impl<'a> Row<'a> {
             keyed: matches!(B::USE.subject, SubjectUse::Keyed),
             key: None,
             extra: binding.extra_binding()?,
+        })
+    }
+
+    /// The row with an identity that was read from its columns.
+    pub(crate) fn of_identity(
+        table: &'a TableName,
+        identity: &'a RowIdentity,
+        keyed: bool,
+    ) -> Result<Self, Unsealable> {
+        let extra = identity.extra.as_ref().map(|extra| {
+            let mut bytes = Vec::with_capacity(16);
+            extra.encode(&mut bytes).map(|()| bytes)
+        });
+        Ok(Self {
+            table,
+            tenant: identity.tenant.as_ref().map(Cow::Borrowed),
+            row_id: identity.row_id.clone(),
+            subject: identity.subject.clone(),
+            keyed,
+            key: None,
+            extra: extra.transpose()?,
         })
     }
 

@@ -135,6 +135,12 @@ impl IndexAlgorithm {
         matches!(self, Self::DeviceHmacSha256)
     }
 
+    /// Whether a value takes a noticeable part of a second, on purpose.
+    #[must_use]
+    pub const fn is_slow(self) -> bool {
+        self.slow_memory_kib().is_some()
+    }
+
     /// The memory that one value takes, in KiB, for a slow index; `None` for others.
     pub(crate) const fn slow_memory_kib(self) -> Option<u32> {
         match self {

@@ -80,6 +80,7 @@ mod provider;
 mod random;
 mod record;
 mod refresher;
+mod reseal;
 mod ring;
 mod row;
 mod row_id;
@@ -159,6 +160,7 @@ pub use provider::{AllowedProvider, KeyProvider, ProviderError, ProviderErrorKin
 pub use random::RandomError;
 pub use record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 pub use refresher::{MissingKey, Needs};
+pub use reseal::{ReindexError, ResealError, RowIdentity, SealedColumn, TableRows, key_of_token, key_of_token_start, text_of_token, token_of_text};
 pub use ring::{
     AcceptedLosses, KeySelection, MissingKek, Restored, Retired, Retirement, Ring, Rollout, Successor,
     VerifiedRing, WrapCheck, WrapOutcome, WrapsChanged,

@@ -23,7 +23,7 @@ use crate::schedule;
 use crate::sealed::Storage;
 use crate::subject_key::{Keys, SubjectError, SubjectKey, SubjectKeyring, SubjectKeys};
 use crate::token::{self, BODY_AT, Commitment, Head, Nonce, Parts, RowSalt, Suite, TAG_LEN};
-use crate::value::{Opened, Value, ValueType};
+use crate::value::{Encoded, Opened, Value, ValueType};
 use crate::wipe::Wiped;
 
 /// Random bytes of one row before its nonces: `r12`, the random input of the salt.
@@ -37,7 +37,7 @@ const FEW_FIELDS: usize = 32;
 const AAD_CAPACITY: usize = 80;
 
 /// The token of one field, or none for an absent field.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Token(Option<Vec<u8>>);
 
 impl Token {
@@ -47,6 +47,14 @@ impl Token {
     /// [`SealError::NoValue`] when the field was absent.
     pub fn required<S: Storage>(self) -> Result<S, SealError> {
         self.0.map(S::from_token).ok_or(SealError::NoValue)
+    }
+
+    pub(crate) fn as_bytes(&self) -> Option<&[u8]> {
+        self.0.as_deref()
+    }
+
+    pub(crate) fn into_bytes(self) -> Option<Vec<u8>> {
+        self.0
     }
 
     /// The token as a column that is SQL NULL when the field was absent.
@@ -184,6 +192,32 @@ impl<'k> Sealer<'k> {
         if row.extra().is_some() && fields.iter().any(|field| field.extra.is_some()) {
             return Err(SealError::WrongBinding);
         }
+        let limit = self.keyring.value_limit();
+        self.with_key(row, |key, salt, identity, draw| {
+            seal_fields(key, salt, identity, fields, tokens, limit, || {
+                Ok(Nonce(cipher::nonce(|| draw.next())?))
+            })
+        })
+    }
+
+    /// Seals frames of other tokens, as they are.
+    pub(crate) fn seal_frames(&mut self, row: &Row<'_>, planned: Vec<Planned<'_>>) -> Result<(), SealError> {
+        if planned.len() > MAX_FIELDS {
+            return Err(SealError::TooManyFields);
+        }
+        self.with_key(row, |key, salt, identity, draw| {
+            seal_planned(key, salt, identity, planned, || {
+                Ok(Nonce(cipher::nonce(|| draw.next())?))
+            })
+        })
+    }
+
+    /// Calls `seal` with what the tokens of a row are sealed with.
+    fn with_key(
+        &mut self,
+        row: &Row<'_>,
+        seal: impl FnOnce(&SealingKey<'_>, RowSalt, Identity<'_>, &mut Draw) -> Result<(), SealError>,
+    ) -> Result<(), SealError> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_err(|_| SealError::Clock)?;
@@ -202,12 +236,8 @@ impl<'k> Sealer<'k> {
         // Nanoseconds since 1970 fit u64 until the year 2554.
         let clock = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let salt = schedule::row_salt(key.key, &self.draw.next()?, clock, &row);
-        let draw = &mut self.draw;
-        let limit = self.keyring.value_limit();
         let identity = Identity { row: &row, extra };
-        seal_fields(&key, salt, identity, fields, tokens, limit, || {
-            Ok(Nonce(cipher::nonce(|| draw.next())?))
-        })
+        seal(&key, salt, identity, &mut self.draw)
     }
 }
 
@@ -228,34 +258,93 @@ fn seal_fields(
     fields: &[Field<'_>],
     tokens: &mut [Token],
     value_limit: usize,
-    mut nonce: impl FnMut() -> Result<Nonce, SealError>,
+    nonce: impl FnMut() -> Result<Nonce, SealError>,
 ) -> Result<(), SealError> {
     if fields.len() > MAX_FIELDS {
         return Err(SealError::TooManyFields);
     }
     refuse_duplicates(fields)?;
-    let head = Head::new(key.suite, key.id, salt);
-    let (row_key, commitment) = schedule::row_key(key.key, &head, identity.row);
-    let cipher = RowCipher::new(key.suite, &row_key).map_err(|_| SealError::NoActiveKey)?;
-    // Everything that can fail comes before the first byte of plaintext is copied.
-    let mut aads = Vec::with_capacity(fields.len() * AAD_CAPACITY);
     let mut planned = Vec::with_capacity(fields.len());
     for (field, token) in fields.iter().zip(tokens.iter_mut()) {
         let padded_len = field.padded_len(value_limit)?;
         let Some(value) = &field.value else { continue };
+        planned.push(Planned {
+            column: &field.column,
+            extra: field.extra,
+            frame: Frame::Of(value, padded_len),
+            token,
+        });
+    }
+    seal_planned(key, salt, identity, planned, nonce)
+}
+
+/// A token that is about to be made.
+pub(crate) struct Planned<'a> {
+    pub(crate) column: &'a ColumnName,
+    pub(crate) extra: Option<&'a [u8]>,
+    pub(crate) frame: Frame<'a>,
+    pub(crate) token: &'a mut Token,
+}
+
+/// What goes into a token.
+#[derive(Clone, Copy)]
+pub(crate) enum Frame<'a> {
+    /// A value, and the length of its padded frame.
+    Of(&'a Encoded<'a>, usize),
+    /// The frame of another token, with its padding.
+    Again(&'a [u8]),
+}
+
+impl Frame<'_> {
+    fn len(self) -> usize {
+        match self {
+            Self::Of(_, padded_len) => padded_len,
+            Self::Again(frame) => frame.len(),
+        }
+    }
+
+    fn write(self, buffer: &mut Vec<u8>) {
+        match self {
+            Self::Of(value, padded_len) => {
+                frame::write(buffer, value.value_type(), value.as_bytes(), padded_len);
+            }
+            Self::Again(frame) => buffer.extend_from_slice(frame),
+        }
+    }
+}
+
+fn seal_planned(
+    key: &SealingKey<'_>,
+    salt: RowSalt,
+    identity: Identity<'_>,
+    planned: Vec<Planned<'_>>,
+    mut nonce: impl FnMut() -> Result<Nonce, SealError>,
+) -> Result<(), SealError> {
+    let head = Head::new(key.suite, key.id, salt);
+    let (row_key, commitment) = schedule::row_key(key.key, &head, identity.row);
+    let cipher = RowCipher::new(key.suite, &row_key).map_err(|_| SealError::NoActiveKey)?;
+    // Everything that can fail comes before the first byte of plaintext is copied.
+    let mut aads = Vec::with_capacity(planned.len() * AAD_CAPACITY);
+    let mut started = Vec::with_capacity(planned.len());
+    for Planned {
+        column,
+        extra,
+        frame,
+        token,
+    } in planned
+    {
         let start = aads.len();
-        let extra = field.extra.or(identity.extra);
-        write_aad(&mut aads, &head, &commitment, &field.column, extra)?;
+        write_aad(&mut aads, &head, &commitment, column, extra.or(identity.extra))?;
         let nonce = nonce()?;
         let buffer = token
             .0
-            .insert(token::start(&head, &commitment, &nonce, padded_len));
-        planned.push((start..aads.len(), buffer, value, padded_len));
+            .insert(token::start(&head, &commitment, &nonce, frame.len()));
+        started.push((start..aads.len(), buffer, frame));
     }
-    let mut bodies: Vec<_> = planned
+    let mut bodies: Vec<_> = started
         .into_iter()
-        .map(|(aad, buffer, value, padded_len)| {
-            frame::write(buffer, value.value_type(), value.as_bytes(), padded_len);
+        .map(|(aad, buffer, frame)| {
+            frame.write(buffer);
             buffer.resize(buffer.len() + TAG_LEN, 0);
             let aad = aads.get(aad).unwrap_or_default();
             let (nonce, buffer) = token::nonce_and_body_mut(buffer);

@@ -3,6 +3,7 @@
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::error::Unsealable;
+use crate::token::{BODY_AT, TAG_LEN};
 use crate::wipe::{Erase, Wiped};
 
 pub use crate::value_type::ValueType;
@@ -164,6 +165,15 @@ impl Opened {
     /// Whether the bytes are well formed for the type in the frame.
     pub(crate) fn is_well_formed(&self) -> bool {
         self.value_type.accepts(self.as_bytes())
+    }
+
+    /// The whole frame: type, value and padding.
+    pub(crate) fn frame(&self) -> &[u8] {
+        let frame = self
+            .buffer
+            .0
+            .get(BODY_AT..self.buffer.0.len().saturating_sub(TAG_LEN));
+        frame.unwrap_or_default()
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {

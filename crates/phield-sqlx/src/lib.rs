@@ -27,6 +27,7 @@ mod error;
 mod key_store;
 mod read;
 mod refusal;
+pub mod rotate;
 mod row;
 mod statement;
 mod stream;

@@ -1,0 +1,574 @@
+//! Rotation: every row of every table under the active keys, and the proof of it.
+//!
+//! A rotation is kept in the database itself. It is started, killed, started again on another machine, and goes on from its last
+//! page; several workers, in one process or in many, share it. It goes through the tables until nothing is left under an old key
+//! but what is in quarantine, and then counts, in a pass that only reads, what is under which key.
+//!
+//! Live traffic goes on: a row is written by a compare-and-swap on the tokens that were read, so that no write of somebody else is
+//! lost; new tokens are under the active key, which every process opens since before it became active.
+
+mod cell;
+mod database;
+mod error;
+mod page;
+mod scan;
+mod state;
+mod table;
+mod worker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use phield_core::{KeyState, KeyUse, Keyring, SchemaFile, SubjectStore, TableEntry};
+use sqlx::Pool;
+
+pub use cell::Cell;
+pub use database::RotationDatabase;
+#[doc(hidden)]
+pub use database::{Swap, SwapRow};
+pub use error::RotationError;
+pub use scan::{Unregistered, UnregisteredColumn};
+pub use state::{KeyCount, Mode, Quarantined, TableProgress};
+
+use state::{Phase, Record};
+use table::Table;
+use worker::{Limiter, Worker};
+
+/// Passes over the tables in one run, before it says that somebody writes under an old key.
+const MAX_PASSES: i64 = 5;
+
+/// How a rotation works.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RotationOptions {
+    /// Rows of a page, which is read, sealed and written at once: 1 to 10,000.
+    pub batch: u32,
+    /// Most rows a second, over the workers of this process; none: as many as the database takes.
+    pub rate: Option<u32>,
+    /// The tables, by their logical names; none: every table of the schema.
+    pub tables: Vec<String>,
+    /// How many workers this process runs. Others can run elsewhere.
+    pub workers: u32,
+    /// Who rotates, for the report.
+    pub who: String,
+    /// Every instance was seen to have the active key: the passes begin at once, not a hard TTL after it was seen active.
+    pub acknowledged_by_every_instance: bool,
+    /// The hard TTL of the processes that use the ring.
+    pub hard_ttl: Duration,
+}
+
+impl Default for RotationOptions {
+    fn default() -> Self {
+        Self {
+            batch: 1000,
+            rate: None,
+            tables: Vec::new(),
+            workers: 1,
+            who: String::new(),
+            acknowledged_by_every_instance: false,
+            hard_ttl: phield_core::CachePolicy::default().hard_ttl(),
+        }
+    }
+}
+
+/// Where a rotation is.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RotationStatus {
+    /// Its name in the database.
+    pub id: String,
+    /// Its mode.
+    pub mode: Mode,
+    /// `waiting`, `running`, `counting`, `paused` or `done`.
+    pub state: &'static str,
+    /// Who started it.
+    pub who: String,
+    /// When it was started, in Unix seconds by the clock of the database.
+    pub started: i64,
+    /// When its passes begin, or began.
+    pub ready: i64,
+    /// When its last count began; 0 before.
+    pub counting_since: i64,
+    /// When it was done; 0 before.
+    pub ended: i64,
+    /// The epoch of the ring when it was started.
+    pub epoch: i64,
+    /// The pass over the tables, from 1 on.
+    pub pass: i64,
+    /// The tables.
+    pub tables: Vec<TableProgress>,
+    /// How many values are under which key.
+    pub counts: Vec<KeyCount>,
+    /// How many values are in quarantine: table, reason, key, count.
+    pub quarantined: Vec<(String, String, String, u64)>,
+    /// The report that was kept at its end; empty before.
+    pub report: String,
+}
+
+/// What a rotation would find and do.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RotationPlan {
+    /// Table by table.
+    pub tables: Vec<TablePlan>,
+    /// The keys that new values would be under.
+    pub active: Vec<String>,
+}
+
+/// What a rotation would do with a table.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TablePlan {
+    /// The table's logical name.
+    pub table: String,
+    /// How many rows it has.
+    pub rows: u64,
+    /// What pages are ordered by.
+    pub key: Vec<String>,
+    /// Whether something binds rows to their places.
+    pub is_bound: bool,
+    /// How many values are under which key.
+    pub counts: Vec<KeyCount>,
+    /// Indexes that do not rotate in place, because they are unique.
+    pub unique_indexes: Vec<String>,
+}
+
+/// A rotation of the tables of a schema in one database.
+///
+/// ```no_run
+/// # async fn f(pool: sqlx::Pool<sqlx::Any>) {}
+/// ```
+pub struct Rotation<DB: RotationDatabase> {
+    pool: Pool<DB>,
+    keyring: Arc<Keyring>,
+    schema: SchemaFile,
+    subjects: Option<Arc<dyn SubjectStore>>,
+    options: RotationOptions,
+}
+
+impl<DB: RotationDatabase> std::fmt::Debug for Rotation<DB> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rotation").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl<DB: RotationDatabase> Rotation<DB> {
+    /// Of these tables, under the active keys of this ring. The pool needs two connections a worker, and one more.
+    #[must_use]
+    pub fn new(pool: Pool<DB>, keyring: Arc<Keyring>, schema: SchemaFile) -> Self {
+        Self {
+            pool,
+            keyring,
+            schema,
+            subjects: None,
+            options: RotationOptions::default(),
+        }
+    }
+
+    /// How it works.
+    #[must_use]
+    pub fn with_options(mut self, options: RotationOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Where the secrets of subjects are, for tables with subject keys.
+    #[must_use]
+    pub fn with_subjects(mut self, subjects: Arc<dyn SubjectStore>) -> Self {
+        self.subjects = Some(subjects);
+        self
+    }
+
+    /// Starts a rotation, or goes on with the one of this mode that is under way, until it is done.
+    ///
+    /// `report` gets the status now and then, and at the end.
+    ///
+    /// # Errors
+    /// See [`RotationError`]. Whatever was done stays done; the same call goes on from there.
+    pub async fn run(
+        &self,
+        mode: Mode,
+        report: impl Fn(&RotationStatus) + Send + Sync,
+    ) -> Result<RotationStatus, RotationError> {
+        state::create::<DB>(&self.pool).await?;
+        let tables = self.tables(mode).await?;
+        let record = self.start(mode, &tables).await?;
+        let first_pass = record.pass;
+        loop {
+            let mut connection = self.pool.acquire().await?;
+            let record = state::by_id::<DB>(&mut connection, &record.id).await?;
+            if record.phase == Phase::Done {
+                return self.status_of(&mut connection, record).await;
+            }
+            if record.pass >= first_pass + MAX_PASSES {
+                return Err(self.not_ending(&mut connection, &record).await?);
+            }
+            drop(connection);
+            self.wait_until_ready(&record).await?;
+            self.pass(&record, &tables, &report).await?;
+            let (phase, pass) = self.next(&record).await?;
+            let mut connection = self.pool.acquire().await?;
+            state::next_phase::<DB>(&mut connection, &record, phase, pass).await?;
+        }
+    }
+
+    /// Where the last rotation is, under way or done; none when there never was one.
+    ///
+    /// # Errors
+    /// See [`RotationError`].
+    pub async fn status(&self) -> Result<Option<RotationStatus>, RotationError> {
+        let mut connection = self.pool.acquire().await?;
+        if !state::exists::<DB>(&mut connection).await {
+            return Ok(None);
+        }
+        match state::last::<DB>(&mut connection).await? {
+            Some(record) => self.status_of(&mut connection, record).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Pauses the rotation that is under way: its workers end after the page that they are at.
+    ///
+    /// # Errors
+    /// [`RotationError::NoRotation`] when none is under way.
+    pub async fn pause(&self) -> Result<(), RotationError> {
+        self.set_paused(true).await
+    }
+
+    /// Ends the pause; [`run`](Self::run) then goes on.
+    ///
+    /// # Errors
+    /// [`RotationError::NoRotation`] when none is under way.
+    pub async fn end_pause(&self) -> Result<Mode, RotationError> {
+        self.set_paused(false).await?;
+        let mut connection = self.pool.acquire().await?;
+        let open = state::open::<DB>(&mut connection).await?;
+        open.map(|record| record.mode).ok_or(RotationError::NoRotation)
+    }
+
+    async fn set_paused(&self, paused: bool) -> Result<(), RotationError> {
+        let mut connection = self.pool.acquire().await?;
+        if !state::exists::<DB>(&mut connection).await || state::open::<DB>(&mut connection).await?.is_none() {
+            return Err(RotationError::NoRotation);
+        }
+        state::set_paused::<DB>(&mut connection, paused).await.map(drop)
+    }
+
+    /// What a rotation would find: rows and keys, table by table. Reads the starts of all values, and writes nothing.
+    ///
+    /// # Errors
+    /// See [`RotationError`].
+    pub async fn plan(&self, mode: Mode) -> Result<RotationPlan, RotationError> {
+        let mut plans = Vec::new();
+        for table in self.tables(mode).await? {
+            let mut connection = self.pool.acquire().await?;
+            let counts = scan::count_keys::<DB>(&mut connection, &table, &self.keyring).await?;
+            let unique = table.indexes.iter().filter(|index| index.unique);
+            plans.push(TablePlan {
+                table: table.name().to_owned(),
+                rows: counts.rows,
+                key: table.key.clone(),
+                is_bound: table.is_bound,
+                counts: counts.counts,
+                unique_indexes: unique.map(|index| index.name.clone()).collect(),
+            });
+        }
+        Ok(RotationPlan {
+            tables: plans,
+            active: self.keys_in(mode, |state| state.seals()),
+        })
+    }
+
+    /// Values that do not open, at most `limit` of them.
+    ///
+    /// # Errors
+    /// See [`RotationError`].
+    pub async fn quarantine(&self, limit: u32) -> Result<Vec<Quarantined>, RotationError> {
+        let mut connection = self.pool.acquire().await?;
+        if !state::exists::<DB>(&mut connection).await {
+            return Ok(Vec::new());
+        }
+        state::quarantine::<DB>(&mut connection, limit).await
+    }
+
+    /// Looks for what the schema does not have: columns that hold tokens and are not registered, and plaintext where tokens should
+    /// be. Reads the first rows of every table of the database, and writes nothing.
+    ///
+    /// # Errors
+    /// See [`RotationError`].
+    pub async fn unregistered(&self) -> Result<Unregistered, RotationError> {
+        let mut connection = self.pool.acquire().await?;
+        scan::unregistered::<DB>(&mut connection, &self.schema).await
+    }
+
+    /// Keeps the report of a rotation that is done beside it.
+    ///
+    /// # Errors
+    /// See [`RotationError`].
+    pub async fn keep_report(&self, id: &str, report: &str) -> Result<(), RotationError> {
+        let mut connection = self.pool.acquire().await?;
+        state::keep_report::<DB>(&mut connection, id, report).await
+    }
+
+    async fn pass(
+        &self,
+        record: &Record,
+        tables: &[Arc<Table>],
+        report: &(impl Fn(&RotationStatus) + Send + Sync),
+    ) -> Result<(), RotationError> {
+        let limiter = Arc::new(Limiter::new(self.options.rate));
+        let tables = Arc::new(tables.to_vec());
+        let mut workers = tokio::task::JoinSet::new();
+        for _ in 0..self.options.workers.max(1) {
+            let worker = Worker {
+                pool: self.pool.clone(),
+                keyring: Arc::clone(&self.keyring),
+                tables: Arc::clone(&tables),
+                subjects: self.subjects.clone(),
+                batch: self.batch(&tables, record),
+                limiter: Arc::clone(&limiter),
+                owner: uuid::Uuid::from_bytes(random()?).to_string(),
+            };
+            let record = record.clone();
+            workers.spawn(async move { worker.pass(&record).await });
+        }
+        let mut failed = None;
+        let mut ticks = tokio::time::interval(Duration::from_millis(500));
+        while !workers.is_empty() {
+            tokio::select! {
+                joined = workers.join_next() => match joined {
+                    Some(Ok(Err(error))) => failed = failed.or(Some(error)),
+                    Some(Err(panicked)) if panicked.is_panic() => std::panic::resume_unwind(panicked.into_panic()),
+                    _ => {}
+                },
+                _ = ticks.tick() => {
+                    if let Ok(Some(status)) = self.status().await {
+                        report(&status);
+                    }
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Slow indexes make small pages: a page is written before the lease of its share ends.
+    fn batch(&self, tables: &[Arc<Table>], record: &Record) -> u32 {
+        let batch = self.options.batch.clamp(1, 10_000);
+        let slow = self.schema.tables().iter().flat_map(|table| &table.indexes);
+        let mut slow = slow.filter(|index| index.algorithm.is_slow());
+        if record.mode == Mode::Pepper && slow.next().is_some() && !tables.is_empty() {
+            batch.min(32)
+        } else {
+            batch
+        }
+    }
+
+    /// What comes after a phase that is through.
+    async fn next(&self, record: &Record) -> Result<(Phase, i64), RotationError> {
+        Ok(match (record.phase, record.mode) {
+            (Phase::Work, Mode::Verify) => (Phase::Done, record.pass),
+            (Phase::Work, _) => (Phase::Count, record.pass),
+            (_, Mode::Data | Mode::Pepper) => {
+                let mut connection = self.pool.acquire().await?;
+                if self.left(&mut connection, record).await? == 0 {
+                    (Phase::Done, record.pass)
+                } else {
+                    (Phase::Work, record.pass + 1)
+                }
+            }
+            (..) => (Phase::Done, record.pass),
+        })
+    }
+
+    /// How many values are under old keys and neither in quarantine nor shredded.
+    async fn left(&self, connection: &mut DB::Connection, record: &Record) -> Result<u64, RotationError> {
+        let current = self.keys_in(record.mode, |state| matches!(state, KeyState::Active | KeyState::PreActive));
+        let counts = state::counts::<DB>(connection, &record.id).await?;
+        let of_mode = |count: &&KeyCount| self.is_of(record.mode, count) && count.key != "-";
+        let counts: Vec<_> = counts.iter().filter(of_mode).collect();
+        let sum = |phase: &str, table: &str, key: &str| {
+            let counts = counts.iter();
+            let counts = counts.filter(|count| count.phase == phase && count.table == table && count.key == key);
+            counts.map(|count| count.count).sum::<u64>()
+        };
+        let quarantined = state::quarantined_by_reason::<DB>(connection, record).await?;
+        let mut left = 0_u64;
+        let mut seen = Vec::new();
+        for count in counts.iter().filter(|count| count.phase == "after" && !current.contains(&count.key)) {
+            let place = (count.table.as_str(), count.key.as_str());
+            if seen.contains(&place) {
+                continue;
+            }
+            seen.push(place);
+            let noted = quarantined.iter().filter(|(table, _, key, _)| (table.as_str(), key.as_str()) == place);
+            let noted: u64 = noted.map(|(.., count)| count).sum();
+            let shredded = sum("shredded", place.0, place.1);
+            left += sum("after", place.0, place.1).saturating_sub(noted).saturating_sub(shredded);
+        }
+        Ok(left)
+    }
+
+    /// Whether a count is of the columns that a mode changes.
+    fn is_of(&self, mode: Mode, count: &KeyCount) -> bool {
+        let entry = self.schema.tables().iter().find(|entry| entry.table.as_str() == count.table);
+        let mut indexes = entry.into_iter().flat_map(|entry| &entry.indexes);
+        indexes.any(|index| index.sql_name == count.column) == (mode == Mode::Pepper)
+    }
+
+    /// The keys of a mode's use that are in some states.
+    fn keys_in(&self, mode: Mode, is_in: impl Fn(KeyState) -> bool) -> Vec<String> {
+        let key_use = if mode == Mode::Pepper { KeyUse::Index } else { KeyUse::Data };
+        let keys = self.keyring.status().keys.into_iter();
+        keys.filter(|key| key.key_use == key_use && is_in(key.state)).map(|key| key.id.to_string()).collect()
+    }
+
+    async fn not_ending(
+        &self,
+        connection: &mut DB::Connection,
+        record: &Record,
+    ) -> Result<RotationError, RotationError> {
+        Ok(RotationError::NotEnding {
+            passes: record.pass - 1,
+            left: self.left(connection, record).await?,
+            epoch: self.keyring.epoch(),
+        })
+    }
+
+    async fn start(&self, mode: Mode, tables: &[Arc<Table>]) -> Result<Record, RotationError> {
+        let mut connection = self.pool.acquire().await?;
+        let active = self.keys_in(mode, KeyState::seals);
+        let seen = state::seen_active::<DB>(&mut connection, &active).await?;
+        let started = state::now::<DB>(&mut connection).await?;
+        let wait = i64::try_from(self.options.hard_ttl.as_secs()).unwrap_or(i64::MAX);
+        let waits = mode.writes() && !self.options.acknowledged_by_every_instance;
+        let mut totals = Vec::new();
+        for table in tables {
+            let rows = state::row_total::<DB>(&mut connection, &table.sql_table).await?;
+            totals.push((table.name().to_owned(), rows));
+        }
+        let record = Record {
+            id: uuid::Uuid::from_bytes(random()?).to_string(),
+            mode,
+            paused: false,
+            started,
+            ready: if waits { seen.saturating_add(wait) } else { started },
+            ended: 0,
+            who: self.options.who.chars().take(200).collect(),
+            epoch: i64::try_from(self.keyring.epoch()).unwrap_or(i64::MAX),
+            pass: 1,
+            phase: if mode == Mode::Scan { Phase::Count } else { Phase::Work },
+            counting_since: 0,
+            report: String::new(),
+        };
+        let record = state::start::<DB>(&mut connection, &record, &totals).await?;
+        if record.paused {
+            return Err(RotationError::Paused);
+        }
+        Ok(record)
+    }
+
+    async fn wait_until_ready(&self, record: &Record) -> Result<(), RotationError> {
+        let mut connection = self.pool.acquire().await?;
+        let now = state::now::<DB>(&mut connection).await?;
+        if record.ready > now && !self.options.acknowledged_by_every_instance {
+            return Err(RotationError::TooSoon {
+                seconds: record.ready - now,
+            });
+        }
+        Ok(())
+    }
+
+    async fn status_of(
+        &self,
+        connection: &mut DB::Connection,
+        record: Record,
+    ) -> Result<RotationStatus, RotationError> {
+        let now = state::now::<DB>(connection).await?;
+        let state = match record.phase {
+            Phase::Done => "done",
+            _ if record.paused => "paused",
+            _ if record.ready > now => "waiting",
+            Phase::Count => "counting",
+            Phase::Work => "running",
+        };
+        Ok(RotationStatus {
+            tables: state::progress::<DB>(connection, &record.id).await?,
+            counts: state::counts::<DB>(connection, &record.id).await?,
+            quarantined: state::quarantined_by_reason::<DB>(connection, &record).await?,
+            id: record.id,
+            mode: record.mode,
+            state,
+            who: record.who,
+            started: record.started,
+            ready: record.ready,
+            counting_since: record.counting_since,
+            ended: record.ended,
+            epoch: record.epoch,
+            pass: record.pass,
+            report: record.report,
+        })
+    }
+
+    /// The tables of the options, each with the unique key that its pages are ordered by.
+    async fn tables(&self, mode: Mode) -> Result<Vec<Arc<Table>>, RotationError> {
+        let known = self.schema.tables();
+        for name in &self.options.tables {
+            if !known.iter().any(|entry| entry.table.as_str() == name) {
+                return Err(RotationError::NoSuchTable(name.clone()));
+            }
+        }
+        let wanted = |entry: &&TableEntry| {
+            self.options.tables.is_empty() || self.options.tables.iter().any(|name| name == entry.table.as_str())
+        };
+        let mut tables = Vec::new();
+        let mut connection = self.pool.acquire().await?;
+        for entry in known.iter().filter(wanted) {
+            let key = self.key_of(&mut connection, entry).await?;
+            let table = Table::new(entry, key);
+            self.check_table(&table, mode)?;
+            tables.push(Arc::new(table));
+        }
+        Ok(tables)
+    }
+
+    fn check_table(&self, table: &Table, mode: Mode) -> Result<(), RotationError> {
+        let refused = |why: String| Err(RotationError::Table { table: table.sql_table.clone(), why });
+        if table.subject_keys && self.subjects.is_none() && mode != Mode::Scan {
+            return refused(
+                "its rows are sealed under the keys of their subjects, whose store only the application knows: run the rotation \
+                 from the application's own command line (`Rotation::with_subjects`), or leave the table out with --tables"
+                    .to_owned(),
+            );
+        }
+        if let (Mode::Pepper, Some(index)) = (mode, table.indexes.iter().find(|index| index.unique)) {
+            return refused(format!(
+                "its index {} is unique, and holds only within one pepper: it is replaced by a new index with its own column, not \
+                 rotated in place (`phield migrate`). Leave the table out with --tables until then",
+                index.name
+            ));
+        }
+        Ok(())
+    }
+
+    /// The unique key that pages are ordered by: the row id where it is one, else the primary key.
+    async fn key_of(&self, connection: &mut DB::Connection, entry: &TableEntry) -> Result<Vec<String>, RotationError> {
+        let keys = state::unique_keys::<DB>(connection, &entry.sql_table).await?;
+        let identity = table::key_of_entry(entry);
+        let is_identity = |key: &&Vec<String>| !key.is_empty() && key.iter().all(|column| identity.contains(column));
+        match (keys.iter().find(is_identity), keys.first()) {
+            (Some(key), _) | (None, Some(key)) => Ok(key.clone()),
+            _ => Err(RotationError::Table {
+                table: entry.sql_table.clone(),
+                why: "it has no primary key and no unique index over its row id, so that its rows cannot be gone through in order: \
+                      create a unique index over the columns of the row id"
+                    .to_owned(),
+            }),
+        }
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], RotationError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|_| RotationError::Random)?;
+    Ok(bytes)
+}

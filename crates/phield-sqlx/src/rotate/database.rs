@@ -1,0 +1,486 @@
+//! What each database does in its own way.
+
+use std::pin::Pin;
+
+use futures_util::TryStreamExt as _;
+use sqlx::{Row as _, TypeInfo as _, ValueRef as _};
+use uuid::Uuid;
+
+use super::cell::Cell;
+use crate::backend::Reuse;
+use crate::key_store::KeyStoreDatabase;
+use crate::statement::Statement;
+
+/// The answer of a query.
+pub(crate) type Fetched<'c> = Pin<Box<dyn Future<Output = Result<Vec<Vec<Cell>>, sqlx::Error>> + Send + 'c>>;
+
+/// A database that keys are rotated in. Not for users to implement.
+pub trait RotationDatabase: KeyStoreDatabase {
+    /// Starts a transaction that will write.
+    #[doc(hidden)]
+    const BEGIN: &'static str;
+    /// Unix seconds by the clock of the database: leases of workers on many machines are compared by it.
+    #[doc(hidden)]
+    const NOW: &'static str;
+    /// Locks the row that is read; a row that somebody else has locked is passed over.
+    #[doc(hidden)]
+    const SKIP_LOCKED: &'static str;
+    /// Types of columns: of names, of long text.
+    #[doc(hidden)]
+    const TEXT_TYPES: [&'static str; 2];
+    /// How a row that is there already is changed instead; `{key}` stands for its key, `{set}` for `n = n + …`.
+    #[doc(hidden)]
+    const ON_CONFLICT: &'static str;
+    /// How the value that could not be inserted is called.
+    #[doc(hidden)]
+    const EXCLUDED: [&'static str; 2];
+    /// Rows of one set-based update.
+    #[doc(hidden)]
+    const SET_ROWS: usize;
+    /// Unique keys of a table: index, column, and 1 for the primary key, in the order of columns.
+    #[doc(hidden)]
+    const UNIQUE_KEYS: &'static str;
+    /// What it binds: 0 for the schema, or an empty text, and 1 for the table.
+    #[doc(hidden)]
+    const UNIQUE_KEY_NAMES: &'static [usize];
+    /// Columns of every table of the database: schema, table, column.
+    #[doc(hidden)]
+    const COLUMNS_OF_ALL: &'static str;
+
+    #[doc(hidden)]
+    fn bind_cell(statement: &mut Statement<Self>, cell: &Cell);
+
+    /// Rows, up to about `max_bytes`: the rest is not read.
+    #[doc(hidden)]
+    fn fetch<'c>(
+        statement: Statement<Self>,
+        reuse: Reuse,
+        max_bytes: usize,
+        connection: &'c mut Self::Connection,
+    ) -> Fetched<'c>;
+
+    /// The compare-and-swap of many rows in one statement.
+    #[doc(hidden)]
+    fn compare_and_swap(swap: &Swap<'_>, rows: &[SwapRow]) -> Statement<Self>;
+}
+
+/// What a set-based compare-and-swap is about.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Swap<'a> {
+    pub(crate) table: &'a str,
+    pub(crate) key: &'a [String],
+    pub(crate) columns: Vec<SwapColumn<'a>>,
+}
+
+/// A column that is replaced.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct SwapColumn<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) is_text: bool,
+    /// How much of the old value is compared, in bytes or characters; all of it when there is none.
+    pub(crate) compared: Option<usize>,
+}
+
+/// A row whose columns are replaced.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct SwapRow {
+    pub(crate) key: Vec<Cell>,
+    /// The old value, or as much of it as is compared, and the new one.
+    pub(crate) values: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl SwapRow {
+    pub(crate) fn size(&self) -> usize {
+        let values = self.values.iter().map(|(old, new)| old.len() + new.len());
+        values.sum::<usize>() + self.key.iter().map(Cell::size).sum::<usize>()
+    }
+}
+
+/// `v0`, `v1`, …: names of columns that no table of a user has beside them.
+fn short(kind: char, i: usize) -> String {
+    format!("phield_{kind}{i}")
+}
+
+/// The name of the set of new values.
+const NEW: &str = "phield_new";
+
+/// The value of a column that holds bytes, or text, as it is bound.
+fn value_cell(is_text: bool, bytes: &[u8]) -> Cell {
+    if is_text {
+        Cell::Text(String::from_utf8_lossy(bytes).into_owned())
+    } else {
+        Cell::Bytes(bytes.to_vec())
+    }
+}
+
+/// ` AND <start of the column> = <old value>` for each column.
+fn push_unchanged<DB: RotationDatabase>(statement: &mut Statement<DB>, swap: &Swap<'_>) {
+    for (i, column) in swap.columns.iter().enumerate() {
+        statement.push(" AND ");
+        match column.compared {
+            Some(len) => {
+                statement.push("substr(").column(swap.table, column.name);
+                statement.push(format_args!(", 1, {len})"));
+            }
+            None => {
+                statement.column(swap.table, column.name);
+            }
+        }
+        statement.push(" = ").column(NEW, &short('o', i));
+    }
+}
+
+fn push_same_key<DB: RotationDatabase>(statement: &mut Statement<DB>, swap: &Swap<'_>) {
+    for (i, key) in swap.key.iter().enumerate() {
+        statement.push(if i > 0 { " AND " } else { "" });
+        statement.column(swap.table, key).push(" = ").column(NEW, &short('k', i));
+    }
+}
+
+/// `k0, …, o0, n0, …`
+fn names(swap: &Swap<'_>) -> Vec<String> {
+    let keys = (0..swap.key.len()).map(|i| short('k', i));
+    let values = (0..swap.columns.len()).flat_map(|i| [short('o', i), short('n', i)]);
+    keys.chain(values).collect()
+}
+
+#[allow(dead_code, reason = "used by the databases whose feature is on")]
+fn push_values<DB: RotationDatabase>(statement: &mut Statement<DB>, swap: &Swap<'_>, row: &SwapRow) {
+    for (i, cell) in row.key.iter().enumerate() {
+        statement.push(if i > 0 { ", " } else { "" });
+        DB::bind_cell(statement, cell);
+    }
+    for (column, (old, new)) in swap.columns.iter().zip(&row.values) {
+        for value in [old, new] {
+            statement.push(", ");
+            DB::bind_cell(statement, &value_cell(column.is_text, value));
+        }
+    }
+}
+
+/// Reads rows until there are no more, or they have grown to `max_bytes`.
+#[allow(unused_macros, reason = "used behind features")]
+macro_rules! fetch_rows {
+    ($statement:ident, $reuse:ident, $max_bytes:ident, $connection:ident) => {
+        Box::pin(async move {
+            let (sql, arguments) = $statement.finish()?;
+            let query = sqlx::query_with(sql, arguments).persistent($reuse == Reuse::Likely);
+            let mut stream = query.fetch($connection);
+            let (mut rows, mut size) = (Vec::new(), 0_usize);
+            while let Some(row) = stream.try_next().await? {
+                let cells = (0..row.len()).map(|i| cell(&row, i));
+                let cells = cells.collect::<Result<Vec<_>, _>>()?;
+                size += cells.iter().map(Cell::size).sum::<usize>();
+                rows.push(cells);
+                if size >= $max_bytes {
+                    break;
+                }
+            }
+            Ok(rows)
+        })
+    };
+}
+
+#[cfg(feature = "sqlite")]
+mod sqlite {
+    use super::*;
+    use sqlx::Sqlite;
+
+    impl RotationDatabase for Sqlite {
+        const BEGIN: &'static str = "BEGIN IMMEDIATE";
+        const NOW: &'static str = "CAST(strftime('%s', 'now') AS INTEGER)";
+        // The transaction has locked the database.
+        const SKIP_LOCKED: &'static str = "";
+        const TEXT_TYPES: [&'static str; 2] = ["TEXT", "TEXT"];
+        const ON_CONFLICT: &'static str = "ON CONFLICT ({key}) DO UPDATE SET {set}";
+        const EXCLUDED: [&'static str; 2] = ["excluded.", ""];
+        const SET_ROWS: usize = 100;
+        const UNIQUE_KEYS: &'static str = "SELECT i.name, c.name, CASE WHEN i.origin = 'pk' THEN 1 ELSE 0 END \
+             FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c \
+             WHERE i.\"unique\" = 1 AND i.partial = 0 \
+             UNION ALL SELECT 'rowid', name, 1 FROM pragma_table_info(?) \
+             WHERE pk = 1 AND (SELECT count(*) FROM pragma_table_info(?) WHERE pk > 0) = 1";
+        const UNIQUE_KEY_NAMES: &'static [usize] = &[1, 1, 1];
+        const COLUMNS_OF_ALL: &'static str = "SELECT '', m.name, c.name FROM sqlite_schema AS m, pragma_table_info(m.name) AS c \
+             WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY m.name, c.cid";
+
+        fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
+            match cell {
+                Cell::Null => statement.bind(None::<i64>),
+                Cell::Integer(value) => statement.bind(*value),
+                Cell::Uuid(value) => statement.bind(*value),
+                Cell::Text(value) => statement.bind(value.as_str().to_owned()),
+                Cell::Bytes(value) => statement.bind(value.clone()),
+            };
+        }
+
+        fn fetch<'c>(
+            statement: Statement<Self>,
+            reuse: Reuse,
+            max_bytes: usize,
+            connection: &'c mut Self::Connection,
+        ) -> Fetched<'c> {
+            fetch_rows!(statement, reuse, max_bytes, connection)
+        }
+
+        fn compare_and_swap(swap: &Swap<'_>, rows: &[SwapRow]) -> Statement<Self> {
+            let mut statement = Statement::new("WITH ");
+            let names = names(swap);
+            statement.name(NEW).push(" (");
+            statement.list(names.iter().map(String::as_str), |statement, name| {
+                statement.name(name);
+            });
+            statement.push(") AS (VALUES (");
+            for (i, row) in rows.iter().enumerate() {
+                statement.push(if i > 0 { "), (" } else { "" });
+                push_values(&mut statement, swap, row);
+            }
+            statement.push(")) UPDATE ").table(swap.table).push(" SET ");
+            for (i, column) in swap.columns.iter().enumerate() {
+                statement.push(if i > 0 { ", " } else { "" });
+                statement.name(column.name).push(" = ").column(NEW, &short('n', i));
+            }
+            statement.push(" FROM ").name(NEW).push(" WHERE ");
+            push_same_key(&mut statement, swap);
+            push_unchanged(&mut statement, swap);
+            statement
+        }
+    }
+
+    /// By what the value is: columns of SQLite have no types.
+    pub(super) fn cell(row: &sqlx::sqlite::SqliteRow, i: usize) -> Result<Cell, sqlx::Error> {
+        let value = row.try_get_raw(i)?;
+        if value.is_null() {
+            return Ok(Cell::Null);
+        }
+        Ok(match value.type_info().name() {
+            "INTEGER" | "BOOLEAN" | "INT8" | "INT4" => Cell::Integer(row.try_get_unchecked(i)?),
+            "TEXT" => Cell::Text(row.try_get_unchecked(i)?),
+            _ => Cell::Bytes(row.try_get_unchecked(i)?),
+        })
+    }
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use super::*;
+    use sqlx::Postgres;
+
+    impl RotationDatabase for Postgres {
+        const BEGIN: &'static str = "BEGIN";
+        const NOW: &'static str = "CAST(extract(epoch FROM clock_timestamp()) AS BIGINT)";
+        const SKIP_LOCKED: &'static str = " FOR UPDATE SKIP LOCKED";
+        const TEXT_TYPES: [&'static str; 2] = ["VARCHAR(255)", "TEXT"];
+        const ON_CONFLICT: &'static str = "ON CONFLICT ({key}) DO UPDATE SET {set}";
+        const EXCLUDED: [&'static str; 2] = ["excluded.", ""];
+        const SET_ROWS: usize = 1000;
+        const UNIQUE_KEYS: &'static str = "SELECT c.relname::text, a.attname::text, CASE WHEN i.indisprimary THEN 1 ELSE 0 END::int8 \
+             FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_class AS t ON t.oid = i.indrelid \
+             JOIN pg_namespace AS n ON n.oid = t.relnamespace \
+             CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place) \
+             LEFT JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = k.attnum \
+             WHERE i.indisunique AND i.indpred IS NULL AND k.place <= i.indnkeyatts AND t.relname = ? \
+             AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid))) \
+             ORDER BY 3 DESC, 1, k.place";
+        const UNIQUE_KEY_NAMES: &'static [usize] = &[1, 0, 0];
+        const COLUMNS_OF_ALL: &'static str = "SELECT table_schema::text, table_name::text, column_name::text \
+             FROM information_schema.columns JOIN information_schema.tables USING (table_catalog, table_schema, table_name) \
+             WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('pg_catalog', 'information_schema') \
+             AND data_type IN ('bytea', 'text', 'character varying', 'character', 'json', 'jsonb') \
+             ORDER BY 1, 2, ordinal_position";
+
+        fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
+            match cell {
+                Cell::Null => statement.bind(None::<i64>),
+                Cell::Integer(value) => statement.bind(*value),
+                Cell::Uuid(value) => statement.bind(*value),
+                Cell::Text(value) => statement.bind(value.as_str()),
+                Cell::Bytes(value) => statement.bind(value.as_slice()),
+            };
+        }
+
+        fn fetch<'c>(
+            statement: Statement<Self>,
+            reuse: Reuse,
+            max_bytes: usize,
+            connection: &'c mut Self::Connection,
+        ) -> Fetched<'c> {
+            fetch_rows!(statement, reuse, max_bytes, connection)
+        }
+
+        // One text for any number of rows: an array a column.
+        fn compare_and_swap(swap: &Swap<'_>, rows: &[SwapRow]) -> Statement<Self> {
+            let mut statement = Statement::new("UPDATE ");
+            statement.table(swap.table).push(" SET ");
+            for (i, column) in swap.columns.iter().enumerate() {
+                statement.push(if i > 0 { ", " } else { "" });
+                statement.name(column.name).push(" = ").column(NEW, &short('n', i));
+            }
+            statement.push(" FROM unnest(");
+            for i in 0..swap.key.len() {
+                statement.push(if i > 0 { ", " } else { "" });
+                bind_keys(&mut statement, rows, i);
+            }
+            for (i, column) in swap.columns.iter().enumerate() {
+                let old = rows.iter().filter_map(|row| row.values.get(i));
+                let (old, new): (Vec<_>, Vec<_>) =
+                    old.map(|(old, new)| (old.as_slice(), new.as_slice())).unzip();
+                for values in [old, new] {
+                    statement.push(", ");
+                    bind_array(&mut statement, column.is_text, values);
+                }
+            }
+            statement.push(") AS ").name(NEW).push(" (");
+            let names = names(swap);
+            statement.list(names.iter().map(String::as_str), |statement, name| {
+                statement.name(name);
+            });
+            statement.push(") WHERE ");
+            push_same_key(&mut statement, swap);
+            push_unchanged(&mut statement, swap);
+            statement
+        }
+    }
+
+    fn bind_array(statement: &mut Statement<Postgres>, is_text: bool, values: Vec<&[u8]>) {
+        if is_text {
+            let texts = values.into_iter().map(|value| String::from_utf8_lossy(value).into_owned());
+            statement.bind(texts.collect::<Vec<_>>()).push("::text[]");
+        } else {
+            statement.bind(values).push("::bytea[]");
+        }
+    }
+
+    fn bind_keys(statement: &mut Statement<Postgres>, rows: &[SwapRow], i: usize) {
+        let cells = || rows.iter().filter_map(|row| row.key.get(i));
+        match cells().next() {
+            Some(Cell::Uuid(_)) => {
+                let ids = cells().map(|cell| match cell {
+                    Cell::Uuid(id) => *id,
+                    _ => Uuid::nil(),
+                });
+                statement.bind(ids.collect::<Vec<_>>()).push("::uuid[]");
+            }
+            Some(Cell::Integer(_)) => {
+                let ids = cells().map(|cell| match cell {
+                    Cell::Integer(id) => *id,
+                    _ => 0,
+                });
+                statement.bind(ids.collect::<Vec<_>>()).push("::int8[]");
+            }
+            Some(Cell::Text(_)) => bind_array(statement, true, cells().filter_map(Cell::bytes).collect()),
+            _ => bind_array(statement, false, cells().filter_map(Cell::bytes).collect()),
+        }
+    }
+
+    pub(super) fn cell(row: &sqlx::postgres::PgRow, i: usize) -> Result<Cell, sqlx::Error> {
+        let value = row.try_get_raw(i)?;
+        if value.is_null() {
+            return Ok(Cell::Null);
+        }
+        Ok(match value.type_info().name() {
+            "INT8" => Cell::Integer(row.try_get(i)?),
+            "INT4" => Cell::Integer(row.try_get::<i32, _>(i)?.into()),
+            "INT2" => Cell::Integer(row.try_get::<i16, _>(i)?.into()),
+            "UUID" => Cell::Uuid(row.try_get(i)?),
+            "BYTEA" => Cell::Bytes(row.try_get(i)?),
+            _ => Cell::Text(row.try_get_unchecked(i)?),
+        })
+    }
+}
+
+#[cfg(feature = "mysql")]
+mod mysql {
+    use super::*;
+    use sqlx::MySql;
+
+    impl RotationDatabase for MySql {
+        const BEGIN: &'static str = "START TRANSACTION";
+        const NOW: &'static str = "CAST(unix_timestamp() AS SIGNED)";
+        const SKIP_LOCKED: &'static str = " FOR UPDATE SKIP LOCKED";
+        const TEXT_TYPES: [&'static str; 2] = ["VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"];
+        const ON_CONFLICT: &'static str = "ON DUPLICATE KEY UPDATE {set}";
+        const EXCLUDED: [&'static str; 2] = ["VALUES(", ")"];
+        const SET_ROWS: usize = 500;
+        const UNIQUE_KEYS: &'static str = "SELECT CAST(index_name AS CHAR), CAST(column_name AS CHAR), CASE WHEN index_name = 'PRIMARY' THEN 1 ELSE 0 END \
+             FROM information_schema.statistics WHERE non_unique = 0 \
+             AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END AND table_name = ? \
+             ORDER BY 3 DESC, 1, seq_in_index";
+        const UNIQUE_KEY_NAMES: &'static [usize] = &[0, 0, 1];
+        const COLUMNS_OF_ALL: &'static str = "SELECT '', CAST(table_name AS CHAR), CAST(column_name AS CHAR) \
+             FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name) \
+             WHERE table_type = 'BASE TABLE' AND table_schema = database() \
+             AND data_type IN ('varbinary', 'binary', 'blob', 'tinyblob', 'mediumblob', 'longblob', 'varchar', 'char', 'text', 'tinytext', 'mediumtext', 'longtext') \
+             ORDER BY 1, 2, ordinal_position";
+
+        fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
+            match cell {
+                Cell::Null => statement.bind(None::<i64>),
+                Cell::Integer(value) => statement.bind(*value),
+                Cell::Uuid(value) => statement.bind(*value),
+                Cell::Text(value) => statement.bind(value.as_str()),
+                Cell::Bytes(value) => statement.bind(value.as_slice()),
+            };
+        }
+
+        fn fetch<'c>(
+            statement: Statement<Self>,
+            reuse: Reuse,
+            max_bytes: usize,
+            connection: &'c mut Self::Connection,
+        ) -> Fetched<'c> {
+            fetch_rows!(statement, reuse, max_bytes, connection)
+        }
+
+        // The first part of the union has no rows, and the types and collations of the columns. In this order, so that rows are
+        // looked up by the key.
+        fn compare_and_swap(swap: &Swap<'_>, rows: &[SwapRow]) -> Statement<Self> {
+            let mut statement = Statement::new("UPDATE (SELECT ");
+            for (i, key) in swap.key.iter().enumerate() {
+                statement.push(if i > 0 { ", " } else { "" });
+                statement.name(key).push(" AS ").name(&short('k', i));
+            }
+            for (i, column) in swap.columns.iter().enumerate() {
+                statement.push(", ").name(column.name).push(" AS ").name(&short('o', i));
+                statement.push(", ").name(column.name).push(" AS ").name(&short('n', i));
+            }
+            statement.push(" FROM ").table(swap.table).push(" WHERE FALSE");
+            for row in rows {
+                statement.push(" UNION ALL SELECT ");
+                push_values(&mut statement, swap, row);
+            }
+            statement.push(") AS ").name(NEW).push(" STRAIGHT_JOIN ").table(swap.table).push(" ON ");
+            push_same_key(&mut statement, swap);
+            push_unchanged(&mut statement, swap);
+            statement.push(" SET ");
+            for (i, column) in swap.columns.iter().enumerate() {
+                statement.push(if i > 0 { ", " } else { "" });
+                statement.column(swap.table, column.name).push(" = ").column(NEW, &short('n', i));
+            }
+            statement
+        }
+    }
+
+    pub(super) fn cell(row: &sqlx::mysql::MySqlRow, i: usize) -> Result<Cell, sqlx::Error> {
+        let value = row.try_get_raw(i)?;
+        if value.is_null() {
+            return Ok(Cell::Null);
+        }
+        let type_info = value.type_info();
+        let name = type_info.name();
+        Ok(match name {
+            name if name.contains("INT") && name.contains("UNSIGNED") => {
+                let value: u64 = row.try_get_unchecked(i)?;
+                Cell::Integer(i64::try_from(value).map_err(|error| sqlx::Error::Decode(error.into()))?)
+            }
+            name if name.contains("INT") => Cell::Integer(row.try_get_unchecked(i)?),
+            "CHAR" | "VARCHAR" | "TEXT" | "TINYTEXT" | "MEDIUMTEXT" | "LONGTEXT" | "ENUM" => {
+                Cell::Text(row.try_get_unchecked(i)?)
+            }
+            _ => Cell::Bytes(row.try_get_unchecked(i)?),
+        })
+    }
+}

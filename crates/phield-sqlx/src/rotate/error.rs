@@ -1,0 +1,113 @@
+//! Why a rotation does not go on.
+
+use phield_core::{IndexError, ResealError, SealError};
+
+use crate::error::DatabaseError;
+
+/// Why a rotation does not go on, or does not start. Says what to do next; shows no row ids and no values.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RotationError {
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Nothing can be sealed now.
+    #[error("nothing can be sealed now; what was done stays done, and the same command goes on from there")]
+    Seal(#[from] SealError),
+    /// Nothing can be indexed now.
+    #[error("nothing can be indexed now; what was done stays done, and the same command goes on from there")]
+    Index(#[from] IndexError),
+    /// A row that was sealed does not open again.
+    #[error(transparent)]
+    Machine(ResealError),
+    /// A key does not open now.
+    #[error(
+        "key {0} cannot be used now: its provider is out of reach, or refuses it. Rows under it were left as they are; make \
+         the provider answer (`phield doctor`), then run the same command again"
+    )]
+    KeyUnavailable(phield_core::KeyId),
+    /// The operating system gives no randomness.
+    #[error("the operating system gives no randomness")]
+    Random,
+    /// The secrets of subjects cannot be read.
+    #[error("the store of subject secrets does not answer; what was done stays done, and the same command goes on from there")]
+    Subjects,
+    /// The tables of the rotation are not there.
+    #[error("there is no rotation in this database yet: `phield rotate run` starts one")]
+    NoRotation,
+    /// Another rotation is under way.
+    #[error(
+        "a rotation of mode {mode} is under way here since {since} (Unix seconds): go on with it by `phield rotate resume`, or see \
+         `phield rotate status`"
+    )]
+    UnderWay {
+        /// Its mode.
+        mode: String,
+        /// When it was started, in Unix seconds.
+        since: i64,
+    },
+    /// It was paused.
+    #[error("the rotation is paused; `phield rotate resume` goes on with it")]
+    Paused,
+    /// Writers may still seal under the old key.
+    #[error(
+        "processes may still seal under the old key for {seconds} seconds: until the hard TTL has passed since the new key was \
+         seen active. Run it again then; or say --acknowledged-by-every-instance, when every instance was seen to have it"
+    )]
+    TooSoon {
+        /// How long, in seconds.
+        seconds: i64,
+    },
+    /// A table of the schema that cannot be worked on.
+    #[error("table {table}: {why}")]
+    Table {
+        /// Its name in SQL.
+        table: String,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// A table that the schema does not have.
+    #[error("the schema has no table {0}: give the logical names, as phield.schema.json has them")]
+    NoSuchTable(String),
+    /// What a checkpoint says is not understood.
+    #[error("table {0} holds what no phield of this version wrote: is it changed by hand, or of a newer version?")]
+    Checkpoint(&'static str),
+    /// Rows are written under the old key all the time.
+    #[error(
+        "after {passes} passes there still are {left} values under other keys than the active one: some process writes under an \
+         old key. Find it (every instance must have loaded the ring of epoch {epoch}), stop it, and run the same command again"
+    )]
+    NotEnding {
+        /// How many passes there were.
+        passes: i64,
+        /// How many values are left.
+        left: u64,
+        /// The epoch of the ring.
+        epoch: u64,
+    },
+}
+
+impl From<sqlx::Error> for RotationError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+impl From<ResealError> for RotationError {
+    fn from(error: ResealError) -> Self {
+        match error {
+            ResealError::Seal(error) => Self::Seal(error),
+            other => Self::Machine(other),
+        }
+    }
+}
+
+impl RotationError {
+    /// Whether the same can succeed when it is done again at once, from the last checkpoint.
+    pub(crate) fn is_retryable(&self) -> bool {
+        match self {
+            Self::Database(error) => error.is_retryable() || error.is_disconnected(),
+            _ => false,
+        }
+    }
+}

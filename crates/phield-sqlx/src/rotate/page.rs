@@ -1,0 +1,349 @@
+//! What is done with the rows of a page before it is written.
+
+use std::collections::{BTreeMap, HashMap};
+
+use phield_core::{
+    BlindIndex, KeyId, KeyUse, Keyring, Keys, OpenError, ReindexError, RowIdentity, Sealer, SubjectKeyMap, TenantName,
+    key_of_token, key_of_token_start, text_of_token, token_of_text,
+};
+
+use super::cell::{Cell, Cursor};
+use super::database::SwapRow;
+use super::error::RotationError;
+use super::state::{Done, Mode, Quarantined};
+use super::table::{PageRow, Table};
+
+/// A page, ready to be written.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    /// Rows by the columns that change in them.
+    pub(crate) groups: BTreeMap<Vec<usize>, Vec<SwapRow>>,
+    pub(crate) done: Done,
+    /// The last row of the page.
+    pub(crate) last: Option<Cursor>,
+    /// Whether the share ends with it.
+    pub(crate) is_last: bool,
+}
+
+impl Prepared {
+    /// How many rows are to be written.
+    pub(crate) fn expected(&self) -> u64 {
+        let rows = self.groups.values().map(Vec::len).sum::<usize>();
+        u64::try_from(rows).unwrap_or(u64::MAX)
+    }
+}
+
+/// The keys of the subjects of a page, by tenant.
+pub(crate) type Subjects = Vec<(Option<TenantName>, SubjectKeyMap)>;
+
+/// Works on the rows of one page.
+pub(crate) struct Preparing<'a> {
+    pub(crate) table: &'a Table,
+    pub(crate) keyring: &'a Keyring,
+    pub(crate) subjects: &'a Subjects,
+    active: HashMap<Option<TenantName>, Option<KeyId>>,
+    prepared: Prepared,
+}
+
+/// What became of a token.
+type Resealed = (usize, Vec<u8>, Result<Vec<u8>, OpenError>);
+
+impl<'a> Preparing<'a> {
+    pub(crate) fn new(table: &'a Table, keyring: &'a Keyring, subjects: &'a Subjects) -> Self {
+        Self {
+            table,
+            keyring,
+            subjects,
+            active: HashMap::new(),
+            prepared: Prepared::default(),
+        }
+    }
+
+    /// Data mode, and verify: tokens are sealed again, or only opened.
+    pub(crate) fn tokens(mut self, mode: Mode, rows: Vec<PageRow>) -> Result<Prepared, RotationError> {
+        let mut sealer = Sealer::new(self.keyring, rows.len(), self.table.sealed.len())?;
+        for row in rows {
+            self.count_row(&row);
+            let tenant = self.table.tenant(&row);
+            let active = self.active(KeyUse::Data, tenant.as_ref());
+            if mode == Mode::Data && active.is_none() {
+                return Err(phield_core::SealError::NoActiveKey.into());
+            }
+            let wanted = |key| mode == Mode::Verify || Some(key) != active;
+            let tokens = self.wanted_tokens(&row, wanted);
+            if tokens.is_empty() {
+                continue;
+            }
+            let Some(identity) = self.table.identity(&row) else {
+                for (column, token) in &tokens {
+                    self.quarantine(&row, *column, token, "malformed");
+                }
+                continue;
+            };
+            self.row_tokens(mode, &mut sealer, row, &identity, tokens)?;
+        }
+        Ok(self.prepared)
+    }
+
+    fn row_tokens(
+        &mut self,
+        mode: Mode,
+        sealer: &mut Sealer<'_>,
+        row: PageRow,
+        identity: &RowIdentity,
+        tokens: Vec<(usize, Vec<u8>)>,
+    ) -> Result<(), RotationError> {
+        let with_keys = self.subjects.iter().find(|(of, _)| *of == identity.tenant);
+        let subject_keys = with_keys.map(|(_, keys)| self.keyring.with_subjects(keys));
+        let old: Vec<_> = tokens.iter().map(|(column, token)| (*column, token.clone())).collect();
+        let results = match (&subject_keys, mode) {
+            (Some(keys), Mode::Data) => {
+                let mut sealer = Sealer::new(keys, 1, tokens.len())?;
+                self.table.rows.reseal(&mut sealer, keys, identity, tokens)?
+            }
+            (None, Mode::Data) => self.table.rows.reseal(sealer, self.keyring, identity, tokens)?,
+            (Some(keys), _) => self.checked(keys, identity, tokens),
+            (None, _) => self.checked(self.keyring, identity, tokens),
+        };
+        let results = old.into_iter().zip(results);
+        let results: Vec<Resealed> = results.map(|((column, old), new)| (column, old, new)).collect();
+        self.sort_out(mode, row, results)
+    }
+
+    fn checked(
+        &self,
+        keys: &(impl Keys + ?Sized),
+        identity: &RowIdentity,
+        tokens: Vec<(usize, Vec<u8>)>,
+    ) -> Vec<Result<Vec<u8>, OpenError>> {
+        let len = tokens.len();
+        match self.table.rows.check(keys, identity, tokens) {
+            Ok(results) => results.into_iter().map(|result| result.map(|()| Vec::new())).collect(),
+            Err(_) => vec![Err(OpenError::Authentication); len],
+        }
+    }
+
+    /// New tokens are to be written; what does not open is noted.
+    fn sort_out(&mut self, mode: Mode, row: PageRow, results: Vec<Resealed>) -> Result<(), RotationError> {
+        let (mut columns, mut values) = (Vec::new(), Vec::new());
+        for (column, old, result) in results {
+            match result {
+                Ok(new) if mode == Mode::Data => {
+                    let Some(stored) = self.table.sealed.get(column) else { continue };
+                    let as_stored = |token: Vec<u8>| {
+                        if stored.is_text { text_of_token(&token).into_bytes() } else { token }
+                    };
+                    let mut old = as_stored(old);
+                    old.truncate(stored.start());
+                    columns.push(column);
+                    values.push((old, as_stored(new)));
+                }
+                Ok(_) => {}
+                Err(error) => self.note(&row, column, &old, error)?,
+            }
+        }
+        if !columns.is_empty() {
+            self.prepared.done.changed += 1;
+            let key = row.key;
+            self.prepared.groups.entry(columns).or_default().push(SwapRow { key, values });
+        }
+        Ok(())
+    }
+
+    /// Pepper mode: index values are computed again.
+    pub(crate) async fn indexes(mut self, rows: Vec<PageRow>) -> Result<Prepared, RotationError> {
+        let indexes = self.table.indexes.len();
+        for mut row in rows {
+            self.count_row(&row);
+            let tenant = self.table.tenant(&row);
+            let active = self.active(KeyUse::Index, tenant.as_ref());
+            let Some(active) = active else {
+                return Err(phield_core::IndexError::NoActivePepper.into());
+            };
+            let tokens = row.values.split_off(indexes.min(row.values.len()));
+            let identity = self.table.identity(&row);
+            let (mut columns, mut values) = (Vec::new(), Vec::new());
+            for index in 0..indexes {
+                let Some(old) = row.values.get(index).and_then(Cell::bytes) else { continue };
+                let old = old.to_vec();
+                if BlindIndex::from_bytes(&old).and_then(|value| value.key_id()) == Some(active) {
+                    continue;
+                }
+                match self.index(index, identity.as_ref(), &tokens).await? {
+                    Ok(new) => {
+                        columns.push(index);
+                        values.push((old, new.as_bytes().to_vec()));
+                    }
+                    Err(reason) => {
+                        let key = BlindIndex::from_bytes(&old).and_then(|value| value.key_id());
+                        let column = self.table.indexes.get(index).map(|index| index.sql_name.clone());
+                        self.push_quarantined(&row, column.unwrap_or_default(), key, reason);
+                    }
+                }
+            }
+            if !columns.is_empty() {
+                self.prepared.done.changed += 1;
+                let key = row.key;
+                self.prepared.groups.entry(columns).or_default().push(SwapRow { key, values });
+            }
+        }
+        Ok(self.prepared)
+    }
+
+    /// The new value of an index, or why the row goes into quarantine.
+    async fn index(
+        &self,
+        index: usize,
+        identity: Option<&RowIdentity>,
+        tokens: &[Cell],
+    ) -> Result<Result<BlindIndex, &'static str>, RotationError> {
+        let Some(identity) = identity else { return Ok(Err("malformed")) };
+        let mut parts = Vec::new();
+        for position in self.table.rows.index_parts(index) {
+            let cell = tokens.get(*position).unwrap_or(&Cell::Null);
+            parts.push(match (cell.is_null(), self.token(*position, cell)) {
+                (true, _) => None,
+                (false, Some(token)) => Some(token),
+                (false, None) => return Ok(Err("malformed")),
+            });
+        }
+        let with_keys = self.subjects.iter().find(|(of, _)| *of == identity.tenant);
+        let value = match with_keys {
+            Some((_, subjects)) => {
+                let keys = self.keyring.with_subjects(subjects);
+                self.table.rows.index_value(&keys, identity, index, parts).await
+            }
+            None => self.table.rows.index_value(self.keyring, identity, index, parts).await,
+        };
+        match value {
+            Ok(Some(value)) => Ok(Ok(value)),
+            // A value for a row that has none: whoever wrote it did not go by the schema.
+            Ok(None) | Err(ReindexError::Identity(_)) => Ok(Err("malformed")),
+            Err(ReindexError::Open(_, error)) => reason(error).map(Err),
+            Err(ReindexError::Index(error)) => Err(error.into()),
+            Err(_) => Ok(Err("malformed")),
+        }
+    }
+
+    /// Counts the keys of a row, of the starts of its values.
+    pub(crate) fn keys(mut self, rows: &[PageRow]) -> Prepared {
+        for row in rows {
+            let columns = self.table.sealed.iter().map(|column| (column.sql_name.as_str(), false));
+            let indexes = self.table.indexes.iter().map(|index| (index.sql_name.as_str(), true));
+            for ((column, is_index), cell) in columns.chain(indexes).zip(&row.values) {
+                let Some(start) = cell.bytes() else { continue };
+                let key = if is_index {
+                    start.first_chunk().and_then(|id| KeyId::new(u32::from_be_bytes(*id)))
+                } else {
+                    key_of_token_start(start)
+                };
+                count(&mut self.prepared.done.counts, "after", column, key);
+            }
+            self.prepared.done.rows += 1;
+        }
+        self.prepared
+    }
+
+    fn count_row(&mut self, row: &PageRow) {
+        let done = &mut self.prepared.done;
+        done.rows += 1;
+        let indexes = row.values.len().saturating_sub(self.table.sealed.len());
+        for (index, cell) in self.table.indexes.iter().zip(row.values.iter().take(indexes)) {
+            if let Some(value) = cell.bytes() {
+                let key = BlindIndex::from_bytes(value).and_then(|value| value.key_id());
+                count(&mut done.counts, "before", &index.sql_name, key);
+            }
+        }
+        for (column, cell) in self.table.sealed.iter().zip(row.values.iter().skip(indexes)) {
+            if let Some(token) = cell.bytes() {
+                count(&mut done.counts, "before", &column.sql_name, key_of_token_start(token));
+            }
+        }
+    }
+
+    fn active(&mut self, key_use: KeyUse, tenant: Option<&TenantName>) -> Option<KeyId> {
+        if let Some(known) = self.active.get(&tenant.cloned()) {
+            return *known;
+        }
+        let active = self.table.rows.active_key(self.keyring, key_use, tenant);
+        self.active.insert(tenant.cloned(), active);
+        active
+    }
+
+    /// The token in a column, in its binary form.
+    fn token(&self, column: usize, cell: &Cell) -> Option<Vec<u8>> {
+        let stored = cell.bytes()?;
+        let is_text = self.table.sealed.get(column)?.is_text;
+        let token = if is_text { token_of_text(stored).ok()? } else { stored.to_vec() };
+        key_of_token(&token).map(|_| token)
+    }
+
+    /// The tokens of a row whose key is wanted; what is no token is noted.
+    fn wanted_tokens(&mut self, row: &PageRow, wanted: impl Fn(KeyId) -> bool) -> Vec<(usize, Vec<u8>)> {
+        let mut tokens = Vec::with_capacity(row.values.len());
+        for (column, cell) in row.values.iter().enumerate() {
+            if cell.is_null() {
+                continue;
+            }
+            match self.token(column, cell) {
+                Some(token) if key_of_token(&token).is_some_and(&wanted) => tokens.push((column, token)),
+                Some(_) => {}
+                None => self.quarantine(row, column, &[], "malformed"),
+            }
+        }
+        tokens
+    }
+
+    fn note(&mut self, row: &PageRow, column: usize, token: &[u8], error: OpenError) -> Result<(), RotationError> {
+        let own = key_of_token(token);
+        match error {
+            // Of a subject record, not of the token's key: a state that somebody wanted.
+            OpenError::KeyState(id) if self.table.subject_keys && Some(id) != own => {
+                let name = self.table.sealed.get(column).map(|column| column.sql_name.as_str());
+                count(&mut self.prepared.done.counts, "shredded", name.unwrap_or_default(), own);
+            }
+            error => {
+                let reason = reason(error)?;
+                self.quarantine(row, column, token, reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn quarantine(&mut self, row: &PageRow, column: usize, token: &[u8], reason: &'static str) {
+        let name = self.table.sealed.get(column).map(|column| column.sql_name.clone());
+        self.push_quarantined(row, name.unwrap_or_default(), key_of_token(token), reason);
+    }
+
+    fn push_quarantined(&mut self, row: &PageRow, column: String, key: Option<KeyId>, reason: &str) {
+        self.prepared.done.quarantined.push(Quarantined {
+            table: self.table.name().to_owned(),
+            row_key: Cursor(row.key.clone()).to_text(),
+            column,
+            reason: reason.to_owned(),
+            key: key.map(|key| key.to_string()).unwrap_or_default(),
+            noted: 0,
+        });
+    }
+}
+
+fn count(
+    counts: &mut BTreeMap<(&'static str, String, String), u64>,
+    phase: &'static str,
+    column: &str,
+    key: Option<KeyId>,
+) {
+    let key = key.map_or_else(|| "-".to_owned(), |key| key.to_string());
+    *counts.entry((phase, column.to_owned(), key)).or_default() += 1;
+}
+
+/// Why a value goes into quarantine; a key that cannot be used now is no fault of the row.
+fn reason(error: OpenError) -> Result<&'static str, RotationError> {
+    Ok(match error {
+        OpenError::KeyUnavailable(id) | OpenError::KeyRefused(id) => return Err(RotationError::KeyUnavailable(id)),
+        OpenError::UnknownKey(_) | OpenError::NoSubjectSecret => "unknown-key",
+        OpenError::KeyState(_) => "destroyed-key",
+        OpenError::Malformed => "malformed",
+        _ => "authentication",
+    })
+}

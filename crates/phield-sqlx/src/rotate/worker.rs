@@ -1,0 +1,396 @@
+//! A worker: takes shares of the tables and works through their pages, until the pass is through.
+//!
+//! While a page is written on one connection, the next one is read on another and sealed on another thread. A row is written by
+//! a compare-and-swap on what was read; a page with a row that somebody else wrote meanwhile is read and done again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use phield_core::{Keyring, SubjectStore, TenantName};
+use sqlx::{Pool, pool::PoolConnection};
+
+use super::cell::Cursor;
+use super::database::{RotationDatabase, Swap, SwapColumn};
+use super::error::RotationError;
+use super::page::{Prepared, Preparing, Subjects};
+use super::state::{self, Claim, Mode, Phase, Record, Share};
+use super::table::{PageRow, Read, Table};
+use crate::backend::Reuse;
+
+/// Most bytes of the values of one page, in memory.
+const PAGE_BYTES: usize = 8 << 20;
+/// Most bytes of one statement.
+const STATEMENT_BYTES: usize = 4 << 20;
+/// Pages of a share: what a worker that dies gives back at most.
+const SHARE_PAGES: u32 = 32;
+/// Rows of a page when keys are counted: each is a few bytes.
+const COUNT_PAGE: u32 = 5000;
+/// How often a page is read again because of other writers before the pass goes on; the next pass comes back to it.
+const MAX_TRIES: u32 = 20;
+/// How long a worker goes on trying when the database does not answer.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How long a worker waits for shares of others.
+const POLL: Duration = Duration::from_millis(250);
+
+/// What a worker works with.
+pub(crate) struct Worker<DB: RotationDatabase> {
+    pub(crate) pool: Pool<DB>,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) tables: Arc<Vec<Arc<Table>>>,
+    pub(crate) subjects: Option<Arc<dyn SubjectStore>>,
+    pub(crate) batch: u32,
+    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) owner: String,
+}
+
+/// What a page is of: the share, and the table.
+struct Work<'a> {
+    record: &'a Record,
+    table: &'a Arc<Table>,
+    read: Read,
+}
+
+/// How a share ended.
+enum Ended {
+    Finished,
+    /// Somebody else has it: this worker was thought dead.
+    Lost,
+}
+
+/// How a page was written.
+#[derive(PartialEq, Eq)]
+enum Written {
+    Complete,
+    /// Rows were written by somebody else meanwhile.
+    Contended,
+    Lost,
+}
+
+/// Keeps to a number of rows a second, over all workers of a process.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    rows_per_second: Option<f64>,
+    next: tokio::sync::Mutex<Instant>,
+}
+
+impl Limiter {
+    pub(crate) fn new(rows_per_second: Option<u32>) -> Self {
+        Self {
+            rows_per_second: rows_per_second.map(f64::from),
+            next: tokio::sync::Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Waits until so many rows may be worked on.
+    async fn wait(&self, rows: usize) {
+        let Some(rate) = self.rows_per_second.filter(|rate| *rate > 0.0) else { return };
+        let rows = u32::try_from(rows).map_or(f64::MAX, f64::from);
+        let until = {
+            let mut next = self.next.lock().await;
+            let start = (*next).max(Instant::now());
+            *next = start + Duration::from_secs_f64((rows / rate).min(3600.0));
+            start
+        };
+        tokio::time::sleep_until(until.into()).await;
+    }
+}
+
+impl<DB: RotationDatabase> Worker<DB> {
+    /// Works until the pass is through.
+    pub(crate) async fn pass(&self, record: &Record) -> Result<(), RotationError> {
+        let mut patience = Patience::new();
+        loop {
+            let done = self.next_share(record).await;
+            match done {
+                Ok(Claim::Through) => return Ok(()),
+                Ok(Claim::Wait) => tokio::time::sleep(POLL).await,
+                Ok(Claim::Share(share)) => match self.share(record, share).await {
+                    Ok(Ended::Finished | Ended::Lost) => patience = Patience::new(),
+                    Err(error) => patience.wait(error).await?,
+                },
+                Err(error) => patience.wait(error).await?,
+            }
+        }
+    }
+
+    async fn next_share(&self, record: &Record) -> Result<Claim, RotationError> {
+        let mut connection = self.pool.acquire().await?;
+        self.check_running(&mut connection, record).await?;
+        let rows = self.page_rows(record).saturating_mul(SHARE_PAGES);
+        state::claim::<DB>(&mut connection, record, &self.owner, |table, after| {
+            Some(self.table(table)?.end_of_share(after, rows))
+        })
+        .await
+    }
+
+    async fn check_running(&self, connection: &mut DB::Connection, record: &Record) -> Result<(), RotationError> {
+        let now = state::by_id::<DB>(connection, &record.id).await?;
+        if now.paused {
+            return Err(RotationError::Paused);
+        }
+        Ok(())
+    }
+
+    fn table(&self, name: &str) -> Option<&Arc<Table>> {
+        self.tables.iter().find(|table| table.name() == name)
+    }
+
+    fn page_rows(&self, record: &Record) -> u32 {
+        if record.phase == Phase::Count { COUNT_PAGE } else { self.batch }
+    }
+
+    /// Works through a share; what fails for a while is tried again from its checkpoint.
+    async fn share(&self, record: &Record, mut share: Share) -> Result<Ended, RotationError> {
+        let mut patience = Patience::new();
+        loop {
+            match self.pages(record, &mut share).await {
+                Ok(ended) => return Ok(ended),
+                Err(error) => patience.wait(error).await?,
+            }
+            // What was written last may have been committed, or not.
+            match self.reload(record, &share).await {
+                Ok(Some(again)) => share = again,
+                Ok(None) => return Ok(Ended::Lost),
+                Err(error) => patience.wait(error).await?,
+            }
+        }
+    }
+
+    async fn reload(&self, record: &Record, share: &Share) -> Result<Option<Share>, RotationError> {
+        let mut connection = self.pool.acquire().await?;
+        state::reload::<DB>(&mut connection, record, share).await
+    }
+
+    async fn pages(&self, record: &Record, share: &mut Share) -> Result<Ended, RotationError> {
+        let table = self.table(&share.table).ok_or_else(|| RotationError::NoSuchTable(share.table.clone()))?;
+        let read = match (record.phase, record.mode) {
+            (Phase::Work, Mode::Pepper) => Read::IndexesAndTokens,
+            (Phase::Work, _) => Read::Tokens,
+            _ => Read::Keys,
+        };
+        let work = Work { record, table, read };
+        let mut reader = self.pool.acquire().await?;
+        let mut writer = self.pool.acquire().await?;
+        let until = share.until.clone();
+        let mut page = self.prepare(&mut reader, &work, share.after.as_ref(), until.as_ref()).await?;
+        loop {
+            if page.is_last {
+                return self.write(&mut writer, &work, share, page).await.map(|lost| {
+                    if lost { Ended::Lost } else { Ended::Finished }
+                });
+            }
+            let last = page.last.clone();
+            let next = async {
+                let next = self.prepare(&mut reader, &work, last.as_ref(), until.as_ref()).await?;
+                self.check_running(&mut reader, record).await?;
+                Ok::<_, RotationError>(next)
+            };
+            let (lost, next) = tokio::join!(self.write(&mut writer, &work, share, page), next);
+            if lost? {
+                return Ok(Ended::Lost);
+            }
+            page = next?;
+        }
+    }
+
+    /// Reads a page and works on it.
+    async fn prepare(
+        &self,
+        connection: &mut PoolConnection<DB>,
+        work: &Work<'_>,
+        after: Option<&Cursor>,
+        until: Option<&Cursor>,
+    ) -> Result<Prepared, RotationError> {
+        let limit = self.page_rows(work.record);
+        let (statement, reuse) = work.table.page::<DB>(work.read, after, until, limit);
+        let rows = DB::fetch(statement, reuse, PAGE_BYTES, connection).await?;
+        let rows = work.table.page_rows(rows);
+        self.limiter.wait(rows.len()).await;
+        let last = rows.last().map(|row| Cursor(row.key.clone()));
+        // A page that is cut short by its size is not the last one; an empty one is.
+        let is_last = last.is_none() || last.as_ref() == until;
+        let mut prepared = self.work_on(work, rows).await?;
+        prepared.is_last = is_last;
+        prepared.last = last;
+        Ok(prepared)
+    }
+
+    async fn work_on(&self, work: &Work<'_>, rows: Vec<PageRow>) -> Result<Prepared, RotationError> {
+        let subjects = self.subjects_of(work.table, &rows, work.read).await?;
+        let (table, keyring, mode) = (Arc::clone(work.table), Arc::clone(&self.keyring), work.record.mode);
+        match work.read {
+            Read::Keys => Ok(Preparing::new(&table, &keyring, &subjects).keys(&rows)),
+            Read::IndexesAndTokens => Preparing::new(&table, &keyring, &subjects).indexes(rows).await,
+            Read::Tokens => {
+                let sealed = tokio::task::spawn_blocking(move || {
+                    Preparing::new(&table, &keyring, &subjects).tokens(mode, rows)
+                });
+                match sealed.await {
+                    Ok(prepared) => prepared,
+                    Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+                }
+            }
+        }
+    }
+
+    /// The keys of the subjects of a page.
+    async fn subjects_of(
+        &self,
+        table: &Table,
+        rows: &[PageRow],
+        read: Read,
+    ) -> Result<Subjects, RotationError> {
+        let (Some(store), true, true) = (&self.subjects, table.subject_keys, read != Read::Keys) else {
+            return Ok(Vec::new());
+        };
+        let mut by_tenant: Vec<(Option<TenantName>, Vec<phield_core::RowId<'static>>)> = Vec::new();
+        for identity in rows.iter().filter_map(|row| table.identity(row)) {
+            let Some(subject) = identity.subject else { continue };
+            match by_tenant.iter_mut().find(|(tenant, _)| *tenant == identity.tenant) {
+                Some((_, subjects)) if subjects.contains(&subject) => {}
+                Some((_, subjects)) => subjects.push(subject),
+                None => by_tenant.push((identity.tenant, vec![subject])),
+            }
+        }
+        let mut keys = Vec::new();
+        for (tenant, subjects) in by_tenant {
+            let map = self.keyring.subject_keys(&**store, tenant.as_ref(), &subjects).await;
+            keys.push((tenant, map.map_err(|_| RotationError::Subjects)?));
+        }
+        Ok(keys)
+    }
+
+    /// Writes a page, reading it again as long as others write into it. True: the share is somebody else's.
+    async fn write(
+        &self,
+        writer: &mut PoolConnection<DB>,
+        work: &Work<'_>,
+        share: &mut Share,
+        mut page: Prepared,
+    ) -> Result<bool, RotationError> {
+        let (last, is_last) = (page.last.clone(), page.is_last);
+        let counts = page.done.counts.clone();
+        let rows = page.done.rows;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            page.done.rows = rows;
+            page.done.counts.clone_from(&counts);
+            match self.write_once(writer, work, share, &page, tries >= MAX_TRIES).await? {
+                Written::Lost => return Ok(true),
+                Written::Complete => {
+                    share.after = last.or_else(|| share.after.clone());
+                    return Ok(false);
+                }
+                Written::Contended => {
+                    tokio::time::sleep(backoff(tries, Duration::from_millis(5))).await;
+                    page = self.prepare(writer, work, share.after.as_ref(), last.as_ref()).await?;
+                    (page.last, page.is_last) = (last.clone(), is_last);
+                }
+            }
+        }
+    }
+
+    /// One short transaction: the rows of a page, and the checkpoint.
+    async fn write_once(
+        &self,
+        writer: &mut PoolConnection<DB>,
+        work: &Work<'_>,
+        share: &Share,
+        page: &Prepared,
+        leave_rest: bool,
+    ) -> Result<Written, RotationError> {
+        let mut transaction = state::begin::<DB>(writer).await?;
+        let mut written = 0;
+        for (columns, rows) in &page.groups {
+            let swap = swap(work.table, work.read, columns);
+            let mut rest = rows.as_slice();
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(statement_rows::<DB>(&swap, rest));
+                let reuse = if now.len() == DB::SET_ROWS { Reuse::Likely } else { Reuse::Unlikely };
+                written += DB::execute(DB::compare_and_swap(&swap, now), reuse, &mut transaction).await?;
+                rest = later;
+            }
+        }
+        let complete = written == page.expected() || leave_rest;
+        let mut done = page.done.clone();
+        done.changed = written;
+        let checkpoint = if complete {
+            let place = page.last.as_ref().or(share.after.as_ref());
+            state::checkpoint::<DB>(&mut transaction, work.record, share, &done, place, page.is_last).await?
+        } else {
+            (done.rows, done.counts, done.quarantined) = (0, std::collections::BTreeMap::new(), Vec::new());
+            state::checkpoint::<DB>(&mut transaction, work.record, share, &done, share.after.as_ref(), false).await?
+        };
+        if !checkpoint {
+            transaction.rollback().await?;
+            return Ok(Written::Lost);
+        }
+        transaction.commit().await?;
+        Ok(if complete { Written::Complete } else { Written::Contended })
+    }
+}
+
+/// What is compared and swapped for these columns.
+fn swap<'a>(table: &'a Table, read: Read, columns: &[usize]) -> Swap<'a> {
+    let column = |i: &usize| match read {
+        Read::IndexesAndTokens => table.indexes.get(*i).map(|index| SwapColumn {
+            name: &index.sql_name,
+            is_text: false,
+            compared: None,
+        }),
+        _ => table.sealed.get(*i).map(|column| SwapColumn {
+            name: &column.sql_name,
+            is_text: column.is_text,
+            compared: Some(column.start()),
+        }),
+    };
+    Swap {
+        table: &table.sql_table,
+        key: &table.key,
+        columns: columns.iter().filter_map(column).collect(),
+    }
+}
+
+/// How many rows fit one statement.
+fn statement_rows<DB: RotationDatabase>(swap: &Swap<'_>, rows: &[super::database::SwapRow]) -> usize {
+    let binds = swap.key.len() + 2 * swap.columns.len();
+    let most = DB::SET_ROWS.min(DB::MAX_BINDS / binds.max(1)).max(1);
+    let mut size = 0;
+    let fits = rows.iter().take(most).take_while(|row| {
+        size += row.size();
+        size <= STATEMENT_BYTES
+    });
+    fits.count().max(1)
+}
+
+/// Waits between tries, and gives up in the end.
+struct Patience {
+    since: Option<Instant>,
+    tries: u32,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self { since: None, tries: 0 }
+    }
+
+    async fn wait(&mut self, error: RotationError) -> Result<(), RotationError> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if !error.is_retryable() || since.elapsed() > PATIENCE {
+            return Err(error);
+        }
+        self.tries += 1;
+        tokio::time::sleep(backoff(self.tries, Duration::from_millis(20))).await;
+        Ok(())
+    }
+}
+
+/// Twice as long every time, up to five seconds, and never in step with others.
+fn backoff(tries: u32, first: Duration) -> Duration {
+    let longest = first.saturating_mul(1 << tries.min(10)).min(Duration::from_secs(5));
+    let mut random = [0; 2];
+    // Without randomness they go in step, which is slower and not wrong.
+    let _ = getrandom::fill(&mut random);
+    longest.mul_f64(0.5 + f64::from(u16::from_be_bytes(random)) / f64::from(u16::MAX) / 2.0)
+}
