@@ -17,7 +17,8 @@
 //!
 //! # Security
 //! Nothing here encrypts, and nothing is for columns that phield keeps: the other format does not bind a value to its row
-//! and column, and does not commit to its key. What it reads is what it was given: whoever could write to the old column
+//! and column, does not commit to its key, and does not authenticate its header (that a value is compressed, and its
+//! encoding). What it reads is what it was given: whoever could write to the old column
 //! could exchange two rows' values, and this cannot be seen afterwards.
 //!
 //! [`Phi`]: phield_core::Phi

@@ -2,7 +2,6 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 use data_encoding::HEXLOWER;
-use phield_core::Phi;
 use phield_import::{RailsCredentialsError, RailsDigest, RailsError, RailsKeys};
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -262,15 +261,15 @@ proptest! {
         prop_assert!(keys.decrypt_bytes(&cut).is_err());
     }
 
-    /// Values come out whole or not at all.
+    /// Texts come out whole or not at all. (Bytes can come out compressed: Rails does not authenticate that they are.)
     #[test]
     fn a_changed_byte_never_changes_a_value(at in 0_usize..600, byte in 0_u8..128) {
         let (note, keys) = shared();
         let mut message = note.message.clone().into_bytes();
         let at = at % message.len();
         message[at] = byte;
-        if let Ok(value) = keys.decrypt_bytes(std::str::from_utf8(&message).unwrap()) {
-            prop_assert_eq!(value, Phi::new(note.value()));
+        if let Ok(value) = keys.decrypt(std::str::from_utf8(&message).unwrap()) {
+            prop_assert_eq!(value.expose().as_bytes(), note.value());
         }
     }
 }
