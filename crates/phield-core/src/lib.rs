@@ -160,7 +160,7 @@ pub use provider::{AllowedProvider, KeyProvider, ProviderError, ProviderErrorKin
 pub use random::RandomError;
 pub use record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 pub use refresher::{MissingKey, Needs};
-pub use reseal::{ReindexError, ResealError, RowIdentity, SealedColumn, TableRows, key_of_token, key_of_token_start, text_of_token, token_of_text};
+pub use reseal::{PlainValue, PlaintextError, ReindexError, ResealError, RowIdentity, SealedColumn, TableRows, key_of_token, key_of_token_start, text_of_token, token_of_text};
 pub use ring::{
     AcceptedLosses, KeySelection, MissingKek, Restored, Retired, Retirement, Ring, Rollout, Successor,
     VerifiedRing, WrapCheck, WrapOutcome, WrapsChanged,
@@ -168,7 +168,7 @@ pub use ring::{
 pub use row::{Reported, RowOpener, Sealer, Token};
 pub use row_id::{AsRowId, RowId};
 pub use schema::{
-    Binding, BindingEntry, ColumnEntry, ColumnKind, ColumnSchema, Dialect, IndexEntry, IndexSchema, Schema,
+    AddedColumn, Binding, BindingEntry, ColumnEntry, ColumnKind, ColumnSchema, Dialect, IndexEntry, IndexSchema, Schema,
     SchemaFile, SchemaFileError, SchemaSqlError, StorageKind, TableEntry,
 };
 pub use scope::Scopes;

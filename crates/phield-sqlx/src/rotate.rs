@@ -7,13 +7,13 @@
 //! Live traffic goes on: a row is written by a compare-and-swap on the tokens that were read, so that no write of somebody else is
 //! lost; new tokens are under the active key, which every process opens since before it became active.
 
-mod cell;
-mod database;
+pub(crate) mod cell;
+pub(crate) mod database;
 mod error;
 mod page;
 mod scan;
-mod state;
-mod table;
+pub(crate) mod state;
+pub(crate) mod table;
 mod worker;
 
 use std::sync::Arc;
