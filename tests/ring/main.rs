@@ -7,6 +7,7 @@
 )]
 
 mod config;
+mod destroy;
 mod epochs;
 mod key_file;
 mod killed;

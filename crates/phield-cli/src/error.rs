@@ -181,6 +181,17 @@ pub enum Error {
     #[cfg(feature = "pkcs11")]
     #[error("the key is in the HSM, but it does not work: do not put it into phield.toml")]
     HsmTrial(#[from] phield_core::ProviderError),
+    /// A coverage report that is no evidence.
+    #[error(
+        "the report {} was not believed: it has to be of this ring, byte for byte as `phield scan` wrote it; run it again",
+        path.display()
+    )]
+    Report {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: RingError,
+    },
     /// A path that cannot stand in a configuration file.
     #[error("a path is not UTF-8, so it cannot stand in phield.toml")]
     Path,

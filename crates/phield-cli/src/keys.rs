@@ -7,6 +7,7 @@ use phield_core::{KeyId, KeyRecord, KeyState, KeyUse, Manifest, Ring, RingKeyPin
 use serde::Serialize;
 
 use crate::backup::{BackupArguments, PublishArguments};
+use crate::destroy::DestroyArguments;
 use crate::key_file::KeyFileArguments;
 use crate::life::{ActivateArguments, AddArguments, RetireArguments};
 use crate::rehearsal::VerifyBackupArguments;
@@ -36,6 +37,12 @@ pub enum KeysCommand {
     ///
     /// With --compromised the successor takes over at once, and everything under the key is to be re-sealed.
     Retire(RetireArguments),
+    /// Destroy an old key: nothing that it sealed opens any more
+    ///
+    /// Only a decrypt-only or compromised key that is not pinned, one hard TTL and 5 minutes after it stopped sealing; with
+    /// the report of a complete `phield scan` of every database, begun after that, which found no row under it and no column
+    /// that is not registered; after the waiting period of [policy] destroy_after_days. Every refusal says what is missing.
+    Destroy(DestroyArguments),
     /// Wrap keys under another key-encryption key, or take such wraps away
     #[command(subcommand)]
     Wrap(WrapCommand),

@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod backup;
+mod destroy;
 mod doctor;
 mod error;
 #[cfg(feature = "pkcs11")]
@@ -44,6 +45,7 @@ use phield_core::{Backends, SchemaFile};
 use serde::Serialize;
 
 pub use backup::{BackupArguments, PublishArguments};
+pub use destroy::DestroyArguments;
 pub use doctor::{DoctorArguments, Severity};
 pub use error::{Error, causes};
 #[cfg(feature = "pkcs11")]
@@ -188,6 +190,7 @@ async fn run_keys(command: &KeysCommand, host: &mut Host<'_>) -> Result<(), Erro
         KeysCommand::Add(arguments) => life::add(arguments, host).await,
         KeysCommand::Activate(arguments) => life::activate(arguments, host).await,
         KeysCommand::Retire(arguments) => life::retire(arguments, host).await,
+        KeysCommand::Destroy(arguments) => destroy::run(arguments, host).await,
         KeysCommand::Wrap(WrapCommand::Add(arguments)) => wraps::add(arguments, host).await,
         KeysCommand::Wrap(WrapCommand::Remove(arguments)) => wraps::remove(arguments, host).await,
         KeysCommand::KeyFile(arguments) => key_file::run(arguments, host),

@@ -246,6 +246,14 @@ pub(crate) async fn retire(arguments: &RetireArguments, host: &mut Host<'_>) -> 
     changed.print(&format!("{text}\n{}", changed.backup), arguments.ring.json, host)
 }
 
+/// What whoever has no epoch witness has to do after a change that must not be undone.
+pub(crate) fn min_epoch_now(epoch: u64) -> String {
+    format!(
+        "\nThere is no epoch witness: set min_epoch = {epoch} in the configuration of every process now (or PHIELD_MIN_EPOCH). \
+         Until then the ring of before can be put back, with the key as it was."
+    )
+}
+
 fn rollout(acknowledged: bool) -> Rollout {
     if acknowledged {
         Rollout::AcknowledgedByEveryInstance
@@ -346,12 +354,7 @@ impl Changed {
     }
 
     fn floor(&self) -> String {
-        self.raise_min_epoch.map_or_else(String::new, |epoch| {
-            format!(
-                "\nThere is no epoch witness: set min_epoch = {epoch} in the configuration of every process now (or \
-                 PHIELD_MIN_EPOCH). Until then the ring of before can be put back, with the key as it was."
-            )
-        })
+        self.raise_min_epoch.map_or_else(String::new, min_epoch_now)
     }
 
     fn print(&self, text: &str, json: bool, host: &mut Host<'_>) -> Result<(), Error> {

@@ -34,6 +34,14 @@
 //! days = 90
 //! tokens_per_second = 500                       # what all processes together seal at most
 //!
+//! [policy]                                      # optional: when keys are to be replaced, and may be destroyed
+//! data_key_days = 90
+//! other_key_days = 365                          # index peppers, ring key
+//! kek_days = 365
+//! warning_days = 14
+//! destroy_after_days = 30                       # after the scan that found nothing under an old key
+//! kek = [{ provider = "aws-kms", kek = "arn:aws:kms:…", since = "2026-01-31" }] # where the provider does not tell
+//!
 //! [slow_index]                                  # optional: what the workers of slow indexes may use
 //! memory_mib = 256
 //! threads = 2
@@ -62,8 +70,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use entries::{
-    CacheConfig, DataKeysConfig, DatabaseUrl, DualControlConfig, FileConfig, KekConfig, KeyStoreConfig,
-    LocalFiles, OneOrMany, ProviderConfig, ScopeConfig, SlowIndexConfig,
+    CacheConfig, DataKeysConfig, DatabaseUrl, DualControlConfig, FileConfig, KekConfig, KekSinceConfig,
+    KeyStoreConfig, LocalFiles, OneOrMany, PolicyConfig, ProviderConfig, ScopeConfig, SlowIndexConfig,
 };
 pub use error::ConfigError;
 
@@ -121,6 +129,9 @@ pub struct Config {
     /// How long data keys seal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_keys: Option<DataKeysConfig>,
+    /// When keys are to be replaced, and may be destroyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyConfig>,
     /// New keys need two key-encryption keys to be opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dual_control: Option<DualControlConfig>,
@@ -155,6 +166,7 @@ impl Config {
             epoch_witness: Some(FileConfig::new(files.epoch_witness)),
             backup: files.backup.map(FileConfig::new),
             data_keys: None,
+            policy: None,
             dual_control: None,
             cache: None,
             slow_index: None,
@@ -314,6 +326,10 @@ impl Config {
         if let Some(data_keys) = &self.data_keys {
             settings.data_keys = DataKeyPolicy::new(data_keys.days, data_keys.tokens_per_second)?;
         }
+        settings.policy = match &self.policy {
+            Some(policy) => policy.policy(settings.data_keys)?,
+            None => PolicyConfig::default().policy(settings.data_keys)?,
+        };
         if let Some(cache) = &self.cache {
             settings.cache = cache.policy()?;
         }

@@ -1,5 +1,7 @@
 //! How long a data key seals (format §6): by time and by the rate of the whole fleet, without a shared counter.
 
+use std::time::Duration;
+
 use crate::config::ConfigError;
 
 /// Most tokens under one data key: above it, the chance of a repeated (row key, nonce) is no longer negligible.
@@ -40,6 +42,12 @@ impl DataKeyPolicy {
     /// The last second in which a data key that becomes active at `now` seals.
     pub(crate) fn not_after(self, now: u64) -> u64 {
         now.saturating_add(self.seconds)
+    }
+
+    /// How long a data key seals.
+    #[must_use]
+    pub const fn lifetime(self) -> Duration {
+        Duration::from_secs(self.seconds)
     }
 
     /// How many tokens a data key seals at most.

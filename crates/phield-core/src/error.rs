@@ -10,6 +10,7 @@ use crate::name::{ColumnName, TableName};
 use crate::provider::ProviderError;
 use crate::random::RandomError;
 use crate::record::KeyState;
+use crate::ring::DestroyRefused;
 use crate::row_id::RowId;
 
 /// Why a value was not opened (format §4). Causes that an attacker could tell apart are one variant.
@@ -377,6 +378,9 @@ pub enum RingError {
         "key {0} would authenticate the ring, and is not the first of ring_key: pin [new, old] everywhere first"
     )]
     PinOrder(KeyId),
+    /// A key was not destroyed; the reason says what to do next.
+    #[error("key {0} was not destroyed: {1}")]
+    NotDestroyed(KeyId, DestroyRefused),
     /// A restore without a reason.
     #[error("a restore needs a reason")]
     NoReason,

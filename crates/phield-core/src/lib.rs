@@ -48,10 +48,12 @@ mod binding;
 mod blind_index;
 mod cache_policy;
 mod cipher;
+mod civil;
 mod clock;
 mod column;
 pub mod config;
 mod context;
+mod coverage;
 mod data_key_policy;
 mod disclosure;
 mod durable;
@@ -64,6 +66,7 @@ mod index_workers;
 mod indexing;
 mod kdf;
 mod key;
+mod key_policy;
 mod key_slot;
 mod keyring;
 mod keyring_status;
@@ -121,6 +124,10 @@ pub use blind_index::{BlindIndex, Index, IndexError};
 pub use cache_policy::CachePolicy;
 pub use column::Column;
 pub use context::{KeyContext, Row, Share};
+pub use coverage::{
+    ColumnCoverage, CoverageMode, CoverageReport, CoveredKey, CoveredKind, KeyCoverage, QuarantineReason,
+    QuarantinedRows, SignedCoverage,
+};
 pub use data_key_policy::DataKeyPolicy;
 pub use disclosure::{
     Disclosed, DisclosedColumn, Disclosure, DisclosureEvent, DisclosureRecorder, DisclosureRefused,
@@ -135,6 +142,7 @@ pub use index_workers::{IndexWorkerLimits, IndexWorkers};
 #[doc(hidden)]
 pub use indexing::PendingIndex;
 pub use key::{KeyId, KeyMaterial};
+pub use key_policy::KeyPolicy;
 pub use keyring::{EphemeralError, Keyring};
 pub use keyring_status::{KeyStatus, KeyringStatus};
 pub use local::{LocalKeyFile, LocalProvider, Passphrase};
@@ -160,10 +168,13 @@ pub use provider::{AllowedProvider, KeyProvider, ProviderError, ProviderErrorKin
 pub use random::RandomError;
 pub use record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 pub use refresher::{MissingKey, Needs};
-pub use reseal::{PlainValue, PlaintextError, ReindexError, ResealError, RowIdentity, SealedColumn, TableRows, key_of_token, key_of_token_start, text_of_token, token_of_text};
+pub use reseal::{
+    PlainValue, PlaintextError, ReindexError, ResealError, RowIdentity, SealedColumn, TableRows, key_of_token, key_of_token_start,
+    text_of_token, token_of_text,
+};
 pub use ring::{
-    AcceptedLosses, KeySelection, MissingKek, Restored, Retired, Retirement, Ring, Rollout, Successor,
-    VerifiedRing, WrapCheck, WrapOutcome, WrapsChanged,
+    AcceptedLosses, DestroyRefused, Destroyed, Destruction, KeySelection, MissingKek, Restored, Retired,
+    Retirement, Ring, Rollout, Successor, VerifiedRing, WrapCheck, WrapOutcome, WrapsChanged,
 };
 pub use row::{Reported, RowOpener, Sealer, Token};
 pub use row_id::{AsRowId, RowId};

@@ -90,6 +90,13 @@ impl Manifest {
             .set_state(next, now, policy)
     }
 
+    /// Notes that a key that seals no more sealed until `now` at most.
+    pub(crate) fn stop_sealing(&mut self, id: KeyId, now: u64) -> Result<(), RingError> {
+        let record = self.records.iter_mut().find(|record| record.context.key_id == id);
+        record.ok_or(RingError::UnknownKey(id))?.stop_sealing(now);
+        Ok(())
+    }
+
     /// The rules of a change from `before` to this manifest: records stay what they are, states go forward, and new keys
     /// are pre-active.
     pub(crate) fn check_change(&self, before: &Self) -> Result<(), RingError> {

@@ -250,7 +250,8 @@ impl KeyRecord {
     }
 
     /// Moves the key to another state at `now` (Unix seconds). A data key that becomes active seals for as long as
-    /// `policy` says from now on; a key that is destroyed loses its wraps.
+    /// `policy` says from now on; a key that stops sealing has sealed for the last time now; a key that is destroyed loses
+    /// its wraps.
     ///
     /// # Errors
     /// [`RingError::Transition`] for a step that [`KeyState::may_become`] does not allow.
@@ -263,11 +264,27 @@ impl KeyRecord {
             KeyState::Active if self.context.key_use == KeyUse::Data => {
                 self.not_after = policy.not_after(now);
             }
+            KeyState::DecryptOnly | KeyState::Compromised => self.stop_sealing(now),
             KeyState::Destroyed => self.wraps.clear(),
             _ => {}
         }
         self.state = next;
         Ok(())
+    }
+
+    /// Brings `not after` forward to `now`, unless it is past: from then on nobody who has this record seals (decision 0008).
+    pub(crate) fn stop_sealing(&mut self, now: u64) {
+        if self.not_after == 0 || self.not_after > now {
+            self.not_after = now;
+        }
+    }
+
+    /// The second in which a key that is decrypt-only or compromised sealed last, as the ring says. `None` where it does
+    /// not: it seals, or is about to, or its ring is older than this note, or the time is still to come.
+    #[must_use]
+    pub fn stopped_sealing(&self, now: u64) -> Option<u64> {
+        let is_old = matches!(self.state, KeyState::DecryptOnly | KeyState::Compromised);
+        (is_old && self.not_after != 0 && self.not_after <= now).then_some(self.not_after)
     }
 
     /// The checks that are made once the manifest's MAC has been verified.

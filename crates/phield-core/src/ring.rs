@@ -3,6 +3,9 @@
 mod backup;
 mod change;
 mod check;
+mod coverage;
+mod destroy;
+mod destroy_refused;
 mod life;
 mod merged;
 mod new_key;
@@ -30,6 +33,8 @@ use crate::token::Suite;
 use crate::witness::{EpochWitness, FileWitness};
 
 pub use check::{WrapCheck, WrapOutcome};
+pub use destroy::{Destroyed, Destruction};
+pub use destroy_refused::DestroyRefused;
 pub use life::{Retired, Retirement, Rollout, Successor};
 pub(crate) use new_key::NewKey;
 pub use restore::{AcceptedLosses, MissingKek, Restored};

@@ -13,7 +13,6 @@ use crate::wipe::Wiped;
 
 const KCV_LABEL: &str = "phield.v1.kcv";
 const WRAP_LABEL: &str = "phield.v1.wrap";
-const INDEX_DEVICE_LABEL: &str = "phield.v1.index-device";
 
 /// `salt = KDF(data key, "phield.v1.salt", r12 ‖ u64(clock) ‖ ROW, 12)` (§1)
 pub(crate) fn row_salt(data_key: &DataKey, r12: &[u8; 12], clock: u64, row: &[u8]) -> RowSalt {
@@ -24,10 +23,8 @@ pub(crate) fn row_salt(data_key: &DataKey, r12: &[u8; 12], clock: u64, row: &[u8
 /// `K_row ‖ COM = KDF(data key, "phield.v1.row", HEAD ‖ ROW, 48)` (§4)
 pub(crate) fn row_key(data_key: &DataKey, head: &Head, row: &[u8]) -> (RowKey, Commitment) {
     let mut derived = zeroize::Zeroizing::new([0_u8; 48]);
-    let context = [head.as_bytes(), row];
-    data_key
-        .prf()
-        .derive_into("phield.v1.row", &context, &mut *derived);
+    let (prf, context) = (data_key.prf(), [head.as_bytes(), row]);
+    prf.derive_into("phield.v1.row", &context, &mut *derived);
     let (key, commitment) = derived.split_at(32);
     let mut com = [0; 16];
     com.copy_from_slice(commitment);
@@ -52,7 +49,7 @@ pub(crate) fn index_salt(pepper: &Pepper, ictx: &[u8]) -> [u8; 16] {
 
 /// What a device makes `t = KDF(pepper, "phield.v1.index-device", context, 32)` of, in one HMAC (§7)
 pub(crate) fn device_index_message(context: &[u8]) -> Wiped {
-    kdf::message(INDEX_DEVICE_LABEL, context)
+    kdf::message("phield.v1.index-device", context)
 }
 
 /// `K_uid = KDF(uid pepper, "phield.v1.uid", UCTX, 32)` (§7)
@@ -84,6 +81,11 @@ pub(crate) fn wrap_key_message(wrap_context: &[u8]) -> Wiped {
 /// `MAC = KDF(ring key, "phield.v1.manifest", SHA-256(MANIFEST), 32)` (§8.2)
 pub(crate) fn manifest_mac(ring_key: &RingKey, manifest_sha256: &[u8; 32]) -> [u8; 32] {
     ring_key.prf().derive("phield.v1.manifest", &[manifest_sha256])
+}
+
+/// `MAC = KDF(ring key, "phield.v1.coverage", SHA-256(canonical JSON of the report), 32)` (decision 0008)
+pub(crate) fn coverage_mac(ring_key: &RingKey, report_sha256: &[u8; 32]) -> [u8; 32] {
+    ring_key.prf().derive("phield.v1.coverage", &[report_sha256])
 }
 
 /// `KDF(M, "phield.v1.local-commit", file[0..31], 16)` (§8.4)

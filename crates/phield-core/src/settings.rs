@@ -18,6 +18,7 @@ use crate::fips;
 use crate::index_workers::IndexWorkers;
 use crate::indexing::DevicePepper;
 use crate::key::{KeyId, KeyMaterial, RingKey};
+use crate::key_policy::KeyPolicy;
 use crate::key_slot::Unwrapped;
 use crate::keyring::DEFAULT_VALUE_LIMIT;
 use crate::manifest::{Manifest, RawManifest};
@@ -111,6 +112,8 @@ pub struct RingSettings {
     pub value_limit: usize,
     /// How long data keys seal.
     pub data_keys: DataKeyPolicy,
+    /// When keys are to be replaced, and may be destroyed.
+    pub policy: KeyPolicy,
     /// How long keys are used without having been asked for again.
     pub cache: CachePolicy,
     /// The workers of slow indexes, shared by all keyrings of these settings.
@@ -133,6 +136,7 @@ impl RingSettings {
             scopes: Scopes::default(),
             value_limit: DEFAULT_VALUE_LIMIT,
             data_keys: DataKeyPolicy::default(),
+            policy: KeyPolicy::default(),
             cache: CachePolicy::default(),
             index_workers: IndexWorkers::default(),
             patience: Patience::default(),
@@ -430,6 +434,10 @@ pub(crate) struct KnownRingKey {
 impl KnownRingKey {
     fn is_of(&self, pin: &RingKeyPin, now: u64) -> bool {
         self.pin == *pin && now < self.relied_until
+    }
+
+    pub(crate) fn key_id(&self) -> KeyId {
+        self.pin.key_id
     }
 
     pub(crate) fn key(&self) -> &RingKey {

@@ -53,6 +53,8 @@ pub struct RotationOptions {
     pub who: String,
     /// Every instance was seen to have the active key: the passes begin at once, not a hard TTL after it was seen active.
     pub acknowledged_by_every_instance: bool,
+    /// No other worker runs: shares of workers that died are taken over at once, and not when their lease of 30 seconds ends.
+    pub alone: bool,
     /// The hard TTL of the processes that use the ring.
     pub hard_ttl: Duration,
 }
@@ -66,6 +68,7 @@ impl Default for RotationOptions {
             workers: 1,
             who: String::new(),
             acknowledged_by_every_instance: false,
+            alone: false,
             hard_ttl: phield_core::CachePolicy::default().hard_ttl(),
         }
     }
@@ -148,7 +151,9 @@ pub struct Rotation<DB: RotationDatabase> {
 
 impl<DB: RotationDatabase> std::fmt::Debug for Rotation<DB> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rotation").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Rotation")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -205,6 +210,10 @@ impl<DB: RotationDatabase> Rotation<DB> {
             }
             drop(connection);
             self.wait_until_ready(&record).await?;
+            if self.options.alone {
+                let mut connection = self.pool.acquire().await?;
+                state::end_leases::<DB>(&mut connection, &record.id, None).await?;
+            }
             self.pass(&record, &tables, &report).await?;
             let (phase, pass) = self.next(&record).await?;
             let mut connection = self.pool.acquire().await?;
@@ -248,7 +257,8 @@ impl<DB: RotationDatabase> Rotation<DB> {
 
     async fn set_paused(&self, paused: bool) -> Result<(), RotationError> {
         let mut connection = self.pool.acquire().await?;
-        if !state::exists::<DB>(&mut connection).await || state::open::<DB>(&mut connection).await?.is_none() {
+        if !state::exists::<DB>(&mut connection).await || state::open::<DB>(&mut connection).await?.is_none()
+        {
             return Err(RotationError::NoRotation);
         }
         state::set_paused::<DB>(&mut connection, paused).await.map(drop)
@@ -382,44 +392,64 @@ impl<DB: RotationDatabase> Rotation<DB> {
 
     /// How many values are under old keys and neither in quarantine nor shredded.
     async fn left(&self, connection: &mut DB::Connection, record: &Record) -> Result<u64, RotationError> {
-        let current = self.keys_in(record.mode, |state| matches!(state, KeyState::Active | KeyState::PreActive));
+        let current = self.keys_in(record.mode, |state| {
+            matches!(state, KeyState::Active | KeyState::PreActive)
+        });
         let counts = state::counts::<DB>(connection, &record.id).await?;
         let of_mode = |count: &&KeyCount| self.is_of(record.mode, count) && count.key != "-";
         let counts: Vec<_> = counts.iter().filter(of_mode).collect();
         let sum = |phase: &str, table: &str, key: &str| {
             let counts = counts.iter();
-            let counts = counts.filter(|count| count.phase == phase && count.table == table && count.key == key);
+            let counts =
+                counts.filter(|count| count.phase == phase && count.table == table && count.key == key);
             counts.map(|count| count.count).sum::<u64>()
         };
         let quarantined = state::quarantined_by_reason::<DB>(connection, record).await?;
         let mut left = 0_u64;
         let mut seen = Vec::new();
-        for count in counts.iter().filter(|count| count.phase == "after" && !current.contains(&count.key)) {
+        for count in counts
+            .iter()
+            .filter(|count| count.phase == "after" && !current.contains(&count.key))
+        {
             let place = (count.table.as_str(), count.key.as_str());
             if seen.contains(&place) {
                 continue;
             }
             seen.push(place);
-            let noted = quarantined.iter().filter(|(table, _, key, _)| (table.as_str(), key.as_str()) == place);
+            let noted = quarantined
+                .iter()
+                .filter(|(table, _, key, _)| (table.as_str(), key.as_str()) == place);
             let noted: u64 = noted.map(|(.., count)| count).sum();
             let shredded = sum("shredded", place.0, place.1);
-            left += sum("after", place.0, place.1).saturating_sub(noted).saturating_sub(shredded);
+            left += sum("after", place.0, place.1)
+                .saturating_sub(noted)
+                .saturating_sub(shredded);
         }
         Ok(left)
     }
 
     /// Whether a count is of the columns that a mode changes.
     fn is_of(&self, mode: Mode, count: &KeyCount) -> bool {
-        let entry = self.schema.tables().iter().find(|entry| entry.table.as_str() == count.table);
+        let entry = self
+            .schema
+            .tables()
+            .iter()
+            .find(|entry| entry.table.as_str() == count.table);
         let mut indexes = entry.into_iter().flat_map(|entry| &entry.indexes);
         indexes.any(|index| index.sql_name == count.column) == (mode == Mode::Pepper)
     }
 
     /// The keys of a mode's use that are in some states.
     fn keys_in(&self, mode: Mode, is_in: impl Fn(KeyState) -> bool) -> Vec<String> {
-        let key_use = if mode == Mode::Pepper { KeyUse::Index } else { KeyUse::Data };
+        let key_use = if mode == Mode::Pepper {
+            KeyUse::Index
+        } else {
+            KeyUse::Data
+        };
         let keys = self.keyring.status().keys.into_iter();
-        keys.filter(|key| key.key_use == key_use && is_in(key.state)).map(|key| key.id.to_string()).collect()
+        keys.filter(|key| key.key_use == key_use && is_in(key.state))
+            .map(|key| key.id.to_string())
+            .collect()
     }
 
     async fn not_ending(
@@ -456,7 +486,11 @@ impl<DB: RotationDatabase> Rotation<DB> {
             who: self.options.who.chars().take(200).collect(),
             epoch: i64::try_from(self.keyring.epoch()).unwrap_or(i64::MAX),
             pass: 1,
-            phase: if mode == Mode::Scan { Phase::Count } else { Phase::Work },
+            phase: if mode == Mode::Scan {
+                Phase::Count
+            } else {
+                Phase::Work
+            },
             counting_since: 0,
             report: String::new(),
         };
@@ -518,12 +552,17 @@ impl<DB: RotationDatabase> Rotation<DB> {
             }
         }
         let wanted = |entry: &&TableEntry| {
-            self.options.tables.is_empty() || self.options.tables.iter().any(|name| name == entry.table.as_str())
+            self.options.tables.is_empty()
+                || self
+                    .options
+                    .tables
+                    .iter()
+                    .any(|name| name == entry.table.as_str())
         };
         let mut tables = Vec::new();
         let mut connection = self.pool.acquire().await?;
         for entry in known.iter().filter(wanted) {
-            let key = self.key_of(&mut connection, entry).await?;
+            let key = key_of::<DB>(&mut connection, entry).await?;
             let table = Table::new(entry, key);
             self.check_table(&table, mode)?;
             tables.push(Arc::new(table));
@@ -532,7 +571,12 @@ impl<DB: RotationDatabase> Rotation<DB> {
     }
 
     fn check_table(&self, table: &Table, mode: Mode) -> Result<(), RotationError> {
-        let refused = |why: String| Err(RotationError::Table { table: table.sql_table.clone(), why });
+        let refused = |why: String| {
+            Err(RotationError::Table {
+                table: table.sql_table.clone(),
+                why,
+            })
+        };
         if table.subject_keys && self.subjects.is_none() && mode != Mode::Scan {
             return refused(
                 "its rows are sealed under the keys of their subjects, whose store only the application knows: run the rotation \
@@ -549,21 +593,25 @@ impl<DB: RotationDatabase> Rotation<DB> {
         }
         Ok(())
     }
+}
 
-    /// The unique key that pages are ordered by: the row id where it is one, else the primary key.
-    async fn key_of(&self, connection: &mut DB::Connection, entry: &TableEntry) -> Result<Vec<String>, RotationError> {
-        let keys = state::unique_keys::<DB>(connection, &entry.sql_table).await?;
-        let identity = table::key_of_entry(entry);
-        let is_identity = |key: &&Vec<String>| !key.is_empty() && key.iter().all(|column| identity.contains(column));
-        match (keys.iter().find(is_identity), keys.first()) {
-            (Some(key), _) | (None, Some(key)) => Ok(key.clone()),
-            _ => Err(RotationError::Table {
-                table: entry.sql_table.clone(),
-                why: "it has no primary key and no unique index over its row id, so that its rows cannot be gone through in order: \
-                      create a unique index over the columns of the row id"
-                    .to_owned(),
-            }),
-        }
+/// The unique key that pages are ordered by: the row id where it is one, else the primary key.
+pub(crate) async fn key_of<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    entry: &TableEntry,
+) -> Result<Vec<String>, RotationError> {
+    let keys = state::unique_keys::<DB>(connection, &entry.sql_table).await?;
+    let identity = table::key_of_entry(entry);
+    let is_identity =
+        |key: &&Vec<String>| !key.is_empty() && key.iter().all(|column| identity.contains(column));
+    match (keys.iter().find(is_identity), keys.first()) {
+        (Some(key), _) | (None, Some(key)) => Ok(key.clone()),
+        _ => Err(RotationError::Table {
+            table: entry.sql_table.clone(),
+            why: "it has no primary key and no unique index over its row id, so that its rows cannot be gone through in order: \
+                  create a unique index over the columns of the row id"
+                .to_owned(),
+        }),
     }
 }
 

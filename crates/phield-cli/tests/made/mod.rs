@@ -131,3 +131,64 @@ impl Made {
 pub fn same(a: &Path, b: &Path) -> bool {
     fs::read(a).unwrap() == fs::read(b).unwrap()
 }
+
+impl Made {
+    /// The ring, past the command line.
+    pub fn ring(&self) -> phield_core::Ring {
+        let config = phield_core::config::Config::read(&self.path("phield.toml")).unwrap();
+        block_on(config.ring(&phield_core::Backends::local())).unwrap()
+    }
+
+    /// Makes a key one that stopped sealing at this time, in seconds since the Unix epoch.
+    pub fn stopped(&self, id: &str, at: u64) {
+        let id = phield_core::KeyId::new(u32::from_str_radix(id, 16).unwrap()).unwrap();
+        let changed = self.ring();
+        block_on(changed.update(|manifest| {
+            let mut records = manifest.records.iter_mut();
+            let record = records.find(|record| record.context.key_id == id);
+            record.unwrap().not_after = at;
+        }))
+        .unwrap();
+    }
+}
+
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(future)
+}
+
+/// Seconds since the Unix epoch.
+pub fn now() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.unwrap().as_secs()
+}
+
+/// A transcript with names for what is another in every run: times are `TIME`, and so on.
+pub fn anonymous(text: &str, names: &[(&str, &str)]) -> String {
+    let mut text = text.to_owned();
+    for (found, name) in names {
+        text = text.replace(found, name);
+    }
+    let is_time = |word: &str| {
+        let shape: String = word
+            .chars()
+            .map(|c| if c.is_ascii_digit() { '0' } else { c })
+            .collect();
+        shape == "0000-00-00T00:00:00Z"
+    };
+    let mut out = String::new();
+    let mut rest = text.as_str();
+    while let Some(first) = rest.chars().next() {
+        match rest.get(..20).filter(|word| is_time(word)) {
+            Some(_) => {
+                out.push_str("TIME");
+                rest = &rest[20..];
+            }
+            None => {
+                out.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    out
+}

@@ -8,8 +8,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::cache_policy::CachePolicy;
+use crate::civil;
 use crate::config::ConfigError;
+use crate::data_key_policy::DataKeyPolicy;
 use crate::index_workers::IndexWorkerLimits;
+use crate::key_policy::KeyPolicy;
 use crate::local::LOCAL;
 use crate::name::{InvalidName, ProviderName, ScopeName, TableName, TenantName};
 use crate::record::KekReference;
@@ -306,6 +309,69 @@ impl DataKeysConfig {
 
     fn default_rate() -> u64 {
         500
+    }
+}
+
+/// When keys are to be replaced and may be destroyed; see [`KeyPolicy`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PolicyConfig {
+    /// Days that a data key is meant to seal for; 90 unless configured, and never more than `[data_keys]` lets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_key_days: Option<u32>,
+    /// Days that an index pepper and a ring key are meant to serve; 365 unless configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_key_days: Option<u32>,
+    /// Days that a key-encryption key is meant to serve; 365 unless configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kek_days: Option<u32>,
+    /// Days before that in which it is said; 14 unless configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning_days: Option<u32>,
+    /// Days that an old key is kept after the scan that found nothing of it; 30 unless configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destroy_after_days: Option<u32>,
+    /// Since when key-encryption keys exist, where their provider does not tell: KMS and HSM.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kek: Vec<KekSinceConfig>,
+}
+
+/// Since when a key-encryption key exists.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct KekSinceConfig {
+    /// The name of the provider.
+    pub provider: String,
+    /// The reference.
+    pub kek: String,
+    /// The day: `2026-01-31`.
+    pub since: String,
+}
+
+impl PolicyConfig {
+    pub(super) fn policy(&self, data_keys: DataKeyPolicy) -> Result<KeyPolicy, ConfigError> {
+        let mut policy = KeyPolicy::default();
+        let set = |days: Option<u32>, is_zero_good, to: &mut Duration| -> Result<(), ConfigError> {
+            if let Some(days) = days {
+                *to = KeyPolicy::days(days, is_zero_good)?;
+            }
+            Ok(())
+        };
+        set(self.data_key_days, false, &mut policy.data_key)?;
+        set(self.other_key_days, false, &mut policy.other_key)?;
+        set(self.kek_days, false, &mut policy.kek)?;
+        set(self.warning_days, true, &mut policy.warning)?;
+        set(self.destroy_after_days, true, &mut policy.destroy_after)?;
+        policy.data_key = policy.data_key.min(data_keys.lifetime());
+        for KekSinceConfig { provider, kek, since } in &self.kek {
+            let reference = KekReference::new(kek.as_str()).ok_or(ConfigError::KekReference)?;
+            let since = civil::midnight(since).ok_or(ConfigError::KeyPolicy)?;
+            let entry = (ProviderName::new(provider.clone())?, reference, since);
+            policy.kek_since.push(entry);
+        }
+        Ok(policy)
     }
 }
 

@@ -119,6 +119,11 @@ pub enum ConfigError {
         "[data_keys] takes days of 1 to 365 and tokens_per_second above 0, together at most 2^40 tokens a key"
     )]
     DataKeyPolicy,
+    /// When keys are to be replaced.
+    #[error(
+        "[policy] takes days of 1 to 36500 (warning_days and destroy_after_days: of 0), and since = \"2026-01-31\" of a kek"
+    )]
+    KeyPolicy,
     /// The workers of slow indexes.
     #[error("[slow_index] takes memory_mib of 64 or more, and threads and queue of 1 or more")]
     IndexWorkers,

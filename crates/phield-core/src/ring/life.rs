@@ -168,7 +168,8 @@ impl Ring {
     }
 
     /// As [`retire`](Self::retire), and nothing takes the key's place: nothing is sealed in its scope until another key is
-    /// activated. A key that is in that state already stays as it is.
+    /// activated. A key that is in that state already stays as it is; where its ring does not say since when it seals no
+    /// more, which the destruction of a key counts from, that is now (decision 0008).
     ///
     /// # Errors
     /// [`RingError::Transition`]; see [`RingError`].
@@ -181,15 +182,19 @@ impl Ring {
         loop {
             let verified = self.load().await?;
             let record = verified.manifest.record(id).ok_or(RingError::UnknownKey(id))?;
-            if record.state == next {
+            let now = now()?;
+            if record.state == next && record.stopped_sealing(now).is_some() {
                 return Ok(verified);
             }
             if !matches!(next, KeyState::DecryptOnly | KeyState::Compromised) {
                 return Err(RingError::Transition(id, record.state, next));
             }
-            let (now, policy) = (now()?, self.settings.data_keys);
+            let (policy, is_note) = (self.settings.data_keys, record.state == next);
             let change = self
-                .publish_change(&verified, |manifest| manifest.set_state(id, next, now, policy))
+                .publish_change(&verified, |manifest| match is_note {
+                    true => manifest.stop_sealing(id, now),
+                    false => manifest.set_state(id, next, now, policy),
+                })
                 .await;
             if !tries.again(&change) {
                 return change;

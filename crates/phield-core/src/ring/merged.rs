@@ -33,12 +33,16 @@ pub(super) struct Opened {
 impl Merged {
     /// `sources`: the newest first.
     pub(super) fn new(sources: &[VerifiedRing]) -> Result<Self, RingError> {
-        let mut records = BTreeMap::<KeyId, KeyRecord>::new();
+        let (mut records, now) = (BTreeMap::<KeyId, KeyRecord>::new(), now()?);
         for record in sources.iter().flat_map(|source| &source.manifest.records) {
             let id = record.context.key_id;
             let merged = records.entry(id).or_insert_with(|| record.clone());
             if !is_same_key(merged, record) {
                 return Err(RingError::TwoKeys(id));
+            }
+            if merged.state.seals() != record.state.seals() {
+                // In one history it went on sealing, nobody knows until when.
+                merged.not_after = merged.not_after.max(now);
             }
             merged.state = merged.state.max(record.state);
         }
@@ -47,7 +51,7 @@ impl Merged {
                 record.wraps.clear();
             }
         }
-        Ok(Self { records, now: now()? })
+        Ok(Self { records, now })
     }
 
     /// The wraps of each key as the newest manifest has them in which one opens. Gives what does not open.
@@ -97,7 +101,7 @@ impl Merged {
             let place = (context.key_use, context.scope.clone());
             kept.entry(place).or_insert(context.key_id);
         }
-        let mut retired = Vec::new();
+        let (mut retired, now) = (Vec::new(), self.now);
         for (id, record) in &mut self.records {
             let is_data = record.context.key_use == KeyUse::Data;
             let stays = !is_data && kept.values().any(|kept| kept == id);
@@ -105,6 +109,9 @@ impl Merged {
             if is_next || (record.state.seals() && !stays) {
                 record.state = KeyState::DecryptOnly;
                 retired.extend(is_data.then_some(*id));
+            }
+            if matches!(record.state, KeyState::DecryptOnly | KeyState::Compromised) {
+                record.stop_sealing(now);
             }
         }
         retired

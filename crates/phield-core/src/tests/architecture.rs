@@ -85,7 +85,7 @@ fn the_schedule_is_read_in_a_minute() {
         "{} lines",
         schedule.lines().count()
     );
-    // Every label of the page, once.
+    // Every label of the page, once, and that of coverage reports.
     let page = [
         "salt",
         "row",
@@ -97,6 +97,7 @@ fn the_schedule_is_read_in_a_minute() {
         "kcv",
         "wrap",
         "manifest",
+        "coverage",
         "local-commit",
         "local",
     ];

@@ -48,7 +48,10 @@ impl IdentityType {
     /// By the type in Rust, as it is written in the model.
     pub(crate) fn of_rust(rust_type: &str) -> Self {
         let text: String = rust_type.chars().filter(|c| !c.is_whitespace()).collect();
-        let text = text.strip_prefix("Option<").and_then(|t| t.strip_suffix('>')).unwrap_or(&text);
+        let text = text
+            .strip_prefix("Option<")
+            .and_then(|t| t.strip_suffix('>'))
+            .unwrap_or(&text);
         match text.rsplit("::").next().unwrap_or(text) {
             "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" => Self::Integer,
             "Uuid" | "Uid" | "Hyphenated" | "Simple" => Self::Uuid,
@@ -90,14 +93,6 @@ impl Cell {
         match self {
             Self::Bytes(bytes) => Some(bytes),
             Self::Text(text) => Some(text.as_bytes()),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn into_bytes(self) -> Option<Vec<u8>> {
-        match self {
-            Self::Bytes(bytes) => Some(bytes),
-            Self::Text(text) => Some(text.into_bytes()),
             _ => None,
         }
     }

@@ -74,9 +74,8 @@ pub struct Swap<'a> {
 }
 
 /// A column that is replaced.
-#[doc(hidden)]
 #[derive(Debug)]
-pub struct SwapColumn<'a> {
+pub(crate) struct SwapColumn<'a> {
     pub(crate) name: &'a str,
     pub(crate) is_text: bool,
     /// How much of the old value is compared, in bytes or characters; all of it when there is none.
@@ -136,7 +135,10 @@ fn push_unchanged<DB: RotationDatabase>(statement: &mut Statement<DB>, swap: &Sw
 fn push_same_key<DB: RotationDatabase>(statement: &mut Statement<DB>, swap: &Swap<'_>) {
     for (i, key) in swap.key.iter().enumerate() {
         statement.push(if i > 0 { " AND " } else { "" });
-        statement.column(swap.table, key).push(" = ").column(NEW, &short('k', i));
+        statement
+            .column(swap.table, key)
+            .push(" = ")
+            .column(NEW, &short('k', i));
     }
 }
 
@@ -241,7 +243,10 @@ mod sqlite {
             statement.push(")) UPDATE ").table(swap.table).push(" SET ");
             for (i, column) in swap.columns.iter().enumerate() {
                 statement.push(if i > 0 { ", " } else { "" });
-                statement.name(column.name).push(" = ").column(NEW, &short('n', i));
+                statement
+                    .name(column.name)
+                    .push(" = ")
+                    .column(NEW, &short('n', i));
             }
             statement.push(" FROM ").name(NEW).push(" WHERE ");
             push_same_key(&mut statement, swap);
@@ -317,7 +322,10 @@ mod postgres {
             statement.table(swap.table).push(" SET ");
             for (i, column) in swap.columns.iter().enumerate() {
                 statement.push(if i > 0 { ", " } else { "" });
-                statement.name(column.name).push(" = ").column(NEW, &short('n', i));
+                statement
+                    .name(column.name)
+                    .push(" = ")
+                    .column(NEW, &short('n', i));
             }
             statement.push(" FROM unnest(");
             for i in 0..swap.key.len() {
@@ -347,7 +355,9 @@ mod postgres {
 
     fn bind_array(statement: &mut Statement<Postgres>, is_text: bool, values: Vec<&[u8]>) {
         if is_text {
-            let texts = values.into_iter().map(|value| String::from_utf8_lossy(value).into_owned());
+            let texts = values
+                .into_iter()
+                .map(|value| String::from_utf8_lossy(value).into_owned());
             statement.bind(texts.collect::<Vec<_>>()).push("::text[]");
         } else {
             statement.bind(values).push("::bytea[]");
@@ -395,13 +405,16 @@ mod postgres {
 #[cfg(feature = "mysql")]
 mod mysql {
     use super::*;
-    use sqlx::MySql;
+    use sqlx::{MySql, Type};
 
     impl RotationDatabase for MySql {
         const BEGIN: &'static str = "START TRANSACTION";
         const NOW: &'static str = "CAST(unix_timestamp() AS SIGNED)";
         const SKIP_LOCKED: &'static str = " FOR UPDATE SKIP LOCKED";
-        const TEXT_TYPES: [&'static str; 2] = ["VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"];
+        const TEXT_TYPES: [&'static str; 2] = [
+            "VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+            "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        ];
         const ON_CONFLICT: &'static str = "ON DUPLICATE KEY UPDATE {set}";
         const EXCLUDED: [&'static str; 2] = ["VALUES(", ")"];
         const SET_ROWS: usize = 500;
@@ -444,21 +457,37 @@ mod mysql {
                 statement.name(key).push(" AS ").name(&short('k', i));
             }
             for (i, column) in swap.columns.iter().enumerate() {
-                statement.push(", ").name(column.name).push(" AS ").name(&short('o', i));
-                statement.push(", ").name(column.name).push(" AS ").name(&short('n', i));
+                statement
+                    .push(", ")
+                    .name(column.name)
+                    .push(" AS ")
+                    .name(&short('o', i));
+                statement
+                    .push(", ")
+                    .name(column.name)
+                    .push(" AS ")
+                    .name(&short('n', i));
             }
             statement.push(" FROM ").table(swap.table).push(" WHERE FALSE");
             for row in rows {
                 statement.push(" UNION ALL SELECT ");
                 push_values(&mut statement, swap, row);
             }
-            statement.push(") AS ").name(NEW).push(" STRAIGHT_JOIN ").table(swap.table).push(" ON ");
+            statement
+                .push(") AS ")
+                .name(NEW)
+                .push(" STRAIGHT_JOIN ")
+                .table(swap.table)
+                .push(" ON ");
             push_same_key(&mut statement, swap);
             push_unchanged(&mut statement, swap);
             statement.push(" SET ");
             for (i, column) in swap.columns.iter().enumerate() {
                 statement.push(if i > 0 { ", " } else { "" });
-                statement.column(swap.table, column.name).push(" = ").column(NEW, &short('n', i));
+                statement
+                    .column(swap.table, column.name)
+                    .push(" = ")
+                    .column(NEW, &short('n', i));
             }
             statement
         }
@@ -477,9 +506,9 @@ mod mysql {
                 Cell::Integer(i64::try_from(value).map_err(|error| sqlx::Error::Decode(error.into()))?)
             }
             name if name.contains("INT") => Cell::Integer(row.try_get_unchecked(i)?),
-            "CHAR" | "VARCHAR" | "TEXT" | "TINYTEXT" | "MEDIUMTEXT" | "LONGTEXT" | "ENUM" => {
-                Cell::Text(row.try_get_unchecked(i)?)
-            }
+            "BOOLEAN" => Cell::Integer(row.try_get_unchecked(i)?),
+            // By its collation: the names of types call text of a `_bin` collation bytes.
+            _ if <String as Type<MySql>>::compatible(&type_info) => Cell::Text(row.try_get_unchecked(i)?),
             _ => Cell::Bytes(row.try_get_unchecked(i)?),
         })
     }

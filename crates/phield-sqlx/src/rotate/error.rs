@@ -30,7 +30,9 @@ pub enum RotationError {
     #[error("the operating system gives no randomness")]
     Random,
     /// The secrets of subjects cannot be read.
-    #[error("the store of subject secrets does not answer; what was done stays done, and the same command goes on from there")]
+    #[error(
+        "the store of subject secrets does not answer; what was done stays done, and the same command goes on from there"
+    )]
     Subjects,
     /// The tables of the rotation are not there.
     #[error("there is no rotation in this database yet: `phield rotate run` starts one")]
@@ -70,7 +72,9 @@ pub enum RotationError {
     #[error("the schema has no table {0}: give the logical names, as phield.schema.json has them")]
     NoSuchTable(String),
     /// What a checkpoint says is not understood.
-    #[error("table {0} holds what no phield of this version wrote: is it changed by hand, or of a newer version?")]
+    #[error(
+        "table {0} holds what no phield of this version wrote: is it changed by hand, or of a newer version?"
+    )]
     Checkpoint(&'static str),
     /// Rows are written under the old key all the time.
     #[error(

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use phield_core::{
-    BlindIndex, KeyId, KeyUse, Keyring, Keys, OpenError, ReindexError, RowIdentity, Sealer, SubjectKeyMap, TenantName,
-    key_of_token, key_of_token_start, text_of_token, token_of_text,
+    BlindIndex, KeyId, KeyUse, Keyring, Keys, OpenError, ReindexError, RowIdentity, Sealer, SubjectKeyMap,
+    TenantName, key_of_token, key_of_token_start, text_of_token, token_of_text,
 };
 
 use super::cell::{Cell, Cursor};
@@ -95,7 +95,10 @@ impl<'a> Preparing<'a> {
     ) -> Result<(), RotationError> {
         let with_keys = self.subjects.iter().find(|(of, _)| *of == identity.tenant);
         let subject_keys = with_keys.map(|(_, keys)| self.keyring.with_subjects(keys));
-        let old: Vec<_> = tokens.iter().map(|(column, token)| (*column, token.clone())).collect();
+        let old: Vec<_> = tokens
+            .iter()
+            .map(|(column, token)| (*column, token.clone()))
+            .collect();
         let results = match (&subject_keys, mode) {
             (Some(keys), Mode::Data) => {
                 let mut sealer = Sealer::new(keys, 1, tokens.len())?;
@@ -118,7 +121,10 @@ impl<'a> Preparing<'a> {
     ) -> Vec<Result<Vec<u8>, OpenError>> {
         let len = tokens.len();
         match self.table.rows.check(keys, identity, tokens) {
-            Ok(results) => results.into_iter().map(|result| result.map(|()| Vec::new())).collect(),
+            Ok(results) => results
+                .into_iter()
+                .map(|result| result.map(|()| Vec::new()))
+                .collect(),
             Err(_) => vec![Err(OpenError::Authentication); len],
         }
     }
@@ -129,9 +135,15 @@ impl<'a> Preparing<'a> {
         for (column, old, result) in results {
             match result {
                 Ok(new) if mode == Mode::Data => {
-                    let Some(stored) = self.table.sealed.get(column) else { continue };
+                    let Some(stored) = self.table.sealed.get(column) else {
+                        continue;
+                    };
                     let as_stored = |token: Vec<u8>| {
-                        if stored.is_text { text_of_token(&token).into_bytes() } else { token }
+                        if stored.is_text {
+                            text_of_token(&token).into_bytes()
+                        } else {
+                            token
+                        }
                     };
                     let mut old = as_stored(old);
                     old.truncate(stored.start());
@@ -145,7 +157,11 @@ impl<'a> Preparing<'a> {
         if !columns.is_empty() {
             self.prepared.done.changed += 1;
             let key = row.key;
-            self.prepared.groups.entry(columns).or_default().push(SwapRow { key, values });
+            self.prepared
+                .groups
+                .entry(columns)
+                .or_default()
+                .push(SwapRow { key, values });
         }
         Ok(())
     }
@@ -164,7 +180,9 @@ impl<'a> Preparing<'a> {
             let identity = self.table.identity(&row);
             let (mut columns, mut values) = (Vec::new(), Vec::new());
             for index in 0..indexes {
-                let Some(old) = row.values.get(index).and_then(Cell::bytes) else { continue };
+                let Some(old) = row.values.get(index).and_then(Cell::bytes) else {
+                    continue;
+                };
                 let old = old.to_vec();
                 if BlindIndex::from_bytes(&old).and_then(|value| value.key_id()) == Some(active) {
                     continue;
@@ -184,7 +202,11 @@ impl<'a> Preparing<'a> {
             if !columns.is_empty() {
                 self.prepared.done.changed += 1;
                 let key = row.key;
-                self.prepared.groups.entry(columns).or_default().push(SwapRow { key, values });
+                self.prepared
+                    .groups
+                    .entry(columns)
+                    .or_default()
+                    .push(SwapRow { key, values });
             }
         }
         Ok(self.prepared)
@@ -197,7 +219,9 @@ impl<'a> Preparing<'a> {
         identity: Option<&RowIdentity>,
         tokens: &[Cell],
     ) -> Result<Result<BlindIndex, &'static str>, RotationError> {
-        let Some(identity) = identity else { return Ok(Err("malformed")) };
+        let Some(identity) = identity else {
+            return Ok(Err("malformed"));
+        };
         let mut parts = Vec::new();
         for position in self.table.rows.index_parts(index) {
             let cell = tokens.get(*position).unwrap_or(&Cell::Null);
@@ -213,7 +237,12 @@ impl<'a> Preparing<'a> {
                 let keys = self.keyring.with_subjects(subjects);
                 self.table.rows.index_value(&keys, identity, index, parts).await
             }
-            None => self.table.rows.index_value(self.keyring, identity, index, parts).await,
+            None => {
+                self.table
+                    .rows
+                    .index_value(self.keyring, identity, index, parts)
+                    .await
+            }
         };
         match value {
             Ok(Some(value)) => Ok(Ok(value)),
@@ -228,12 +257,22 @@ impl<'a> Preparing<'a> {
     /// Counts the keys of a row, of the starts of its values.
     pub(crate) fn keys(mut self, rows: &[PageRow]) -> Prepared {
         for row in rows {
-            let columns = self.table.sealed.iter().map(|column| (column.sql_name.as_str(), false));
-            let indexes = self.table.indexes.iter().map(|index| (index.sql_name.as_str(), true));
+            let columns = self
+                .table
+                .sealed
+                .iter()
+                .map(|column| (column.sql_name.as_str(), false));
+            let indexes = self
+                .table
+                .indexes
+                .iter()
+                .map(|index| (index.sql_name.as_str(), true));
             for ((column, is_index), cell) in columns.chain(indexes).zip(&row.values) {
                 let Some(start) = cell.bytes() else { continue };
                 let key = if is_index {
-                    start.first_chunk().and_then(|id| KeyId::new(u32::from_be_bytes(*id)))
+                    start
+                        .first_chunk()
+                        .and_then(|id| KeyId::new(u32::from_be_bytes(*id)))
                 } else {
                     key_of_token_start(start)
                 };
@@ -256,7 +295,12 @@ impl<'a> Preparing<'a> {
         }
         for (column, cell) in self.table.sealed.iter().zip(row.values.iter().skip(indexes)) {
             if let Some(token) = cell.bytes() {
-                count(&mut done.counts, "before", &column.sql_name, key_of_token_start(token));
+                count(
+                    &mut done.counts,
+                    "before",
+                    &column.sql_name,
+                    key_of_token_start(token),
+                );
             }
         }
     }
@@ -274,7 +318,11 @@ impl<'a> Preparing<'a> {
     fn token(&self, column: usize, cell: &Cell) -> Option<Vec<u8>> {
         let stored = cell.bytes()?;
         let is_text = self.table.sealed.get(column)?.is_text;
-        let token = if is_text { token_of_text(stored).ok()? } else { stored.to_vec() };
+        let token = if is_text {
+            token_of_text(stored).ok()?
+        } else {
+            stored.to_vec()
+        };
         key_of_token(&token).map(|_| token)
     }
 
@@ -294,13 +342,28 @@ impl<'a> Preparing<'a> {
         tokens
     }
 
-    fn note(&mut self, row: &PageRow, column: usize, token: &[u8], error: OpenError) -> Result<(), RotationError> {
+    fn note(
+        &mut self,
+        row: &PageRow,
+        column: usize,
+        token: &[u8],
+        error: OpenError,
+    ) -> Result<(), RotationError> {
         let own = key_of_token(token);
         match error {
             // Of a subject record, not of the token's key: a state that somebody wanted.
             OpenError::KeyState(id) if self.table.subject_keys && Some(id) != own => {
-                let name = self.table.sealed.get(column).map(|column| column.sql_name.as_str());
-                count(&mut self.prepared.done.counts, "shredded", name.unwrap_or_default(), own);
+                let name = self
+                    .table
+                    .sealed
+                    .get(column)
+                    .map(|column| column.sql_name.as_str());
+                count(
+                    &mut self.prepared.done.counts,
+                    "shredded",
+                    name.unwrap_or_default(),
+                    own,
+                );
             }
             error => {
                 let reason = reason(error)?;
@@ -311,7 +374,11 @@ impl<'a> Preparing<'a> {
     }
 
     fn quarantine(&mut self, row: &PageRow, column: usize, token: &[u8], reason: &'static str) {
-        let name = self.table.sealed.get(column).map(|column| column.sql_name.clone());
+        let name = self
+            .table
+            .sealed
+            .get(column)
+            .map(|column| column.sql_name.clone());
         self.push_quarantined(row, name.unwrap_or_default(), key_of_token(token), reason);
     }
 
@@ -340,7 +407,9 @@ fn count(
 /// Why a value goes into quarantine; a key that cannot be used now is no fault of the row.
 fn reason(error: OpenError) -> Result<&'static str, RotationError> {
     Ok(match error {
-        OpenError::KeyUnavailable(id) | OpenError::KeyRefused(id) => return Err(RotationError::KeyUnavailable(id)),
+        OpenError::KeyUnavailable(id) | OpenError::KeyRefused(id) => {
+            return Err(RotationError::KeyUnavailable(id));
+        }
         OpenError::UnknownKey(_) | OpenError::NoSubjectSecret => "unknown-key",
         OpenError::KeyState(_) => "destroyed-key",
         OpenError::Malformed => "malformed",

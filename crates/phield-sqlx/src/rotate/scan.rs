@@ -74,7 +74,10 @@ pub(crate) async fn count_keys<DB: RotationDatabase>(
         key,
         count,
     });
-    Ok(Counted { rows, counts: counts.collect() })
+    Ok(Counted {
+        rows,
+        counts: counts.collect(),
+    })
 }
 
 /// Looks at the first rows of every column that can hold tokens.
@@ -93,9 +96,17 @@ pub(crate) async fn unregistered<DB: RotationDatabase>(
             continue;
         }
         let is_registered = registered(schema, &sql_schema, &table, &column);
-        let sql_table = if sql_schema.is_empty() { table } else { format!("{sql_schema}.{table}") };
+        let sql_table = if sql_schema.is_empty() {
+            table
+        } else {
+            format!("{sql_schema}.{table}")
+        };
         let (tokens, others) = sample::<DB>(connection, &sql_table, &column).await?;
-        let of = |rows| UnregisteredColumn { table: sql_table.clone(), column: column.clone(), rows };
+        let of = |rows| UnregisteredColumn {
+            table: sql_table.clone(),
+            column: column.clone(),
+            rows,
+        };
         match is_registered {
             false if tokens > 0 => found.columns.push(of(tokens)),
             true if others > 0 => found.plaintext.push(of(others)),
@@ -111,12 +122,16 @@ fn registered(schema: &SchemaFile, sql_schema: &str, table: &str, column: &str) 
         Some((of, name)) => name == table && (of == sql_schema || sql_schema.is_empty()),
         None => sql_table == table,
     };
-    schema.tables().iter().filter(|entry| is_table(&entry.sql_table)).any(|entry| {
-        entry
-            .columns
-            .iter()
-            .any(|entry| matches!(entry, ColumnEntry::Sealed { sql_name, .. } if sql_name == column))
-    })
+    schema
+        .tables()
+        .iter()
+        .filter(|entry| is_table(&entry.sql_table))
+        .any(|entry| {
+            entry
+                .columns
+                .iter()
+                .any(|entry| matches!(entry, ColumnEntry::Sealed { sql_name, .. } if sql_name == column))
+        })
 }
 
 /// How many tokens, and how many other values, stand in the first rows of a column that have a value.
@@ -127,9 +142,15 @@ async fn sample<DB: RotationDatabase>(
 ) -> Result<(u64, u64), RotationError> {
     let mut statement = Statement::<DB>::new("SELECT ");
     statement.name(column).push(" FROM ").table(table).push(" WHERE ");
-    statement.name(column).push(format_args!(" IS NOT NULL LIMIT {SAMPLE}"));
+    statement
+        .name(column)
+        .push(format_args!(" IS NOT NULL LIMIT {SAMPLE}"));
     let rows = DB::fetch(statement, Reuse::Unlikely, 4 << 20, connection).await?;
-    let is_token = |row: &Vec<Cell>| row.first().and_then(Cell::bytes).is_some_and(|value| key_of_token(value).is_some());
+    let is_token = |row: &Vec<Cell>| {
+        row.first()
+            .and_then(Cell::bytes)
+            .is_some_and(|value| key_of_token(value).is_some())
+    };
     let tokens = rows.iter().filter(|row| is_token(row)).count();
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     Ok((count(tokens), count(rows.len() - tokens)))

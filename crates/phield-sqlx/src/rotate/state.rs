@@ -20,7 +20,7 @@ use crate::backend::Reuse;
 use crate::statement::{Statement, quoted};
 
 /// How long a share stays with a worker that does not write, in seconds.
-pub(crate) const LEASE: i64 = 60;
+pub(crate) const LEASE: i64 = 30;
 
 /// What is done with the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,9 @@ impl Phase {
     }
 
     fn of(text: &str) -> Option<Self> {
-        [Self::Work, Self::Count, Self::Done].into_iter().find(|phase| phase.as_str() == text)
+        [Self::Work, Self::Count, Self::Done]
+            .into_iter()
+            .find(|phase| phase.as_str() == text)
     }
 }
 
@@ -102,7 +104,8 @@ pub(crate) struct Record {
     pub(crate) report: String,
 }
 
-const RECORD: &str = "id, mode, paused, started, ready, ended, who, epoch, pass, phase, counting_since, report";
+const RECORD: &str =
+    "id, mode, paused, started, ready, ended, who, epoch, pass, phase, counting_since, report";
 
 /// A share of a table.
 #[derive(Debug, Clone)]
@@ -236,7 +239,10 @@ pub(crate) async fn seen_active<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     keys: &[String],
 ) -> Result<i64, RotationError> {
-    let insert = format!("INSERT INTO phield_rotation_key (key_id, seen) VALUES (?, {})", DB::NOW);
+    let insert = format!(
+        "INSERT INTO phield_rotation_key (key_id, seen) VALUES (?, {})",
+        DB::NOW
+    );
     let mut latest = 0;
     for key in keys {
         let select = "SELECT seen FROM phield_rotation_key WHERE key_id = ?";
@@ -248,7 +254,11 @@ pub(crate) async fn seen_active<DB: RotationDatabase>(
             }
             seen = fetch::<DB>(connection, select, &[text(key)]).await?;
         }
-        latest = latest.max(seen.first().and_then(|row| integer(row.first())).unwrap_or(i64::MAX));
+        latest = latest.max(
+            seen.first()
+                .and_then(|row| integer(row.first()))
+                .unwrap_or(i64::MAX),
+        );
     }
     Ok(latest)
 }
@@ -260,7 +270,9 @@ pub(crate) async fn keep_report<DB: RotationDatabase>(
     report: &str,
 ) -> Result<(), RotationError> {
     let update = "UPDATE phield_rotation SET report = ? WHERE id = ?";
-    execute::<DB>(connection, update, &[text(report), text(id)]).await.map(drop)
+    execute::<DB>(connection, update, &[text(report), text(id)])
+        .await
+        .map(drop)
 }
 
 /// Whether the tables of rotations are there.
@@ -317,7 +329,9 @@ impl Record {
     }
 
     fn of_rows(rows: &[Vec<Cell>]) -> Result<Option<Self>, RotationError> {
-        let record = rows.first().map(|row| Self::read(row).ok_or(RotationError::Checkpoint("phield_rotation")));
+        let record = rows
+            .first()
+            .map(|row| Self::read(row).ok_or(RotationError::Checkpoint("phield_rotation")));
         record.transpose()
     }
 
@@ -335,13 +349,22 @@ pub(crate) async fn now<DB: RotationDatabase>(connection: &mut DB::Connection) -
 }
 
 /// The rotation that is under way.
-pub(crate) async fn open<DB: RotationDatabase>(connection: &mut DB::Connection) -> Result<Option<Record>, RotationError> {
-    let rows = fetch::<DB>(connection, &format!("SELECT {RECORD} FROM phield_rotation WHERE open_slot = 1"), &[]).await?;
+pub(crate) async fn open<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+) -> Result<Option<Record>, RotationError> {
+    let rows = fetch::<DB>(
+        connection,
+        &format!("SELECT {RECORD} FROM phield_rotation WHERE open_slot = 1"),
+        &[],
+    )
+    .await?;
     Record::of_rows(&rows)
 }
 
 /// The last rotation, under way or not.
-pub(crate) async fn last<DB: RotationDatabase>(connection: &mut DB::Connection) -> Result<Option<Record>, RotationError> {
+pub(crate) async fn last<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+) -> Result<Option<Record>, RotationError> {
     let text = format!("SELECT {RECORD} FROM phield_rotation ORDER BY started DESC, id DESC LIMIT 1");
     let rows = fetch::<DB>(connection, &text, &[]).await?;
     Record::of_rows(&rows)
@@ -417,7 +440,12 @@ pub(crate) async fn set_paused<DB: RotationDatabase>(
     paused: bool,
 ) -> Result<u64, RotationError> {
     let cells = [Cell::Integer(i64::from(paused))];
-    execute::<DB>(connection, "UPDATE phield_rotation SET paused = ? WHERE open_slot = 1", &cells).await
+    execute::<DB>(
+        connection,
+        "UPDATE phield_rotation SET paused = ? WHERE open_slot = 1",
+        &cells,
+    )
+    .await
 }
 
 /// Takes the next share for a worker: one whose worker has died, else the next rows of a table.
@@ -442,7 +470,12 @@ pub(crate) async fn claim<DB: RotationDatabase>(
             "UPDATE phield_rotation_share SET owner = ?, lease = {} + {LEASE} WHERE rotation = ? AND tbl = ? AND share_no = ?",
             DB::NOW
         );
-        let cells = [self::text(owner), id, self::text(&share.table), Cell::Integer(share.number)];
+        let cells = [
+            self::text(owner),
+            id,
+            self::text(&share.table),
+            Cell::Integer(share.number),
+        ];
         execute::<DB>(&mut transaction, &text, &cells).await?;
         transaction.commit().await?;
         return Ok(Claim::Share(share));
@@ -457,12 +490,17 @@ pub(crate) async fn claim<DB: RotationDatabase>(
              UNION ALL SELECT tbl FROM phield_rotation_share WHERE rotation = ? LIMIT 1";
         let open = fetch::<DB>(&mut transaction, text, &[id.clone(), id]).await?;
         transaction.commit().await?;
-        return Ok(if open.is_empty() { Claim::Through } else { Claim::Wait });
+        return Ok(if open.is_empty() {
+            Claim::Through
+        } else {
+            Claim::Wait
+        });
     };
     let read = || Some((string(row.first())?, string(row.get(1))?, integer(row.get(2))?));
     let (table, place, number) = read().ok_or(RotationError::Checkpoint("phield_rotation_table"))?;
     let after = cursor(&place)?;
-    let end = end_of_share(&table, after.as_ref()).ok_or_else(|| RotationError::NoSuchTable(table.clone()))?;
+    let end =
+        end_of_share(&table, after.as_ref()).ok_or_else(|| RotationError::NoSuchTable(table.clone()))?;
     let until = DB::fetch(end, Reuse::Likely, usize::MAX, &mut transaction).await?;
     let until = until.into_iter().next().map(Cursor);
     let cells = [
@@ -524,12 +562,49 @@ pub(crate) async fn reload<DB: RotationDatabase>(
         connection,
         "SELECT tbl, share_no, place, until FROM phield_rotation_share \
          WHERE rotation = ? AND tbl = ? AND share_no = ? AND owner = ?",
-        &[text(&record.id), text(&share.table), Cell::Integer(share.number), text(&share.owner)],
+        &[
+            text(&record.id),
+            text(&share.table),
+            Cell::Integer(share.number),
+            text(&share.owner),
+        ],
     )
     .await?;
     let again = rows.first().map(|row| self::share(row, &share.owner));
     let again = again.map(|again| again.ok_or(RotationError::Checkpoint("phield_rotation_share")));
     again.transpose()?.transpose()
+}
+
+/// Gives shares back: those of one worker, or of all.
+pub(crate) async fn end_leases<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    rotation: &str,
+    owner: Option<&str>,
+) -> Result<(), RotationError> {
+    let update = "UPDATE phield_rotation_share SET lease = 0, owner = '' WHERE rotation = ?";
+    match owner {
+        None => execute::<DB>(connection, update, &[text(rotation)]).await?,
+        Some(owner) => {
+            let update = format!("{update} AND owner = ?");
+            execute::<DB>(connection, &update, &[text(rotation), text(owner)]).await?
+        }
+    };
+    Ok(())
+}
+
+/// Keeps the shares of a worker that is busy with one page for long.
+pub(crate) async fn renew_leases<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    rotation: &str,
+    owner: &str,
+) -> Result<(), RotationError> {
+    let update = format!(
+        "UPDATE phield_rotation_share SET lease = {} + {LEASE} WHERE rotation = ? AND owner = ?",
+        DB::NOW
+    );
+    execute::<DB>(connection, &update, &[text(rotation), text(owner)])
+        .await
+        .map(drop)
 }
 
 /// Writes the checkpoint of a page into its transaction, or the end of the share. False: the share is somebody else's by now.
@@ -567,7 +642,13 @@ pub(crate) async fn checkpoint<DB: RotationDatabase>(
         )
         .await?;
         let [id, table, _] = &key;
-        let [rows, changed] = [0, 1].map(|i| totals.first().and_then(|row| row.get(i)).cloned().unwrap_or(Cell::Integer(0)));
+        let [rows, changed] = [0, 1].map(|i| {
+            totals
+                .first()
+                .and_then(|row| row.get(i))
+                .cloned()
+                .unwrap_or(Cell::Integer(0))
+        });
         execute::<DB>(
             transaction,
             "UPDATE phield_rotation_table SET row_count = row_count + ?, changed = changed + ? WHERE rotation = ? AND tbl = ?",
@@ -664,7 +745,7 @@ async fn note<DB: RotationDatabase>(
 }
 
 /// The key of a row of names that may be long: SHA-256 of them, each with its length.
-fn digest(parts: &[&str]) -> String {
+pub(crate) fn digest(parts: &[&str]) -> String {
     use sha2::{Digest as _, Sha256};
     let mut hash = Sha256::new();
     for part in parts {
@@ -683,7 +764,11 @@ pub(crate) async fn next_phase<DB: RotationDatabase>(
 ) -> Result<bool, RotationError> {
     let mut transaction = begin::<DB>(connection).await?;
     let is_done = phase == Phase::Done;
-    let counting = if phase == Phase::Count { DB::NOW } else { "counting_since" };
+    let counting = if phase == Phase::Count {
+        DB::NOW
+    } else {
+        "counting_since"
+    };
     let slot = if is_done { "NULL" } else { "1" };
     let ended = if is_done { DB::NOW } else { "0" };
     let update = format!(
@@ -766,11 +851,20 @@ pub(crate) async fn progress<DB: RotationDatabase>(
     .await?;
     let mut tables: Vec<TableProgress> = Vec::new();
     for row in &rows {
-        let int = |i: usize| integer(row.get(i)).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+        let int = |i: usize| {
+            integer(row.get(i))
+                .and_then(|n| u64::try_from(n).ok())
+                .unwrap_or(0)
+        };
         let table = string(row.first()).ok_or(RotationError::Checkpoint("phield_rotation_table"))?;
         if tables.last().is_none_or(|last| last.table != table) {
             let (total, rows, changed) = (int(1), int(2), int(3));
-            tables.push(TableProgress { table, total, rows, changed });
+            tables.push(TableProgress {
+                table,
+                total,
+                rows,
+                changed,
+            });
         }
         if let Some(last) = tables.last_mut() {
             last.rows += int(4);
@@ -854,7 +948,12 @@ pub(crate) async fn quarantined_by_reason<DB: RotationDatabase>(
     .await?;
     let value = |row: &Vec<Cell>| {
         let count = u64::try_from(integer(row.get(3))?).ok()?;
-        Some((string(row.first())?, string(row.get(1))?, string(row.get(2))?, count))
+        Some((
+            string(row.first())?,
+            string(row.get(1))?,
+            string(row.get(2))?,
+            count,
+        ))
     };
     let values = rows.iter().map(value).collect::<Option<_>>();
     values.ok_or(RotationError::Checkpoint("phield_quarantine"))
@@ -878,11 +977,16 @@ pub(crate) async fn unique_keys<DB: RotationDatabase>(
 ) -> Result<Vec<Vec<String>>, RotationError> {
     let (schema, table) = sql_table.rsplit_once('.').unwrap_or(("", sql_table));
     let names = [text(schema), text(table)];
-    let values: Vec<_> = DB::UNIQUE_KEY_NAMES.iter().filter_map(|i| names.get(*i).cloned()).collect();
+    let values: Vec<_> = DB::UNIQUE_KEY_NAMES
+        .iter()
+        .filter_map(|i| names.get(*i).cloned())
+        .collect();
     let rows = fetch::<DB>(connection, DB::UNIQUE_KEYS, &values).await?;
     let mut keys: Vec<(String, Vec<String>)> = Vec::new();
     for row in &rows {
-        let Some(index) = string(row.first()) else { continue };
+        let Some(index) = string(row.first()) else {
+            continue;
+        };
         // An expression is no column.
         let column = string(row.get(1)).unwrap_or_else(|| quoted::<DB>(""));
         match keys.last_mut() {
@@ -897,7 +1001,13 @@ pub(crate) async fn unique_keys<DB: RotationDatabase>(
 pub(crate) async fn columns_of_all<DB: RotationDatabase>(
     connection: &mut DB::Connection,
 ) -> Result<Vec<(String, String, String)>, RotationError> {
-    let rows = DB::fetch(Statement::new(DB::COLUMNS_OF_ALL), Reuse::Unlikely, usize::MAX, connection).await?;
+    let rows = DB::fetch(
+        Statement::new(DB::COLUMNS_OF_ALL),
+        Reuse::Unlikely,
+        usize::MAX,
+        connection,
+    )
+    .await?;
     let column = |row: &Vec<Cell>| Some((string(row.first())?, string(row.get(1))?, string(row.get(2))?));
     Ok(rows.iter().filter_map(column).collect())
 }

@@ -1,6 +1,6 @@
 //! A table of the schema as it is read and written page by page.
 
-use phield_core::{ColumnEntry, ColumnName, RowIdentity, StorageKind, TableEntry, TableRows, TenantName};
+use phield_core::{ColumnEntry, RowIdentity, StorageKind, TableEntry, TableRows, TenantName};
 
 use super::cell::{Cell, Cursor, IdentityType};
 use super::database::RotationDatabase;
@@ -27,15 +27,15 @@ pub(crate) struct Table {
     pub(crate) subject_keys: bool,
     /// What pages are ordered by, and rows are found by.
     pub(crate) key: Vec<String>,
-    identity: Vec<IdentityColumn>,
+    pub(crate) identity: Vec<IdentityColumn>,
     pub(crate) sealed: Vec<StoredColumn>,
     pub(crate) indexes: Vec<IndexColumn>,
 }
 
 /// A column of a row's identity.
 #[derive(Debug)]
-struct IdentityColumn {
-    sql_name: String,
+pub(crate) struct IdentityColumn {
+    pub(crate) sql_name: String,
     part: IdentityPart,
     of_type: IdentityType,
 }
@@ -52,7 +52,6 @@ enum IdentityPart {
 #[derive(Debug)]
 pub(crate) struct StoredColumn {
     pub(crate) sql_name: String,
-    pub(crate) name: ColumnName,
     pub(crate) is_text: bool,
 }
 
@@ -86,7 +85,11 @@ pub(crate) enum Read {
 
 impl StoredColumn {
     pub(crate) fn start(&self) -> usize {
-        if self.is_text { TEXT_TOKEN_START } else { TOKEN_START }
+        if self.is_text {
+            TEXT_TOKEN_START
+        } else {
+            TOKEN_START
+        }
     }
 }
 
@@ -97,13 +100,9 @@ impl Table {
         for column in &entry.columns {
             match column {
                 ColumnEntry::Sealed {
-                    sql_name,
-                    name,
-                    storage,
-                    ..
+                    sql_name, storage, ..
                 } => sealed.push(StoredColumn {
                     sql_name: sql_name.clone(),
-                    name: name.clone(),
                     is_text: *storage == StorageKind::Text,
                 }),
                 _ => {}
@@ -142,7 +141,10 @@ impl Table {
         limit: u32,
     ) -> (Statement<DB>, Reuse) {
         let mut statement = Statement::new("SELECT ");
-        let keys = self.key.iter().chain(self.identity.iter().map(|column| &column.sql_name));
+        let keys = self
+            .key
+            .iter()
+            .chain(self.identity.iter().map(|column| &column.sql_name));
         statement.list(keys.map(String::as_str), |statement, name| {
             statement.name(name);
         });
@@ -156,7 +158,10 @@ impl Table {
 
     fn push_values<DB: RotationDatabase>(&self, statement: &mut Statement<DB>, read: Read) {
         let start = |statement: &mut Statement<DB>, name: &str, len: usize| {
-            statement.push(", substr(").name(name).push(format_args!(", 1, {len})"));
+            statement
+                .push(", substr(")
+                .name(name)
+                .push(format_args!(", 1, {len})"));
         };
         if read == Read::IndexesAndTokens {
             for index in &self.indexes {
@@ -183,7 +188,11 @@ impl Table {
     }
 
     /// The statement that reads the key `rows` rows after `after`: where a share of the table ends.
-    pub(crate) fn end_of_share<DB: RotationDatabase>(&self, after: Option<&Cursor>, rows: u32) -> Statement<DB> {
+    pub(crate) fn end_of_share<DB: RotationDatabase>(
+        &self,
+        after: Option<&Cursor>,
+        rows: u32,
+    ) -> Statement<DB> {
         let mut statement = Statement::new("SELECT ");
         statement.list(self.key.iter().map(String::as_str), |statement, name| {
             statement.name(name);
@@ -195,7 +204,7 @@ impl Table {
         statement
     }
 
-    fn push_bounds<DB: RotationDatabase>(
+    pub(crate) fn push_bounds<DB: RotationDatabase>(
         &self,
         statement: &mut Statement<DB>,
         after: Option<&Cursor>,
@@ -239,7 +248,7 @@ impl Table {
         statement.push("))".repeat(last));
     }
 
-    fn push_order<DB: RotationDatabase>(&self, statement: &mut Statement<DB>) {
+    pub(crate) fn push_order<DB: RotationDatabase>(&self, statement: &mut Statement<DB>) {
         statement.push(" ORDER BY ");
         statement.list(self.key.iter().map(String::as_str), |statement, name| {
             statement.name(name);
@@ -252,7 +261,11 @@ impl Table {
         rows.map(|mut key| {
             let mut identity = key.split_off(self.key.len().min(key.len()));
             let values = identity.split_off(self.identity.len().min(identity.len()));
-            PageRow { key, identity, values }
+            PageRow {
+                key,
+                identity,
+                values,
+            }
         })
         .collect()
     }
@@ -281,7 +294,9 @@ impl Table {
     pub(crate) fn tenant(&self, row: &PageRow) -> Option<TenantName> {
         let columns = self.identity.iter().zip(&row.identity);
         let mut tenants = columns.filter(|(column, _)| column.part == IdentityPart::Tenant);
-        tenants.next().and_then(|(column, cell)| column.of_type.tenant(cell))
+        tenants
+            .next()
+            .and_then(|(column, cell)| column.of_type.tenant(cell))
     }
 }
 
@@ -305,7 +320,9 @@ fn identity(entry: &TableEntry) -> Vec<IdentityColumn> {
         (&entry.subject, IdentityPart::Subject),
         (&entry.extra, IdentityPart::Extra),
     ];
-    let others = others.into_iter().filter_map(|(name, part)| Some((name.as_ref()?, part)));
+    let others = others
+        .into_iter()
+        .filter_map(|(name, part)| Some((name.as_ref()?, part)));
     row_id
         .chain(others)
         .map(|(name, part)| IdentityColumn {

@@ -29,6 +29,8 @@ const COUNT_PAGE: u32 = 5000;
 const MAX_TRIES: u32 = 20;
 /// How long a worker goes on trying when the database does not answer.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How often a worker says that it is alive.
+const RENEW: Duration = Duration::from_secs(7);
 /// How long a worker waits for shares of others.
 const POLL: Duration = Duration::from_millis(250);
 
@@ -83,7 +85,9 @@ impl Limiter {
 
     /// Waits until so many rows may be worked on.
     async fn wait(&self, rows: usize) {
-        let Some(rate) = self.rows_per_second.filter(|rate| *rate > 0.0) else { return };
+        let Some(rate) = self.rows_per_second.filter(|rate| *rate > 0.0) else {
+            return;
+        };
         let rows = u32::try_from(rows).map_or(f64::MAX, f64::from);
         let until = {
             let mut next = self.next.lock().await;
@@ -96,8 +100,33 @@ impl Limiter {
 }
 
 impl<DB: RotationDatabase> Worker<DB> {
-    /// Works until the pass is through.
+    /// Works until the pass is through. What ends early gives its share back.
     pub(crate) async fn pass(&self, record: &Record) -> Result<(), RotationError> {
+        let passed = tokio::select! {
+            passed = self.shares(record) => passed,
+            never = self.keep_leases(record) => match never {},
+        };
+        if passed.is_err() {
+            // Best effort: the lease ends on its own.
+            if let Ok(mut connection) = self.pool.acquire().await {
+                let _ = state::end_leases::<DB>(&mut connection, &record.id, Some(&self.owner)).await;
+            }
+        }
+        passed
+    }
+
+    /// A page of slow indexes, or of a slow database, can take longer than a lease.
+    async fn keep_leases(&self, record: &Record) -> std::convert::Infallible {
+        loop {
+            tokio::time::sleep(RENEW).await;
+            if let Ok(mut connection) = self.pool.acquire().await {
+                // One that fails is followed by another, long before the lease ends.
+                let _ = state::renew_leases::<DB>(&mut connection, &record.id, &self.owner).await;
+            }
+        }
+    }
+
+    async fn shares(&self, record: &Record) -> Result<(), RotationError> {
         let mut patience = Patience::new();
         loop {
             let done = self.next_share(record).await;
@@ -123,7 +152,11 @@ impl<DB: RotationDatabase> Worker<DB> {
         .await
     }
 
-    async fn check_running(&self, connection: &mut DB::Connection, record: &Record) -> Result<(), RotationError> {
+    async fn check_running(
+        &self,
+        connection: &mut DB::Connection,
+        record: &Record,
+    ) -> Result<(), RotationError> {
         let now = state::by_id::<DB>(connection, &record.id).await?;
         if now.paused {
             return Err(RotationError::Paused);
@@ -136,7 +169,11 @@ impl<DB: RotationDatabase> Worker<DB> {
     }
 
     fn page_rows(&self, record: &Record) -> u32 {
-        if record.phase == Phase::Count { COUNT_PAGE } else { self.batch }
+        if record.phase == Phase::Count {
+            COUNT_PAGE
+        } else {
+            self.batch
+        }
     }
 
     /// Works through a share; what fails for a while is tried again from its checkpoint.
@@ -162,7 +199,9 @@ impl<DB: RotationDatabase> Worker<DB> {
     }
 
     async fn pages(&self, record: &Record, share: &mut Share) -> Result<Ended, RotationError> {
-        let table = self.table(&share.table).ok_or_else(|| RotationError::NoSuchTable(share.table.clone()))?;
+        let table = self
+            .table(&share.table)
+            .ok_or_else(|| RotationError::NoSuchTable(share.table.clone()))?;
         let read = match (record.phase, record.mode) {
             (Phase::Work, Mode::Pepper) => Read::IndexesAndTokens,
             (Phase::Work, _) => Read::Tokens,
@@ -172,16 +211,21 @@ impl<DB: RotationDatabase> Worker<DB> {
         let mut reader = self.pool.acquire().await?;
         let mut writer = self.pool.acquire().await?;
         let until = share.until.clone();
-        let mut page = self.prepare(&mut reader, &work, share.after.as_ref(), until.as_ref()).await?;
+        let mut page = self
+            .prepare(&mut reader, &work, share.after.as_ref(), until.as_ref())
+            .await?;
         loop {
             if page.is_last {
-                return self.write(&mut writer, &work, share, page).await.map(|lost| {
-                    if lost { Ended::Lost } else { Ended::Finished }
-                });
+                return self
+                    .write(&mut writer, &work, share, page)
+                    .await
+                    .map(|lost| if lost { Ended::Lost } else { Ended::Finished });
             }
             let last = page.last.clone();
             let next = async {
-                let next = self.prepare(&mut reader, &work, last.as_ref(), until.as_ref()).await?;
+                let next = self
+                    .prepare(&mut reader, &work, last.as_ref(), until.as_ref())
+                    .await?;
                 self.check_running(&mut reader, record).await?;
                 Ok::<_, RotationError>(next)
             };
@@ -217,7 +261,11 @@ impl<DB: RotationDatabase> Worker<DB> {
 
     async fn work_on(&self, work: &Work<'_>, rows: Vec<PageRow>) -> Result<Prepared, RotationError> {
         let subjects = self.subjects_of(work.table, &rows, work.read).await?;
-        let (table, keyring, mode) = (Arc::clone(work.table), Arc::clone(&self.keyring), work.record.mode);
+        let (table, keyring, mode) = (
+            Arc::clone(work.table),
+            Arc::clone(&self.keyring),
+            work.record.mode,
+        );
         match work.read {
             Read::Keys => Ok(Preparing::new(&table, &keyring, &subjects).keys(&rows)),
             Read::IndexesAndTokens => Preparing::new(&table, &keyring, &subjects).indexes(rows).await,
@@ -246,7 +294,10 @@ impl<DB: RotationDatabase> Worker<DB> {
         let mut by_tenant: Vec<(Option<TenantName>, Vec<phield_core::RowId<'static>>)> = Vec::new();
         for identity in rows.iter().filter_map(|row| table.identity(row)) {
             let Some(subject) = identity.subject else { continue };
-            match by_tenant.iter_mut().find(|(tenant, _)| *tenant == identity.tenant) {
+            match by_tenant
+                .iter_mut()
+                .find(|(tenant, _)| *tenant == identity.tenant)
+            {
                 Some((_, subjects)) if subjects.contains(&subject) => {}
                 Some((_, subjects)) => subjects.push(subject),
                 None => by_tenant.push((identity.tenant, vec![subject])),
@@ -254,7 +305,10 @@ impl<DB: RotationDatabase> Worker<DB> {
         }
         let mut keys = Vec::new();
         for (tenant, subjects) in by_tenant {
-            let map = self.keyring.subject_keys(&**store, tenant.as_ref(), &subjects).await;
+            let map = self
+                .keyring
+                .subject_keys(&**store, tenant.as_ref(), &subjects)
+                .await;
             keys.push((tenant, map.map_err(|_| RotationError::Subjects)?));
         }
         Ok(keys)
@@ -276,7 +330,10 @@ impl<DB: RotationDatabase> Worker<DB> {
             tries += 1;
             page.done.rows = rows;
             page.done.counts.clone_from(&counts);
-            match self.write_once(writer, work, share, &page, tries >= MAX_TRIES).await? {
+            match self
+                .write_once(writer, work, share, &page, tries >= MAX_TRIES)
+                .await?
+            {
                 Written::Lost => return Ok(true),
                 Written::Complete => {
                     share.after = last.or_else(|| share.after.clone());
@@ -284,7 +341,9 @@ impl<DB: RotationDatabase> Worker<DB> {
                 }
                 Written::Contended => {
                     tokio::time::sleep(backoff(tries, Duration::from_millis(5))).await;
-                    page = self.prepare(writer, work, share.after.as_ref(), last.as_ref()).await?;
+                    page = self
+                        .prepare(writer, work, share.after.as_ref(), last.as_ref())
+                        .await?;
                     (page.last, page.is_last) = (last.clone(), is_last);
                 }
             }
@@ -307,7 +366,11 @@ impl<DB: RotationDatabase> Worker<DB> {
             let mut rest = rows.as_slice();
             while !rest.is_empty() {
                 let (now, later) = rest.split_at(statement_rows::<DB>(&swap, rest));
-                let reuse = if now.len() == DB::SET_ROWS { Reuse::Likely } else { Reuse::Unlikely };
+                let reuse = if now.len() == DB::SET_ROWS {
+                    Reuse::Likely
+                } else {
+                    Reuse::Unlikely
+                };
                 written += DB::execute(DB::compare_and_swap(&swap, now), reuse, &mut transaction).await?;
                 rest = later;
             }
@@ -320,14 +383,26 @@ impl<DB: RotationDatabase> Worker<DB> {
             state::checkpoint::<DB>(&mut transaction, work.record, share, &done, place, page.is_last).await?
         } else {
             (done.rows, done.counts, done.quarantined) = (0, std::collections::BTreeMap::new(), Vec::new());
-            state::checkpoint::<DB>(&mut transaction, work.record, share, &done, share.after.as_ref(), false).await?
+            state::checkpoint::<DB>(
+                &mut transaction,
+                work.record,
+                share,
+                &done,
+                share.after.as_ref(),
+                false,
+            )
+            .await?
         };
         if !checkpoint {
             transaction.rollback().await?;
             return Ok(Written::Lost);
         }
         transaction.commit().await?;
-        Ok(if complete { Written::Complete } else { Written::Contended })
+        Ok(if complete {
+            Written::Complete
+        } else {
+            Written::Contended
+        })
     }
 }
 
@@ -372,7 +447,10 @@ struct Patience {
 
 impl Patience {
     fn new() -> Self {
-        Self { since: None, tries: 0 }
+        Self {
+            since: None,
+            tries: 0,
+        }
     }
 
     async fn wait(&mut self, error: RotationError) -> Result<(), RotationError> {
@@ -388,7 +466,9 @@ impl Patience {
 
 /// Twice as long every time, up to five seconds, and never in step with others.
 fn backoff(tries: u32, first: Duration) -> Duration {
-    let longest = first.saturating_mul(1 << tries.min(10)).min(Duration::from_secs(5));
+    let longest = first
+        .saturating_mul(1 << tries.min(10))
+        .min(Duration::from_secs(5));
     let mut random = [0; 2];
     // Without randomness they go in step, which is slower and not wrong.
     let _ = getrandom::fill(&mut random);

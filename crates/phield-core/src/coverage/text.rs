@@ -1,0 +1,140 @@
+//! A coverage report for people.
+
+use std::fmt;
+
+use super::columns::sum;
+use super::{ColumnCoverage, CoverageReport, KeyCoverage};
+use crate::civil::Utc;
+
+impl fmt::Display for CoverageReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "Coverage of {} by ring {} of {} ({}), by {}",
+            Clean(&self.database),
+            self.ring,
+            self.app,
+            self.mode.as_str(),
+            Clean(&self.who)
+        )?;
+        writeln!(
+            f,
+            "started {}, counted from {} to {}; epoch {} to {}; hard TTL {} s",
+            Utc(self.started),
+            Utc(self.count_started),
+            Utc(self.ended),
+            self.epoch_start,
+            self.epoch_end,
+            self.hard_ttl_seconds
+        )?;
+        if !self.complete {
+            writeln!(
+                f,
+                "NOT COMPLETE: rows that were not counted may hold any key. This proves nothing; run it to its end."
+            )?;
+        }
+        self.columns.iter().try_for_each(|column| column.fmt_lines(f))?;
+        self.fmt_totals(f)?;
+        if self.unregistered.is_empty() {
+            return write!(f, "No column holds tokens and is not registered.");
+        }
+        let unregistered = self.unregistered.len() as u64;
+        write!(
+            f,
+            "{} not registered that {} tokens; their keys were not counted:",
+            Count(unregistered, "column"),
+            if unregistered == 1 { "holds" } else { "hold" }
+        )?;
+        self.unregistered
+            .iter()
+            .try_for_each(|name| write!(f, "\n  {}", Clean(name)))
+    }
+}
+
+impl CoverageReport {
+    /// Every key of the ring, and every other one that was found.
+    fn fmt_totals(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut found: Vec<_> = self.columns.iter().flat_map(|column| &column.keys).collect();
+        found.sort_by_key(|count| count.key);
+        found.dedup_by_key(|count| count.key);
+        let is_known = |count: &&&KeyCoverage| self.keys.iter().any(|known| known.key == count.key);
+        for known in &self.keys {
+            self.fmt_key(known.key, &format!("{}, {}", known.state, known.key_use), f)?;
+        }
+        for unknown in found.iter().filter(|count| !is_known(count)) {
+            self.fmt_key(unknown.key, "not in the ring, or destroyed", f)?;
+        }
+        let quarantined = sum(self.columns.iter().map(ColumnCoverage::quarantined_rows));
+        writeln!(f, "{} in quarantine", Count(quarantined, "row"))
+    }
+
+    fn fmt_key(&self, key: crate::key::KeyId, what: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows = Count(self.rows_under(key), "row");
+        write!(f, "{rows} under key {key} ({})", Clean(what))?;
+        match self.shredded(key) {
+            0 => writeln!(f),
+            shredded => writeln!(f, ", and {} of shredded subjects", Count(shredded, "row")),
+        }
+    }
+}
+
+impl ColumnCoverage {
+    fn fmt_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (table, column) = (Clean(&self.table), Clean(&self.column));
+        write!(f, "  {table}.{column} ({})", self.kind.as_str())?;
+        if self.keys.is_empty() && self.quarantined.is_empty() {
+            return writeln!(f, ": nothing");
+        }
+        writeln!(f)?;
+        for count in &self.keys {
+            write!(f, "    {}: {}", count.key, Count(count.after, "row"))?;
+            if let Some(before) = count.before {
+                write!(f, ", {before} before")?;
+            }
+            if count.shredded > 0 {
+                write!(f, ", {} shredded", count.shredded)?;
+            }
+            writeln!(f)?;
+        }
+        for entry in &self.quarantined {
+            write!(
+                f,
+                "    quarantine, {}: {}",
+                entry.reason.as_str(),
+                Count(entry.rows, "row")
+            )?;
+            match entry.key {
+                Some(key) => writeln!(f, " under {key}")?,
+                None => writeln!(f)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `1 row`, `2 rows`.
+struct Count(u64, &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.0 == 1 { "" } else { "s" };
+        write!(f, "{} {}{plural}", self.0, self.1)
+    }
+}
+
+/// A name of somebody else, for an error: without anything that a terminal would obey.
+pub(crate) fn clean(text: &str) -> String {
+    Clean(text).to_string()
+}
+
+/// Text of somebody else, without anything that a terminal would obey.
+struct Clean<'a>(&'a str);
+
+impl fmt::Display for Clean<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c.is_control() {
+            true => write!(f, "{}", c.escape_unicode()),
+            false => write!(f, "{c}"),
+        })
+    }
+}

@@ -1,0 +1,290 @@
+//! Rotation: rows end under the active keys, what does not open is told, and a row that somebody else writes is not lost.
+
+use std::sync::Arc;
+
+use phield::sqlx::rotate::{Mode, Rotation, RotationError, RotationOptions, RotationStatus};
+use phield::sqlx::{insert_batch, update};
+use phield::{EncryptedPhi, KeyId, KeyUse, Keyring, Phi, Rollout, SchemaFile, Suite};
+use phield_testkit::TestRing;
+use sqlx::Pool;
+
+use super::{Db, fresh, sql};
+
+#[derive(Debug, Clone, PartialEq, EncryptedPhi)]
+#[phi(table = "patients")]
+struct Patient {
+    #[phi(row_id)]
+    id: i64,
+    #[phi(index(normalize = "ssn"))]
+    ssn: Phi<String>,
+    #[phi(store = "text")]
+    note: Option<Phi<String>>,
+    born: Option<Phi<String>>,
+    ward: String,
+}
+
+struct World {
+    ring: TestRing,
+    schema: SchemaFile,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            ring: TestRing::new("emr"),
+            schema: SchemaFile::of(&[Patient::SCHEMA]).unwrap(),
+        }
+    }
+
+    async fn keyring(&self) -> Arc<Keyring> {
+        Arc::new(self.ring.ring().keyring().await.unwrap())
+    }
+
+    /// A new active key; gives the one that was active.
+    async fn replace(&self, key_use: KeyUse) -> KeyId {
+        let ring = self.ring.ring();
+        let suite = (key_use == KeyUse::Data).then_some(Suite::Aes256Gcm);
+        let keyring = ring.keyring().await.unwrap();
+        let keys = keyring.status().keys.into_iter();
+        let old = keys.filter(|key| key.key_use == key_use && key.state.seals()).map(|key| key.id);
+        let old = old.last().unwrap();
+        let new = ring.successor(key_use, suite, None).await.unwrap().key_id;
+        ring.activate(new, Rollout::AcknowledgedByEveryInstance).await.unwrap();
+        old
+    }
+
+    fn rotation(&self, db: &Pool<Db>, keyring: &Arc<Keyring>, batch: u32) -> Rotation<Db> {
+        let mut options = RotationOptions::default();
+        options.batch = batch;
+        options.who = "the suite".to_owned();
+        options.acknowledged_by_every_instance = true;
+        Rotation::new(db.clone(), Arc::clone(keyring), self.schema.clone()).with_options(options)
+    }
+}
+
+async fn table(db: &Pool<Db>) {
+    let table = "CREATE TABLE patients (id {int} PRIMARY KEY, ssn {bytes} NOT NULL, ssn_index {index} NOT NULL, note {text}, \
+                 born {bytes}, ward {key_text} NOT NULL)";
+    sqlx::query(sql(table)).execute(db).await.unwrap();
+}
+
+fn patient(id: i64) -> Patient {
+    Patient {
+        id,
+        ssn: Phi::new(format!("{id:09}")),
+        note: (id % 3 != 0).then(|| Phi::new("sleeps badly".repeat(usize::try_from(id % 5).unwrap()))),
+        born: (id % 2 == 0).then(|| "1970-01-01".into()),
+        ward: format!("ward {id}"),
+    }
+}
+
+async fn filled(db: &Pool<Db>, keyring: &Keyring, rows: i64) -> Vec<Patient> {
+    table(db).await;
+    let patients: Vec<_> = (1..=rows).map(patient).collect();
+    let sealed = Patient::seal_batch(&patients, keyring).unwrap();
+    insert_batch(&mut *db.acquire().await.unwrap(), sealed).await.unwrap();
+    patients
+}
+
+async fn all(db: &Pool<Db>, keyring: &Keyring) -> Vec<Patient> {
+    let select = "SELECT * FROM patients ORDER BY id";
+    let rows: Vec<SealedPatient> = sqlx::query_as(sql(select)).fetch_all(db).await.unwrap();
+    SealedPatient::open_batch(rows, keyring).unwrap()
+}
+
+/// How many values of these columns are under a key after the rotation.
+fn under(status: &RotationStatus, key: KeyId, phase: &str) -> u64 {
+    let counts = status.counts.iter();
+    let counts = counts.filter(|count| count.key == key.to_string() && count.phase == phase);
+    counts.map(|count| count.count).sum()
+}
+
+#[tokio::test]
+async fn data_keys() {
+    let (db, world) = (fresh().await, World::new());
+    let before = world.keyring().await;
+    let patients = filled(&db, &before, 57).await;
+    let old = world.replace(KeyUse::Data).await;
+    let keyring = world.keyring().await;
+    let wards = "SELECT count(*) FROM patients WHERE ward LIKE 'ward %'";
+    let rotation = world.rotation(&db, &keyring, 10);
+    let plan = rotation.plan(Mode::Data).await.unwrap();
+    assert_eq!(plan.tables.len(), 1);
+    assert_eq!(plan.tables.first().unwrap().rows, 57);
+    assert!(rotation.status().await.unwrap().is_none());
+
+    let status = rotation.run(Mode::Data, |_| {}).await.unwrap();
+    assert_eq!((status.state, status.pass, status.who.as_str()), ("done", 1, "the suite"));
+    let tokens = 57 + 38 + 28;
+    assert_eq!((under(&status, old, "before"), under(&status, old, "after")), (tokens, 0));
+    assert!(status.quarantined.is_empty());
+    let progress = status.tables.first().unwrap();
+    assert_eq!((progress.total, progress.rows, progress.changed), (57, 57, 57));
+    assert_eq!(all(&db, &keyring).await, patients);
+    // Index values stay what they were.
+    let found = Patient::find_by_ssn(&*db, &keyring, "000000042").await.unwrap();
+    assert_eq!(found, [patient(42)]);
+    let wards: i64 = sqlx::query_scalar(sql(wards)).fetch_one(&*db).await.unwrap();
+    assert_eq!(wards, 57);
+
+    // A second one finds nothing to do, and writes nothing.
+    let again = rotation.run(Mode::Data, |_| {}).await.unwrap();
+    assert_ne!(again.id, status.id);
+    assert_eq!(again.tables.first().unwrap().changed, 0);
+}
+
+#[tokio::test]
+async fn peppers() {
+    let (db, world) = (fresh().await, World::new());
+    let patients = filled(&db, &*world.keyring().await, 57).await;
+    let old = world.replace(KeyUse::Index).await;
+    let keyring = world.keyring().await;
+    let status = world.rotation(&db, &keyring, 10).run(Mode::Pepper, |_| {}).await.unwrap();
+    assert_eq!((under(&status, old, "before"), under(&status, old, "after")), (57, 0));
+    assert_eq!(all(&db, &keyring).await, patients);
+    for id in [1, 30, 57] {
+        let found = Patient::find_by_ssn(&*db, &keyring, format!("{id:09}").as_str()).await.unwrap();
+        assert_eq!(found, [patient(id)]);
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_open_is_in_quarantine_and_repaired() {
+    let (db, world) = (fresh().await, World::new());
+    let patients = filled(&db, &*world.keyring().await, 40).await;
+    let execute = async |text: &str| sqlx::query(sql(text)).execute(&*db).await.unwrap();
+    execute("CREATE TABLE good AS SELECT * FROM patients").await;
+    // Of another row, no token at all, of a key that nobody has, text in another case.
+    execute("UPDATE patients SET ssn = (SELECT ssn FROM good WHERE id = 8) WHERE id = 7").await;
+    execute("UPDATE patients SET born = ssn_index WHERE id = 10").await;
+    let unknown = "UPDATE patients SET note = 'phi1.Ef____8BAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj9AQUI' WHERE id = 11";
+    execute(unknown).await;
+    execute("UPDATE patients SET note = lower(note) WHERE id = 13").await;
+    world.replace(KeyUse::Data).await;
+    let keyring = world.keyring().await;
+    let rotation = world.rotation(&db, &keyring, 7);
+    let status = rotation.run(Mode::Data, |_| {}).await.unwrap();
+    assert_eq!((status.state, status.pass), ("done", 1));
+    let noted = rotation.quarantine(100).await.unwrap();
+    let noted: Vec<_> = noted
+        .iter()
+        .map(|value| (value.row_key.as_str(), value.column.as_str(), value.reason.as_str()))
+        .collect();
+    let expected = [
+        ("i10", "born", "malformed"),
+        ("i11", "note", "unknown-key"),
+        ("i13", "note", "malformed"),
+        ("i7", "ssn", "authentication"),
+    ];
+    assert_eq!(noted, expected);
+
+    for column in ["ssn", "born", "note"] {
+        let repair = format!("UPDATE patients SET {column} = (SELECT {column} FROM good WHERE good.id = patients.id) WHERE id IN (7, 10, 11, 13)");
+        execute(&repair).await;
+    }
+    let status = rotation.run(Mode::Data, |_| {}).await.unwrap();
+    assert_eq!(status.tables.first().unwrap().changed, 4);
+    assert_eq!(rotation.quarantine(100).await.unwrap().len(), 0);
+    assert_eq!(all(&db, &keyring).await, patients);
+}
+
+#[tokio::test]
+async fn a_row_that_others_write_is_not_lost() {
+    let (db, world) = (fresh().await, World::new());
+    let mut patients = filled(&db, &*world.keyring().await, 120).await;
+    let old = world.replace(KeyUse::Data).await;
+    let keyring = world.keyring().await;
+    let rotation = world.rotation(&db, &keyring, 5);
+    let writes = async {
+        for (i, patient) in patients.iter_mut().enumerate().filter(|(i, _)| i % 7 == 0) {
+            patient.ssn = Phi::new(format!("{:09}", 900_000_000 + i));
+            patient.note = Some("written meanwhile".into());
+            let sealed = patient.seal(&keyring).unwrap();
+            let mut tries = 0;
+            while let Err(error) = update(&*db, &sealed).await {
+                tries += 1;
+                assert!(tries < 50 && matches!(&error, phield::sqlx::Error::Database(e) if e.is_retryable()), "{error}");
+            }
+        }
+    };
+    let (status, ()) = tokio::join!(rotation.run(Mode::Data, |_| {}), writes);
+    let status = status.unwrap();
+    assert_eq!(under(&status, old, "after"), 0);
+    assert_eq!(all(&db, &keyring).await, patients);
+}
+
+#[tokio::test]
+async fn it_waits_until_nobody_seals_under_the_old_key() {
+    let (db, world) = (fresh().await, World::new());
+    filled(&db, &*world.keyring().await, 3).await;
+    world.replace(KeyUse::Data).await;
+    let keyring = world.keyring().await;
+    let mut options = RotationOptions::default();
+    options.hard_ttl = std::time::Duration::from_secs(1000);
+    let rotation = Rotation::new(db.clone(), keyring, world.schema.clone()).with_options(options);
+    let error = rotation.run(Mode::Data, |_| {}).await.unwrap_err();
+    assert!(matches!(error, RotationError::TooSoon { seconds: 990..=1000 }), "{error:?}");
+    assert_eq!(rotation.status().await.unwrap().unwrap().state, "waiting");
+}
+
+#[tokio::test]
+async fn paused_and_gone_on_with() {
+    let (db, world) = (fresh().await, World::new());
+    let patients = filled(&db, &*world.keyring().await, 30).await;
+    world.replace(KeyUse::Data).await;
+    let keyring = world.keyring().await;
+    let rotation = world.rotation(&db, &keyring, 4);
+    assert!(matches!(rotation.pause().await.unwrap_err(), RotationError::NoRotation));
+    let mut slow = RotationOptions::default();
+    (slow.batch, slow.rate, slow.acknowledged_by_every_instance) = (4, Some(8), true);
+    let slow = Rotation::new(db.clone(), Arc::clone(&keyring), world.schema.clone()).with_options(slow);
+    let pausing = async {
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            if rotation.pause().await.is_ok() {
+                break;
+            }
+        }
+    };
+    let (stopped, ()) = tokio::join!(slow.run(Mode::Data, |_| {}), pausing);
+    assert!(matches!(stopped.unwrap_err(), RotationError::Paused));
+    assert!(matches!(rotation.run(Mode::Data, |_| {}).await.unwrap_err(), RotationError::Paused));
+    assert!(matches!(rotation.run(Mode::Pepper, |_| {}).await.unwrap_err(), RotationError::UnderWay { .. }));
+    assert_eq!(rotation.status().await.unwrap().unwrap().state, "paused");
+    assert_eq!(rotation.end_pause().await.unwrap(), Mode::Data);
+    let status = rotation.run(Mode::Data, |_| {}).await.unwrap();
+    assert_eq!((status.state, status.tables.first().unwrap().changed), ("done", 30));
+    assert_eq!(all(&db, &keyring).await, patients);
+}
+
+#[tokio::test]
+async fn several_workers_do_every_row_once() {
+    let (db, world) = (fresh().await, World::new());
+    let patients = filled(&db, &*world.keyring().await, 200).await;
+    world.replace(KeyUse::Data).await;
+    let keyring = world.keyring().await;
+    let mut options = RotationOptions::default();
+    (options.batch, options.workers, options.acknowledged_by_every_instance) = (2, 3, true);
+    let rotation = Rotation::new(db.clone(), Arc::clone(&keyring), world.schema.clone()).with_options(options);
+    let status = rotation.run(Mode::Data, |_| {}).await.unwrap();
+    let progress = status.tables.first().unwrap();
+    assert_eq!((progress.rows, progress.changed), (200, 200));
+    assert_eq!(all(&db, &keyring).await, patients);
+}
+
+#[tokio::test]
+async fn columns_that_nobody_registered_are_found() {
+    let (db, world) = (fresh().await, World::new());
+    let keyring = world.keyring().await;
+    filled(&db, &keyring, 5).await;
+    sqlx::query(sql("CREATE TABLE copies AS SELECT id, ssn AS secret, ward FROM patients")).execute(&*db).await.unwrap();
+    sqlx::query(sql("UPDATE patients SET note = 'in the clear' WHERE id = 2")).execute(&*db).await.unwrap();
+    let found = world.rotation(&db, &keyring, 5).unregistered().await.unwrap();
+    let names = |columns: &[phield::sqlx::rotate::UnregisteredColumn]| {
+        let names = columns.iter().map(|c| (c.table.rsplit('.').next().unwrap().to_owned(), c.column.clone(), c.rows));
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(&found.columns), [("copies".to_owned(), "secret".to_owned(), 5)]);
+    assert_eq!(names(&found.plaintext), [("patients".to_owned(), "note".to_owned(), 1)]);
+    assert!(found.unbound.is_empty());
+}
