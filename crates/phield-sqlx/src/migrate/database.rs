@@ -10,13 +10,17 @@ pub trait MigrationDatabase: RotationDatabase {
     /// Its SQL.
     #[doc(hidden)]
     const DIALECT: Dialect;
-    /// Type, and 1 where SQL NULL is allowed, of the column `?` of the table `?` in the schema `?` (or an empty text).
+    /// Type, and 1 where SQL NULL is allowed: of the table `?`, the column `?`, and the schema `?`, twice, or an empty text.
     #[doc(hidden)]
     const COLUMN: &'static str;
 
+    /// Columns that an index starts with, of the table `?` in the schema `?`, twice, or an empty text.
+    #[doc(hidden)]
+    const INDEXED: &'static str;
+
     /// The expression that a plaintext of this type is read and compared by; `{column}` stands for the column.
     #[doc(hidden)]
-    fn read(value_type: ValueType) -> &'static str;
+    fn plaintext(value_type: ValueType) -> &'static str;
 
     /// That `{column}`, and the `{value}` that was read from it, are the same byte for byte.
     #[doc(hidden)]
@@ -47,9 +51,12 @@ macro_rules! binds {
 impl MigrationDatabase for sqlx::Sqlite {
     const DIALECT: Dialect = Dialect::Sqlite;
     const COLUMN: &'static str =
-        "SELECT lower(type), CASE WHEN \"notnull\" = 0 AND pk = 0 THEN 1 ELSE 0 END FROM pragma_table_info(?) WHERE name = ?";
+        "SELECT lower(type), CASE WHEN \"notnull\" = 0 AND pk = 0 THEN 1 ELSE 0 END FROM pragma_table_info(?) \
+         WHERE name = ? AND ? IS NOT NULL AND ? IS NOT NULL";
+    const INDEXED: &'static str = "SELECT c.name FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c \
+         WHERE c.seqno = 0 AND c.name IS NOT NULL AND ? IS NOT NULL AND ? IS NOT NULL";
 
-    fn read(value_type: ValueType) -> &'static str {
+    fn plaintext(value_type: ValueType) -> &'static str {
         match value_type {
             ValueType::Decimal => "CAST({column} AS TEXT)",
             _ => "{column}",
@@ -72,8 +79,12 @@ impl MigrationDatabase for sqlx::Postgres {
     const COLUMN: &'static str = "SELECT data_type::text, CASE WHEN is_nullable = 'YES' THEN 1 ELSE 0 END::int8 \
          FROM information_schema.columns WHERE table_name = ? AND column_name = ? \
          AND (table_schema = ? OR (? = '' AND table_schema = ANY (current_schemas(false))))";
+    const INDEXED: &'static str = "SELECT a.attname::text FROM pg_index AS i JOIN pg_class AS t ON t.oid = i.indrelid \
+         JOIN pg_namespace AS n ON n.oid = t.relnamespace \
+         JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = i.indkey[0] \
+         WHERE t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid)))";
 
-    fn read(value_type: ValueType) -> &'static str {
+    fn plaintext(value_type: ValueType) -> &'static str {
         match value_type {
             ValueType::Bytes => "{column}",
             _ => "CAST({column} AS TEXT)",
@@ -96,8 +107,10 @@ impl MigrationDatabase for sqlx::MySql {
     const COLUMN: &'static str = "SELECT CAST(column_type AS CHAR), CASE WHEN is_nullable = 'YES' THEN 1 ELSE 0 END \
          FROM information_schema.columns WHERE table_name = ? AND column_name = ? \
          AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END";
+    const INDEXED: &'static str = "SELECT CAST(column_name AS CHAR) FROM information_schema.statistics \
+         WHERE table_name = ? AND seq_in_index = 1 AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END";
 
-    fn read(value_type: ValueType) -> &'static str {
+    fn plaintext(value_type: ValueType) -> &'static str {
         match value_type {
             ValueType::Bytes | ValueType::Uuid => "CAST({column} AS BINARY)",
             _ => "CAST({column} AS CHAR CHARACTER SET utf8mb4)",
