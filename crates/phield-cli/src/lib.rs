@@ -34,6 +34,8 @@ mod life;
 mod rehearsal;
 mod restore;
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+mod migrate;
+#[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 mod rotate;
 mod schema;
 mod text;
@@ -59,6 +61,10 @@ pub use keys::{KeysCommand, ListArguments, RingArguments};
 pub use life::{ActivateArguments, AddArguments, RetireArguments, UseChoice};
 pub use rehearsal::VerifyBackupArguments;
 pub use restore::RestoreArguments;
+#[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+pub use migrate::{
+    BackfillArguments, ColumnArguments, CutoverArguments, DropArguments, FromArguments, MigrateCommand, UnsealArguments,
+};
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 pub use rotate::{
     DatabaseArguments, ModeChoice, PlanArguments, QuarantineArguments, ResumeArguments, RotateCommand,
@@ -94,6 +100,15 @@ pub enum Command {
     Hsm(HsmCommand),
     /// Show what anybody can see in a token: everything visible, nothing more
     Inspect(InspectArguments),
+    /// Make a column of tokens of a column of plaintext, in four steps, beside live traffic
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
+    /// Migration out: write the plaintext of a sealed column into the database
+    ///
+    /// The database, its backups, replicas and logs hold it from then on. Asks for an acknowledgement.
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    Unseal(UnsealArguments),
     /// Bring every row under the active keys, and prove it
     #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
     #[command(subcommand)]
@@ -195,6 +210,10 @@ pub async fn run(command: &Command, host: &mut Host<'_>) -> Result<(), Error> {
         Command::Doctor(arguments) => doctor::run(arguments, host).await,
         #[cfg(feature = "pkcs11")]
         Command::Hsm(command) => hsm::run(command, host).await,
+        #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+        Command::Migrate(command) => migrate::run(command, host).await,
+        #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+        Command::Unseal(arguments) => migrate::unseal(arguments, host).await,
         #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
         Command::Rotate(command) => rotate::run(command, host).await,
         #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]

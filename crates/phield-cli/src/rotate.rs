@@ -14,7 +14,10 @@ use phield_core::{KeyUse, Ring, SchemaFile};
 use phield_sqlx::rotate::{Mode, RotationOptions, RotationStatus};
 
 use crate::{Error, Host, schema};
-use database::{Database, Job};
+use database::Job;
+
+pub(crate) use database::{Database, connect};
+pub(crate) use text::whoami;
 
 /// The verbs of `phield rotate`.
 #[derive(Debug, clap::Subcommand)]
@@ -208,14 +211,10 @@ impl DatabaseArguments {
     async fn open(&self, host: &Host<'_>) -> Result<Context, Error> {
         let config = Config::read(&self.config)?;
         let ring = config.ring(host.backends()).await?;
-        let url = match &self.database {
-            Some(url) => url.clone(),
-            None => std::env::var("PHIELD_DATABASE_URL").map_err(|_| Error::NoDatabase)?,
-        };
         Ok(Context {
             ring,
             config,
-            database: Database::new(&url)?,
+            database: Database::of(self)?,
             schema: schema::of(self.schema.as_deref(), host)?,
         })
     }
@@ -226,7 +225,7 @@ impl WorkArguments {
         let mut options = RotationOptions::default();
         (options.batch, options.rate, options.workers) = (self.batch, self.rate, self.workers);
         options.tables.clone_from(&self.tables);
-        options.who = self.who.clone().unwrap_or_else(text::whoami);
+        options.who = self.who.clone().unwrap_or_else(whoami);
         options.acknowledged_by_every_instance = acknowledged;
         options.alone = self.alone;
         options.hard_ttl = context.ring.settings.cache.hard_ttl();

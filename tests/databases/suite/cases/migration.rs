@@ -270,7 +270,7 @@ async fn bad_rows_and_duplicates_stop_nothing() {
         let card = Card::fetch(&*db, &keyring, &id).await.unwrap().unwrap();
         assert_eq!(*card.visits.expose(), visits);
     }
-    execute(&db, "UPDATE cards SET visits_sealed = number_sealed_index WHERE id = 4").await;
+    execute(&db, "UPDATE cards SET visits_sealed = number_index WHERE id = 4").await;
     let check = migration.check("cards", "visits").await.unwrap();
     assert_eq!((check.unreadable, check.differing), (1, 0));
 }
