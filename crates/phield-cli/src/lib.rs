@@ -31,10 +31,10 @@ mod inspect;
 mod key_file;
 mod keys;
 mod life;
-mod rehearsal;
-mod restore;
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 mod migrate;
+mod rehearsal;
+mod restore;
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 mod rotate;
 mod schema;
@@ -59,12 +59,13 @@ pub use inspect::InspectArguments;
 pub use key_file::KeyFileArguments;
 pub use keys::{KeysCommand, ListArguments, RingArguments};
 pub use life::{ActivateArguments, AddArguments, RetireArguments, UseChoice};
-pub use rehearsal::VerifyBackupArguments;
-pub use restore::RestoreArguments;
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 pub use migrate::{
-    BackfillArguments, ColumnArguments, CutoverArguments, DropArguments, FromArguments, MigrateCommand, UnsealArguments,
+    BackfillArguments, ColumnArguments, CutoverArguments, DropArguments, FromArguments, MigrateCommand,
+    UnsealArguments,
 };
+pub use rehearsal::VerifyBackupArguments;
+pub use restore::RestoreArguments;
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 pub use rotate::{
     DatabaseArguments, ModeChoice, PlanArguments, QuarantineArguments, ResumeArguments, RotateCommand,

@@ -74,6 +74,9 @@ pub struct ColumnArguments {
     /// Who does this, for the record [default: the user, at this machine]
     #[arg(long, value_name = "NAME")]
     pub who: Option<String>,
+    /// No progress bar
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// Arguments of `phield migrate plan` and `phield migrate add`.
@@ -141,7 +144,9 @@ pub struct UnsealArguments {
 
 pub(crate) async fn run(command: &MigrateCommand, host: &mut Host<'_>) -> Result<(), Error> {
     match command {
-        MigrateCommand::Plan(arguments) => perform(&arguments.column, Verb::Plan(&arguments.from), host).await,
+        MigrateCommand::Plan(arguments) => {
+            perform(&arguments.column, Verb::Plan(&arguments.from), host).await
+        }
         MigrateCommand::Add(arguments) => perform(&arguments.column, Verb::Add(&arguments.from), host).await,
         MigrateCommand::Backfill(arguments) => {
             perform(&arguments.column, Verb::Backfill(arguments.plaintext_wins), host).await
@@ -168,7 +173,9 @@ pub(crate) async fn unseal(arguments: &UnsealArguments, host: &mut Host<'_>) -> 
 
 async fn perform(arguments: &ColumnArguments, verb: Verb<'_>, host: &mut Host<'_>) -> Result<(), Error> {
     let source = arguments.rails.as_deref().map(rails).transpose()?;
-    let ring = Config::read(&arguments.database.config)?.ring(host.backends()).await?;
+    let ring = Config::read(&arguments.database.config)?
+        .ring(host.backends())
+        .await?;
     let keyring = ring.into_keyring().await?;
     let mut options = MigrationOptions::default();
     (options.batch, options.rate) = (arguments.batch, arguments.rate);
@@ -179,9 +186,14 @@ async fn perform(arguments: &ColumnArguments, verb: Verb<'_>, host: &mut Host<'_
         schema: schema::of(arguments.database.schema.as_deref(), host)?,
         source,
         options,
+        quiet: arguments.quiet || arguments.database.json,
     };
     let outcome = job.run([&arguments.table, &arguments.column], verb).await?;
-    print(&arguments.database, &Listing::new([&arguments.table, &arguments.column], &outcome), host)
+    print(
+        &arguments.database,
+        &Listing::new([&arguments.table, &arguments.column], &outcome),
+        host,
+    )
 }
 
 /// Needs no keys.
@@ -192,6 +204,7 @@ async fn status(arguments: &DatabaseArguments, host: &mut Host<'_>) -> Result<()
         schema: schema::of(arguments.schema.as_deref(), host)?,
         source: None,
         options: MigrationOptions::default(),
+        quiet: true,
     };
     let outcome = job.run(["", ""], Verb::Status).await?;
     print(arguments, &Listing::new(["", ""], &outcome), host)
@@ -207,11 +220,13 @@ fn print(arguments: &DatabaseArguments, listing: &Listing, host: &mut Host<'_>) 
 
 /// The source that opens what Rails encrypted.
 fn rails(path: &Path) -> Result<Source, Error> {
-    let credentials = std::fs::read_to_string(path).map(Secret).map_err(|source| Error::File {
-        action: "read",
-        path: path.to_owned(),
-        source,
-    })?;
+    let credentials = std::fs::read_to_string(path)
+        .map(Secret)
+        .map_err(|source| Error::File {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        })?;
     let keys = RailsKeys::from_credentials(&credentials.0).map_err(|source| Error::Rails {
         path: path.to_owned(),
         source,
@@ -220,7 +235,8 @@ fn rails(path: &Path) -> Result<Source, Error> {
         let opened = if value_type == phield_core::ValueType::Bytes {
             keys.decrypt_bytes(message)
         } else {
-            keys.decrypt(message).map(|text| text.expose().clone().into_bytes().into())
+            keys.decrypt(message)
+                .map(|text| text.expose().clone().into_bytes().into())
         };
         opened.map_err(|error| match error {
             RailsError::NoKeyOpens => SourceError::Authentication,

@@ -29,7 +29,10 @@ impl Clinic {
     fn sql(&self, text: &str) {
         block_on(async {
             let mut connection = SqliteConnection::connect(&self.url()).await.unwrap();
-            sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut connection).await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(text.to_owned()))
+                .execute(&mut connection)
+                .await
+                .unwrap();
             connection.close().await.unwrap();
         });
     }
@@ -44,7 +47,10 @@ impl Clinic {
 
     /// What the verb says: its output or its error.
     fn run(&self, arguments: &[&str]) -> Result<String, String> {
-        let (config, schema) = (self.made.text("phield.toml"), self.made.text("phield.schema.json"));
+        let (config, schema) = (
+            self.made.text("phield.toml"),
+            self.made.text("phield.schema.json"),
+        );
         let url = self.url();
         let more = ["--config", &config, "--schema", &schema, "--database", &url];
         let output = phield(&[arguments, &more].concat());
@@ -52,13 +58,18 @@ impl Clinic {
         if output.status.success() {
             return Ok(String::from_utf8(output.stdout).unwrap());
         }
-        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]));
+        assert_eq!(
+            (output.status.code(), output.stdout.as_slice()),
+            (Some(1), &b""[..])
+        );
         Err(String::from_utf8(output.stderr).unwrap())
     }
 
     /// Without the time.
     fn good(&self, arguments: &[&str]) -> String {
-        let text = self.run(arguments).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+        let text = self
+            .run(arguments)
+            .unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
         match text.split_once(" since ") {
             Some((before, after)) => format!("{before} since TIME,{}", after.split_once(',').unwrap().1),
             None => text,
@@ -92,7 +103,9 @@ fn the_whole_way_with_its_refusals() {
          changed\n"
     );
     assert_eq!(
-        clinic.good(&["migrate", "add", "patients", "ssn", "--from", "ssn", "--who", "anna"]),
+        clinic.good(&[
+            "migrate", "add", "patients", "ssn", "--from", "ssn", "--who", "anna"
+        ]),
         "patients.ssn from ssn (plaintext): at step add since TIME, by anna\n0 rows sealed\n\
          Next: let every process that writes the column write both and read through MixedTime; then `phield migrate backfill`\n"
     );
@@ -126,13 +139,24 @@ fn cut_over(clinic: &Clinic) {
     );
     clinic.good(&["migrate", "backfill", "patients", "ssn", "--plaintext-wins"]);
     assert_eq!(
-        clinic.good(&["migrate", "cutover", "patients", "ssn", "--dual-writes-on", "--who", "anna"]),
+        clinic.good(&[
+            "migrate",
+            "cutover",
+            "patients",
+            "ssn",
+            "--dual-writes-on",
+            "--who",
+            "anna"
+        ]),
         "patients.ssn from ssn (plaintext): at step cutover since TIME, by anna\n5 rows sealed, 0 left\n\
          Next: take MixedTime out of the application; then `phield migrate drop`, or `phield migrate revert` to go back\n"
     );
     let status: Value = serde_json::from_str(&clinic.run(&["migrate", "status", "--json"]).unwrap()).unwrap();
     let migration = &status["migrations"][0];
-    assert_eq!((&migration["step"], &migration["who"], &migration["left"]), (&"cutover".into(), &"anna".into(), &0.into()));
+    assert_eq!(
+        (&migration["step"], &migration["who"], &migration["left"]),
+        (&"cutover".into(), &"anna".into(), &0.into())
+    );
 }
 
 fn drop_it(clinic: &Clinic) {
@@ -141,7 +165,14 @@ fn drop_it(clinic: &Clinic) {
         "error: nothing was done. Give this text as the acknowledgement if it is true: \"backups still hold the plaintext of \
          patients.ssn\"\n"
     );
-    let drop = ["migrate", "drop", "patients", "ssn", "--acknowledge", "backups still hold the plaintext of patients.ssn"];
+    let drop = [
+        "migrate",
+        "drop",
+        "patients",
+        "ssn",
+        "--acknowledge",
+        "backups still hold the plaintext of patients.ssn",
+    ];
     let refused = clinic.bad(&drop);
     assert!(refused.contains("run the same command again then"), "{refused}");
     clinic.sql("UPDATE phield_migration SET since = since - 61");
@@ -161,7 +192,16 @@ fn drop_it(clinic: &Clinic) {
          the database\"\n"
     );
     assert_eq!(
-        clinic.good(&[&unseal[..], &["--acknowledge", "write the plaintext of patients.ssn into the database"]].concat()),
+        clinic.good(
+            &[
+                &unseal[..],
+                &[
+                    "--acknowledge",
+                    "write the plaintext of patients.ssn into the database"
+                ]
+            ]
+            .concat()
+        ),
         "patients.ssn: 4 rows with a token; the plaintext of 4 was written, the others had it.\n"
     );
     assert_eq!(
@@ -177,7 +217,9 @@ fn from_rails() {
     let fixtures: Value =
         serde_json::from_str(include_str!("../../phield-import/tests/rails/fixtures.json")).unwrap();
     let cases = fixtures["cases"].as_array().unwrap().iter();
-    let cases: Vec<_> = cases.filter(|case| case["binary"].is_null() && case["secret"] != "key-of-one-attribute-alone").collect();
+    let cases: Vec<_> = cases
+        .filter(|case| case["binary"].is_null() && case["secret"] != "key-of-one-attribute-alone")
+        .collect();
     for case in &cases {
         let message = case["message"].as_str().unwrap();
         clinic.sql(&format!("INSERT INTO patients (note) VALUES ('{message}')"));
@@ -203,14 +245,38 @@ fn from_rails() {
     );
     clinic.sql("DELETE FROM patients WHERE id = 100");
     verb(&["migrate", "backfill", "patients", "note"]);
-    assert!(clinic.bad(&["migrate", "cutover", "patients", "note", "--dual-writes-on"]).contains("(rails) is under way"));
+    assert!(
+        clinic
+            .bad(&["migrate", "cutover", "patients", "note", "--dual-writes-on"])
+            .contains("(rails) is under way")
+    );
     verb(&["migrate", "cutover", "patients", "note", "--dual-writes-on"]);
     clinic.sql("ALTER TABLE patients ADD COLUMN note_plain TEXT");
     let known = "write the plaintext of patients.note into the database";
-    verb(&["unseal", "patients", "note", "--into", "note_plain", "--acknowledge", known]);
-    let unsealed = clinic.texts("SELECT lower(hex(note_plain)) FROM patients WHERE note_plain IS NOT NULL ORDER BY id");
-    let values: Vec<_> = cases.iter().map(|case| case["value_hex"].as_str().unwrap()).collect();
+    verb(&[
+        "unseal",
+        "patients",
+        "note",
+        "--into",
+        "note_plain",
+        "--acknowledge",
+        known,
+    ]);
+    let unsealed =
+        clinic.texts("SELECT lower(hex(note_plain)) FROM patients WHERE note_plain IS NOT NULL ORDER BY id");
+    let values: Vec<_> = cases
+        .iter()
+        .map(|case| case["value_hex"].as_str().unwrap())
+        .collect();
     assert_eq!(unsealed, values);
-    let refused = clinic.bad(&["unseal", "patients", "note", "--into", "note", "--acknowledge", known]);
+    let refused = clinic.bad(&[
+        "unseal",
+        "patients",
+        "note",
+        "--into",
+        "note",
+        "--acknowledge",
+        known,
+    ]);
     assert!(refused.contains("another library's ciphertext"), "{refused}");
 }

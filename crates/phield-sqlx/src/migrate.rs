@@ -10,6 +10,12 @@
 //! Every step can be killed at any moment and run again, and each but the last can be taken back. What is in the column may be
 //! plaintext, or the ciphertext of another library ([`Source`]).
 //!
+//! In the mixed time a row has SQL NULL in the place of a token, which a model with a field of `Phi<T>` refuses to read: read such
+//! rows with a query of your own and [`MixedTime`], and write them with [`insert`] and [`update`], until the cutover.
+//!
+//! On PostgreSQL the indexes are made concurrently (one that was killed leaves an invalid index behind: drop it, and run `add`
+//! again), and `drop` sets NOT NULL, which reads the table through under a lock; on MariaDB that writes the table anew.
+//!
 //! Where two processes take steps at the same time, one of them is told so. Rows are written by a compare-and-swap on the
 //! plaintext that was read: no write of the application is lost.
 mod column;
@@ -100,7 +106,9 @@ impl Source {
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Source")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -126,7 +134,9 @@ impl Acknowledgement {
         if self.0 == text {
             Ok(())
         } else {
-            Err(MigrationError::Acknowledge { text: text.to_owned() })
+            Err(MigrationError::Acknowledge {
+                text: text.to_owned(),
+            })
         }
     }
 }

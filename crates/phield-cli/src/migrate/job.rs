@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use indicatif::ProgressBar;
 use phield_core::{Keyring, SchemaFile};
 use phield_sqlx::migrate::{
-    Acknowledgement, Migration, MigrationDatabase, MigrationError, MigrationOptions, MigrationPlan, MigrationRecord, Source, Unsealed,
+    Acknowledgement, Migration, MigrationDatabase, MigrationError, MigrationOptions, MigrationPlan,
+    MigrationRecord, Source, Unsealed,
 };
 use sqlx::Pool;
 
@@ -39,6 +41,8 @@ pub(super) struct Job {
     pub(super) schema: SchemaFile,
     pub(super) source: Option<Source>,
     pub(super) options: MigrationOptions,
+    /// No progress bar.
+    pub(super) quiet: bool,
 }
 
 impl Job {
@@ -74,7 +78,43 @@ impl Job {
             Some(source) => migration.with_source(source),
             None => migration,
         };
-        perform(&migration, names, verb).await
+        let bar = bar(&migration, names, &verb, self.quiet).await;
+        let outcome = perform(&migration, names, verb, &bar).await;
+        bar.finish_and_clear();
+        outcome
+    }
+}
+
+/// A bar of the rows that a verb goes through; shown on a terminal alone.
+async fn bar<DB: MigrationDatabase>(
+    migration: &Migration<DB>,
+    [table, column]: [&str; 2],
+    verb: &Verb<'_>,
+    quiet: bool,
+) -> ProgressBar {
+    let rows = match verb {
+        _ if quiet => None,
+        Verb::Backfill(_) => {
+            let records = migration.status().await.unwrap_or_default();
+            let record = records
+                .iter()
+                .find(|record| record.table == table && record.column == column);
+            match record {
+                Some(record) => migration.plan(table, column, &record.plaintext_column).await.ok(),
+                None => None,
+            }
+            .map(|plan| plan.left)
+        }
+        Verb::Unseal { into, .. } => migration
+            .plan(table, column, into)
+            .await
+            .ok()
+            .map(|plan| plan.rows),
+        _ => None,
+    };
+    match rows {
+        Some(rows) => ProgressBar::new(rows),
+        None => ProgressBar::hidden(),
     }
 }
 
@@ -82,13 +122,16 @@ async fn perform<DB: MigrationDatabase>(
     migration: &Migration<DB>,
     [table, column]: [&str; 2],
     verb: Verb<'_>,
+    bar: &ProgressBar,
 ) -> Result<Outcome, MigrationError> {
     Ok(match verb {
         Verb::Plan(from) => Outcome::Plan(migration.plan(table, column, from).await?),
         Verb::Add(from) => Outcome::Step(migration.add(table, column, from).await?),
-        Verb::Backfill(plaintext_wins) => {
-            Outcome::Step(migration.backfill(table, column, plaintext_wins, |_| {}).await?)
-        }
+        Verb::Backfill(plaintext_wins) => Outcome::Step(
+            migration
+                .backfill(table, column, plaintext_wins, |rows| bar.inc(rows))
+                .await?,
+        ),
         Verb::Cutover(dual_writes_on) => {
             Outcome::Step(migration.cutover(table, column, dual_writes_on).await?)
         }
@@ -103,7 +146,11 @@ async fn perform<DB: MigrationDatabase>(
         Verb::Status => Outcome::Status(migration.status().await?),
         Verb::Unseal { into, acknowledge } => {
             let known = Acknowledgement::plaintext_phi(acknowledge);
-            Outcome::Unsealed(migration.unseal(table, column, into, &known, |_| {}).await?)
+            Outcome::Unsealed(
+                migration
+                    .unseal(table, column, into, &known, |rows| bar.inc(rows))
+                    .await?,
+            )
         }
     })
 }

@@ -12,8 +12,14 @@ use crate::text::utc;
 pub(super) enum Listing {
     Plan(Plan),
     Migration(Migration),
-    Migrations { migrations: Vec<Migration> },
-    Gone { table: String, column: String, step: Option<()> },
+    Migrations {
+        migrations: Vec<Migration>,
+    },
+    Gone {
+        table: String,
+        column: String,
+        step: Option<()>,
+    },
     Unsealed(Counts),
 }
 
@@ -58,7 +64,11 @@ impl Listing {
         match outcome {
             Outcome::Plan(plan) => Self::Plan(Plan::new(table, column, plan)),
             Outcome::Step(record) => Self::Migration(Migration::new(record)),
-            Outcome::Gone => Self::Gone { table, column, step: None },
+            Outcome::Gone => Self::Gone {
+                table,
+                column,
+                step: None,
+            },
             Outcome::Status(records) => Self::Migrations {
                 migrations: records.iter().map(Migration::new).collect(),
             },
@@ -70,12 +80,18 @@ impl Listing {
         match self {
             Self::Plan(plan) => plan.text(),
             Self::Migration(migration) => migration.text(),
-            Self::Migrations { migrations } if migrations.is_empty() => "No migration in this database.".to_owned(),
-            Self::Migrations { migrations } => {
-                migrations.iter().map(Migration::text).collect::<Vec<_>>().join("\n\n")
+            Self::Migrations { migrations } if migrations.is_empty() => {
+                "No migration in this database.".to_owned()
             }
+            Self::Migrations { migrations } => migrations
+                .iter()
+                .map(Migration::text)
+                .collect::<Vec<_>>()
+                .join("\n\n"),
             Self::Gone { table, column, .. } => {
-                format!("The migration of {table}.{column} is taken back: its column of tokens is gone, the plaintext stands as it was.")
+                format!(
+                    "The migration of {table}.{column} is taken back: its column of tokens is gone, the plaintext stands as it was."
+                )
             }
             Self::Unsealed(counts) => counts.text(),
         }
@@ -99,7 +115,11 @@ impl Plan {
     fn text(&self) -> String {
         let statements = |statements: &[String]| match statements {
             [] => "  (nothing)".to_owned(),
-            statements => statements.iter().map(|sql| format!("  {sql}")).collect::<Vec<_>>().join("\n"),
+            statements => statements
+                .iter()
+                .map(|sql| format!("  {sql}"))
+                .collect::<Vec<_>>()
+                .join("\n"),
         };
         let mut text = format!(
             "{}.{}: {} rows, {} of them without a token; {}\n\nadd runs\n{}\nbackfill seals the rows page by page\ncutover changes no row\n\
@@ -108,7 +128,8 @@ impl Plan {
             self.column,
             self.rows,
             self.left,
-            self.step.map_or_else(|| "not begun".to_owned(), |step| format!("at step {step}")),
+            self.step
+                .map_or_else(|| "not begun".to_owned(), |step| format!("at step {step}")),
             statements(&self.add),
             statements(&self.drop),
         );

@@ -58,7 +58,9 @@ pub enum PlaintextError {
     #[error("the token does not open")]
     Open(#[source] OpenError),
     /// A new token does not open to what was sealed.
-    #[error("a new token does not open to what was sealed: this machine computes wrongly; nothing was written")]
+    #[error(
+        "a new token does not open to what was sealed: this machine computes wrongly; nothing was written"
+    )]
     NotTheSame,
 }
 
@@ -83,7 +85,9 @@ impl TableRows {
         value: &PlainValue<'_>,
     ) -> Result<Option<Vec<u8>>, PlaintextError> {
         let column = self.columns.get(column).ok_or(PlaintextError::NotItsType)?;
-        let Some((value_type, bytes)) = column.encode(value)? else { return Ok(None) };
+        let Some((value_type, bytes)) = column.encode(value)? else {
+            return Ok(None);
+        };
         let row = self.row(identity).map_err(PlaintextError::Identity)?;
         let field = Field {
             column_of: None,
@@ -94,11 +98,14 @@ impl TableRows {
             max_len: column.max_len,
             lengths: None,
         };
-        let sealed = sealer.seal_fields(&row, std::slice::from_ref(&field)).map_err(refused)?;
+        let sealed = sealer
+            .seal_fields(&row, std::slice::from_ref(&field))
+            .map_err(refused)?;
         let token = sealed.into_iter().next().and_then(crate::row::Token::into_bytes);
         let token = token.ok_or(PlaintextError::NotTheSame)?;
         let opened = self.open_one(keys, identity, column, token.clone());
-        let same = opened.is_ok_and(|opened| opened.value_type() == value_type && *opened.as_bytes() == *bytes);
+        let same =
+            opened.is_ok_and(|opened| opened.value_type() == value_type && *opened.as_bytes() == *bytes);
         same.then_some(Some(token)).ok_or(PlaintextError::NotTheSame)
     }
 
@@ -134,7 +141,9 @@ impl TableRows {
         value: &PlainValue<'_>,
     ) -> Result<bool, PlaintextError> {
         let column = self.columns.get(column).ok_or(PlaintextError::NotItsType)?;
-        let Some((value_type, bytes)) = column.encode(value)? else { return Ok(false) };
+        let Some((value_type, bytes)) = column.encode(value)? else {
+            return Ok(false);
+        };
         let opened = self.open_one(keys, identity, column, token)?;
         Ok(opened.value_type() == value_type && *opened.as_bytes() == *bytes)
     }
@@ -147,7 +156,9 @@ impl TableRows {
         token: Vec<u8>,
     ) -> Result<Opened, PlaintextError> {
         let row = self.row(identity).map_err(PlaintextError::Identity)?;
-        let position = self.position(column.name.as_str()).ok_or(PlaintextError::NotItsType)?;
+        let position = self
+            .position(column.name.as_str())
+            .ok_or(PlaintextError::NotItsType)?;
         let opened = self.open(keys, &row, vec![(position, token)]).into_iter().next();
         let (_, opened) = opened.ok_or(PlaintextError::NotItsType)?;
         opened.map_err(PlaintextError::Open)
@@ -164,7 +175,10 @@ fn refused(error: SealError) -> PlaintextError {
 
 impl SealedColumn {
     /// Type and bytes of the frame of a plaintext; none for a SQL NULL that stays one.
-    fn encode<'v>(&self, value: &'v PlainValue<'_>) -> Result<Option<(ValueType, Plain<'v>)>, PlaintextError> {
+    fn encode<'v>(
+        &self,
+        value: &'v PlainValue<'_>,
+    ) -> Result<Option<(ValueType, Plain<'v>)>, PlaintextError> {
         if matches!(value, PlainValue::Null) {
             return Ok(self.nullable.then_some((ValueType::Null, Plain::Borrowed(&[]))));
         }
@@ -185,7 +199,9 @@ impl SealedColumn {
         };
         Some(match opened.value_type() {
             ValueType::Null => PlainValue::Null,
-            ValueType::Text | ValueType::Date | ValueType::Decimal | ValueType::Json => text(opened.into_vec())?,
+            ValueType::Text | ValueType::Date | ValueType::Decimal | ValueType::Json => {
+                text(opened.into_vec())?
+            }
             // The one form that a DATETIME of MariaDB takes, too. It is UTC.
             ValueType::Timestamp => {
                 let mut bytes = opened.into_vec();
@@ -252,7 +268,9 @@ fn encode<'v>(value_type: ValueType, value: &'v PlainValue<'_>) -> Option<Plain<
 
 /// `YYYY-MM-DD HH:MM:SS[.fraction][offset 0]` as `YYYY-MM-DDTHH:MM:SS[.fraction]Z`. A time without an offset is UTC.
 fn timestamp(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let rest = ["Z", "+00:00", "+00", "-00:00"].iter().find_map(|offset| text.strip_suffix(offset));
+    let rest = ["Z", "+00:00", "+00", "-00:00"]
+        .iter()
+        .find_map(|offset| text.strip_suffix(offset));
     let rest = rest.unwrap_or(text).as_bytes();
     let (date, time) = (rest.get(..10)?, rest.get(11..)?);
     if !matches!(rest.get(10), Some(b' ' | b'T')) {
@@ -284,7 +302,7 @@ mod tests {
 
     #[test]
     fn plaintext_as_the_databases_give_it() {
-        let text = |text| PlainValue::Text(Cow::Borrowed(text));
+        let text = |text: &str| PlainValue::Text(Cow::Owned(text.to_owned()));
         let encoded = |value_type: ValueType, value: PlainValue<'_>| {
             let bytes = encode(value_type, &value)?.to_vec();
             value_type.accepts(&bytes).then_some(bytes)
@@ -294,23 +312,45 @@ mod tests {
             String::from_utf8(bytes).ok()
         };
         assert_eq!(time("2026-11-27 02:30:00+00").unwrap(), "2026-11-27T02:30:00Z");
-        assert_eq!(time("2026-11-27T02:30:00.120Z").unwrap(), "2026-11-27T02:30:00.12Z");
-        assert_eq!(time("2026-11-27 02:30:00.000000").unwrap(), "2026-11-27T02:30:00Z");
+        assert_eq!(
+            time("2026-11-27T02:30:00.120Z").unwrap(),
+            "2026-11-27T02:30:00.12Z"
+        );
+        assert_eq!(
+            time("2026-11-27 02:30:00.000000").unwrap(),
+            "2026-11-27T02:30:00Z"
+        );
         assert_eq!(time("2026-11-27T02:30:00+00:00").unwrap(), "2026-11-27T02:30:00Z");
-        for wrong in ["", "2026-11-27", "2026-11-27 02:30:00+02", "2026-11-27 02:30", "27.11.2026 02:30:00", "2026-11-27é02:30:00"] {
+        for wrong in [
+            "",
+            "2026-11-27",
+            "2026-11-27 02:30:00+02",
+            "2026-11-27 02:30",
+            "27.11.2026 02:30:00",
+            "2026-11-27é02:30:00",
+        ] {
             assert_eq!(time(wrong), None, "{wrong}");
         }
         let uuid = uuid::Uuid::from_u128(7);
-        for value in [text(&uuid.to_string()), PlainValue::Bytes(Cow::Borrowed(uuid.as_bytes()))] {
+        for value in [
+            text(&uuid.to_string()),
+            PlainValue::Bytes(Cow::Borrowed(uuid.as_bytes())),
+        ] {
             assert_eq!(encoded(ValueType::Uuid, value).unwrap(), uuid.as_bytes());
         }
-        assert_eq!(encoded(ValueType::Integer, text("-42")).unwrap(), (-42_i64).to_be_bytes());
+        assert_eq!(
+            encoded(ValueType::Integer, text("-42")).unwrap(),
+            (-42_i64).to_be_bytes()
+        );
         assert_eq!(encoded(ValueType::Integer, text("4 2")), None);
         assert_eq!(encoded(ValueType::Bool, text("t")).unwrap(), [1]);
         assert_eq!(encoded(ValueType::Bool, PlainValue::Integer(2)), None);
         assert_eq!(encoded(ValueType::Date, text("2026-02-29")), None);
         assert_eq!(encoded(ValueType::Float, text("1.5")), None);
-        assert_eq!(encoded(ValueType::Text, PlainValue::Bytes(Cow::Borrowed(&[0xff]))), None);
+        assert_eq!(
+            encoded(ValueType::Text, PlainValue::Bytes(Cow::Borrowed(&[0xff]))),
+            None
+        );
         assert_eq!(format!("{:?}", text("999-12-3456")), "PlainValue(..)");
     }
 }

@@ -1,6 +1,9 @@
 //! A column that is migrated: its plaintext, its tokens and its indexes, in a table of the database.
 
-use phield_core::{ColumnEntry, PlainValue, RowIdentity, SchemaFile, StorageKind, TableEntry, ValueType, text_of_token, token_of_text};
+use phield_core::{
+    ColumnEntry, PlainValue, RowIdentity, SchemaFile, StorageKind, TableEntry, ValueType, text_of_token,
+    token_of_text,
+};
 
 use super::database::MigrationDatabase;
 use super::error::MigrationError;
@@ -63,7 +66,13 @@ pub(crate) async fn look_up<DB: MigrationDatabase>(
 ) -> Result<Option<(String, bool)>, MigrationError> {
     let (schema, table) = sql_table.rsplit_once('.').unwrap_or(("", sql_table));
     let cells = [table, column, schema, schema].map(text);
-    let found = DB::fetch(sql::<DB>(DB::COLUMN, &cells), Reuse::Unlikely, usize::MAX, connection).await?;
+    let found = DB::fetch(
+        sql::<DB>(DB::COLUMN, &cells),
+        Reuse::Unlikely,
+        usize::MAX,
+        connection,
+    )
+    .await?;
     let read = |row: &Vec<Cell>| match row.as_slice() {
         [Cell::Text(name), Cell::Integer(nullable)] => Some((name.to_lowercase(), *nullable == 1)),
         _ => None,
@@ -78,7 +87,13 @@ pub(crate) async fn indexed_columns<DB: MigrationDatabase>(
 ) -> Result<Vec<String>, MigrationError> {
     let (schema, table) = sql_table.rsplit_once('.').unwrap_or(("", sql_table));
     let cells = [table, schema, schema].map(text);
-    let found = DB::fetch(sql::<DB>(DB::INDEXED, &cells), Reuse::Unlikely, usize::MAX, connection).await?;
+    let found = DB::fetch(
+        sql::<DB>(DB::INDEXED, &cells),
+        Reuse::Unlikely,
+        usize::MAX,
+        connection,
+    )
+    .await?;
     let name = |row: Vec<Cell>| match row.into_iter().next() {
         Some(Cell::Text(name)) => Some(name),
         _ => None,
@@ -95,7 +110,15 @@ impl Migrated {
         plaintext: &str,
     ) -> Result<Self, MigrationError> {
         let (entry, column) = entry_of(schema, names)?;
-        let ColumnEntry::Sealed { sql_name, value_type, encrypted_null, sql_null, storage, .. } = column else {
+        let ColumnEntry::Sealed {
+            sql_name,
+            value_type,
+            encrypted_null,
+            sql_null,
+            storage,
+            ..
+        } = column
+        else {
             return Err(no_such_column(names));
         };
         let refused = |why: &str| MigrationError::Unsupported {
@@ -122,13 +145,17 @@ impl Migrated {
             ));
         }
         let found = look_up::<DB>(connection, &entry.sql_table, plaintext).await?;
-        let (plaintext_type, plaintext_nullable) = found.ok_or_else(|| MigrationError::NoPlaintextColumn {
-            table: entry.sql_table.clone(),
-            column: plaintext.to_owned(),
-        })?;
+        let (plaintext_type, plaintext_nullable) =
+            found.ok_or_else(|| MigrationError::NoPlaintextColumn {
+                table: entry.sql_table.clone(),
+                column: plaintext.to_owned(),
+            })?;
         let key = crate::rotate::key_of::<DB>(connection, entry).await?;
         let table = Table::new(entry, key);
-        let position = table.rows.position(names[1]).ok_or_else(|| no_such_column(names))?;
+        let position = table
+            .rows
+            .position(names[1])
+            .ok_or_else(|| no_such_column(names))?;
         let has = |index: &usize| table.rows.index_parts(*index).contains(&position);
         Ok(Self {
             indexes: (0..table.indexes.len()).filter(has).collect(),
@@ -148,7 +175,10 @@ impl Migrated {
 
     /// The positions of the sealed columns that a page reads: this one, and the others of its indexes.
     fn read_columns(&self) -> Vec<usize> {
-        let parts = self.indexes.iter().flat_map(|index| self.table.rows.index_parts(*index));
+        let parts = self
+            .indexes
+            .iter()
+            .flat_map(|index| self.table.rows.index_parts(*index));
         let mut columns: Vec<_> = parts.copied().chain([self.position]).collect();
         columns.sort_unstable();
         columns.dedup();
@@ -157,7 +187,11 @@ impl Migrated {
 
     /// `table.column`, as it is compared.
     fn qualified<DB: MigrationDatabase>(&self, column: &str) -> String {
-        format!("{}.{}", quoted_table::<DB>(&self.table.sql_table), quoted::<DB>(column))
+        format!(
+            "{}.{}",
+            quoted_table::<DB>(&self.table.sql_table),
+            quoted::<DB>(column)
+        )
     }
 
     /// The plaintext as it is read.
@@ -168,7 +202,8 @@ impl Migrated {
     /// That the plaintext is the `value` that was read.
     pub(crate) fn unchanged<DB: MigrationDatabase>(&self, value: &str) -> String {
         let text = DB::is_unchanged(self.value_type);
-        text.replace("{column}", &self.qualified::<DB>(&self.plaintext)).replace("{value}", value)
+        text.replace("{column}", &self.qualified::<DB>(&self.plaintext))
+            .replace("{value}", value)
     }
 
     fn condition<DB: MigrationDatabase>(&self, rows: Rows) -> String {
@@ -177,7 +212,11 @@ impl Migrated {
             Rows::Sealed => is(&self.sealed, "NOT NULL"),
             Rows::Unsealed if self.encrypted_null => is(&self.sealed, "NULL"),
             Rows::Unsealed => {
-                format!("{} AND {}", is(&self.sealed, "NULL"), is(&self.plaintext, "NOT NULL"))
+                format!(
+                    "{} AND {}",
+                    is(&self.sealed, "NULL"),
+                    is(&self.plaintext, "NOT NULL")
+                )
             }
         }
     }
@@ -199,7 +238,9 @@ impl Migrated {
         statement.push(", ").push(self.plaintext_expression::<DB>());
         let columns = self.read_columns();
         for column in columns.iter().filter_map(|i| self.table.sealed.get(*i)) {
-            statement.push(", ").column(&self.table.sql_table, &column.sql_name);
+            statement
+                .push(", ")
+                .column(&self.table.sql_table, &column.sql_name);
         }
         statement.push(" FROM ").table(&self.table.sql_table);
         self.table.push_bounds(&mut statement, after, None);
@@ -236,8 +277,17 @@ impl Migrated {
         connection: &mut DB::Connection,
         condition: &str,
     ) -> Result<u64, MigrationError> {
-        let count = format!("SELECT count(*) FROM {} WHERE {condition}", quoted_table::<DB>(&self.table.sql_table));
-        let found = DB::fetch(Statement::<DB>::new(&count), Reuse::Unlikely, usize::MAX, connection).await?;
+        let count = format!(
+            "SELECT count(*) FROM {} WHERE {condition}",
+            quoted_table::<DB>(&self.table.sql_table)
+        );
+        let found = DB::fetch(
+            Statement::<DB>::new(&count),
+            Reuse::Unlikely,
+            usize::MAX,
+            connection,
+        )
+        .await?;
         match found.first().and_then(|row| row.first()) {
             Some(Cell::Integer(n)) => Ok(u64::try_from(*n).unwrap_or(0)),
             _ => Ok(0),
@@ -249,7 +299,8 @@ impl Migrated {
         &self,
         connection: &mut DB::Connection,
     ) -> Result<u64, MigrationError> {
-        self.count::<DB>(connection, &self.condition::<DB>(Rows::Unsealed)).await
+        self.count::<DB>(connection, &self.condition::<DB>(Rows::Unsealed))
+            .await
     }
 
     /// Rows without a value, where the schema says that there is one.
@@ -261,7 +312,8 @@ impl Migrated {
             return Ok(0);
         }
         let [sealed, plaintext] = [&self.sealed, &self.plaintext].map(|column| self.qualified::<DB>(column));
-        self.count::<DB>(connection, &format!("{sealed} IS NULL AND {plaintext} IS NULL")).await
+        self.count::<DB>(connection, &format!("{sealed} IS NULL AND {plaintext} IS NULL"))
+            .await
     }
 
     /// Rows that have their value in the token alone.
@@ -273,7 +325,11 @@ impl Migrated {
             return Ok(0);
         }
         let [sealed, plaintext] = [&self.sealed, &self.plaintext].map(|column| self.qualified::<DB>(column));
-        self.count::<DB>(connection, &format!("{sealed} IS NOT NULL AND {plaintext} IS NULL")).await
+        self.count::<DB>(
+            connection,
+            &format!("{sealed} IS NOT NULL AND {plaintext} IS NULL"),
+        )
+        .await
     }
 
     /// All rows.
@@ -286,14 +342,20 @@ impl Migrated {
 
     /// A token as it stands in its column.
     pub(crate) fn stored(&self, token: &[u8]) -> Vec<u8> {
-        if self.is_text { text_of_token(token).into_bytes() } else { token.to_vec() }
+        if self.is_text {
+            text_of_token(token).into_bytes()
+        } else {
+            token.to_vec()
+        }
     }
 }
 
 impl Row {
     /// The token of a sealed column in its binary form; an error when what stands there is none.
     pub(crate) fn token(&self, table: &Table, position: usize) -> Result<Option<Vec<u8>>, &'static str> {
-        let Some((_, cell)) = self.tokens.iter().find(|(i, _)| *i == position) else { return Ok(None) };
+        let Some((_, cell)) = self.tokens.iter().find(|(i, _)| *i == position) else {
+            return Ok(None);
+        };
         let is_text = table.sealed.get(position).is_some_and(|column| column.is_text);
         match cell.bytes() {
             None => Ok(None),
@@ -322,8 +384,14 @@ pub(crate) fn entry_of<'s>(
     names: [&str; 2],
 ) -> Result<(&'s TableEntry, &'s ColumnEntry), MigrationError> {
     let mut tables = schema.tables().iter();
-    let entry = tables.find(|entry| entry.table.as_str() == names[0]).ok_or_else(|| no_such_column(names))?;
+    let entry = tables
+        .find(|entry| entry.table.as_str() == names[0])
+        .ok_or_else(|| no_such_column(names))?;
     let is_it = |column: &&ColumnEntry| matches!(column, ColumnEntry::Sealed { name, .. } if name.as_str() == names[1]);
-    let column = entry.columns.iter().find(is_it).ok_or_else(|| no_such_column(names))?;
+    let column = entry
+        .columns
+        .iter()
+        .find(is_it)
+        .ok_or_else(|| no_such_column(names))?;
     Ok((entry, column))
 }

@@ -50,8 +50,7 @@ macro_rules! binds {
 #[cfg(feature = "sqlite")]
 impl MigrationDatabase for sqlx::Sqlite {
     const DIALECT: Dialect = Dialect::Sqlite;
-    const COLUMN: &'static str =
-        "SELECT lower(type), CASE WHEN \"notnull\" = 0 AND pk = 0 THEN 1 ELSE 0 END FROM pragma_table_info(?) \
+    const COLUMN: &'static str = "SELECT lower(type), CASE WHEN \"notnull\" = 0 AND pk = 0 THEN 1 ELSE 0 END FROM pragma_table_info(?) \
          WHERE name = ? AND ? IS NOT NULL AND ? IS NOT NULL";
     const INDEXED: &'static str = "SELECT c.name FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c \
          WHERE c.seqno = 0 AND c.name IS NOT NULL AND ? IS NOT NULL AND ? IS NOT NULL";
@@ -82,7 +81,7 @@ impl MigrationDatabase for sqlx::Postgres {
     const INDEXED: &'static str = "SELECT a.attname::text FROM pg_index AS i JOIN pg_class AS t ON t.oid = i.indrelid \
          JOIN pg_namespace AS n ON n.oid = t.relnamespace \
          JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = i.indkey[0] \
-         WHERE t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid)))";
+         WHERE i.indisvalid AND t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid)))";
 
     fn plaintext(value_type: ValueType) -> &'static str {
         match value_type {

@@ -59,7 +59,9 @@ pub enum MigrationError {
         column: String,
     },
     /// No migration was declared.
-    #[error("no migration of {table}.{column} is declared in this database: `phield migrate add` comes first")]
+    #[error(
+        "no migration of {table}.{column} is declared in this database: `phield migrate add` comes first"
+    )]
     NoMigration {
         /// The table.
         table: String,
@@ -184,7 +186,11 @@ impl Check {
 
 impl std::fmt::Display for Check {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{} is not ready; nothing was changed:", self.table, self.column)?;
+        write!(
+            f,
+            "{}.{} is not ready; nothing was changed:",
+            self.table, self.column
+        )?;
         let lines = [
             (
                 self.left,
@@ -251,7 +257,9 @@ pub(crate) fn reason(error: PlaintextError) -> Result<&'static str, MigrationErr
 
 pub(crate) fn index_reason(error: ReindexError) -> Result<&'static str, MigrationError> {
     match error {
-        ReindexError::Index(error @ (IndexError::NoActivePepper | IndexError::KeyUnavailable(_))) => Err(error.into()),
+        ReindexError::Index(error @ (IndexError::NoActivePepper | IndexError::KeyUnavailable(_))) => {
+            Err(error.into())
+        }
         ReindexError::Open(_, error) => reason(PlaintextError::Open(error)),
         _ => Ok("malformed"),
     }

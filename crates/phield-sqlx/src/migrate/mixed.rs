@@ -31,7 +31,9 @@ pub enum Closed {
     )]
     Cutover,
     /// The table says something that is not known.
-    #[error("phield_migration has a step that this version does not know: is it changed by hand, or of a newer version?")]
+    #[error(
+        "phield_migration has a step that this version does not know: is it changed by hand, or of a newer version?"
+    )]
     UnknownStep,
     /// The answer is too old.
     #[error("its state was asked for more than 60 seconds ago: make a new MixedTime, best one a request")]
@@ -95,11 +97,13 @@ impl<T: Value, B: RowBinding + ?Sized> MixedTime<T, B> {
     ///
     /// # Errors
     /// When the database does not answer. That there is no migration is no error here: then tokens alone are read.
-    pub async fn of<DB: MigrationDatabase>(pool: &Pool<DB>, column: Column<T, B>) -> Result<Self, DatabaseError> {
+    pub async fn of<DB: MigrationDatabase>(
+        pool: &Pool<DB>,
+        column: Column<T, B>,
+    ) -> Result<Self, DatabaseError> {
         let asked = Instant::now();
         let mut connection = pool.acquire().await?;
-        let record =
-            step::of::<DB>(&mut connection, column.table().as_str(), column.name().as_str()).await?;
+        let record = step::of::<DB>(&mut connection, column.table().as_str(), column.name().as_str()).await?;
         Ok(Self::new(column, record, asked))
     }
 
@@ -144,7 +148,10 @@ impl<T: Value, B: RowBinding + ?Sized> MixedTime<T, B> {
     /// [`MixedError::Closed`] when the state is too old, or is not known: nothing should be written then.
     pub fn dual_write<'v>(&self, value: Option<&'v Phi<T>>) -> Result<DualWrite<'v, T>, MixedError> {
         let step = match self.step() {
-            Err(MixedError::Closed { why: Closed::NoMigration, .. }) => Step::Drop,
+            Err(MixedError::Closed {
+                why: Closed::NoMigration,
+                ..
+            }) => Step::Drop,
             step => step?,
         };
         Ok(DualWrite {
@@ -297,6 +304,9 @@ mod tests {
         assert_eq!(write(&mixed(Some("reopened"), now)), Err(Closed::UnknownStep));
         let long_ago = now.checked_sub(MIXED_TIME_HOLDS).unwrap();
         assert_eq!(write(&mixed(Some("add"), long_ago)), Err(Closed::Expired));
-        assert_eq!(format!("{:?}", mixed(Some("add"), now)), "MixedTime { state: Ok(Add), .. }");
+        assert_eq!(
+            format!("{:?}", mixed(Some("add"), now)),
+            "MixedTime { state: Ok(Add), .. }"
+        );
     }
 }

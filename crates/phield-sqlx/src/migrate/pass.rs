@@ -63,9 +63,18 @@ impl<DB: MigrationDatabase> Migration<DB> {
         let mut pace = Pace::new(self.options.rate);
         loop {
             let mut connection = self.pool.acquire().await?;
-            let rows = migrated.page::<DB>(&mut connection, Rows::Unsealed, after.as_ref(), self.options.batch).await?;
+            let rows = migrated
+                .page::<DB>(
+                    &mut connection,
+                    Rows::Unsealed,
+                    after.as_ref(),
+                    self.options.batch,
+                )
+                .await?;
             drop(connection);
-            let Some(last) = rows.last().map(|row| Cursor(row.key.clone())) else { return Ok(()) };
+            let Some(last) = rows.last().map(|row| Cursor(row.key.clone())) else {
+                return Ok(());
+            };
             pace.wait(rows.len()).await;
             let page = self.sealed_page(migrated, rows).await?;
             let swap = seal_swap::<DB>(migrated);
@@ -109,7 +118,9 @@ impl<DB: MigrationDatabase> Migration<DB> {
         let mut sealer = Sealer::new(keys, rows.len(), 1)?;
         let table = &migrated.table.rows;
         let mut seal = |row: &Row| {
-            let Some(identity) = &row.identity else { return Ok(Err("malformed")) };
+            let Some(identity) = &row.identity else {
+                return Ok(Err("malformed"));
+            };
             let value = match self.open_source(migrated.value_type, &row.plaintext) {
                 Ok(value) => value,
                 Err(reason) => return Ok(Err(reason)),
@@ -136,7 +147,9 @@ impl<DB: MigrationDatabase> Migration<DB> {
         } else {
             New::Bytes(Some(stored))
         }];
-        let Some(identity) = &row.identity else { return Ok(Err("malformed")) };
+        let Some(identity) = &row.identity else {
+            return Ok(Err("malformed"));
+        };
         for index in &migrated.indexes {
             let mut parts = Vec::new();
             for part in migrated.table.rows.index_parts(*index) {
@@ -150,7 +163,11 @@ impl<DB: MigrationDatabase> Migration<DB> {
                     Err(reason) => return Ok(Err(reason)),
                 }
             }
-            let value = migrated.table.rows.index_value(&*self.keyring, identity, *index, parts).await;
+            let value = migrated
+                .table
+                .rows
+                .index_value(&*self.keyring, identity, *index, parts)
+                .await;
             match value {
                 Ok(value) => new.push(New::Bytes(value.map(|value| value.as_bytes().to_vec()))),
                 Err(error) => return index_reason(error).map(Err),
@@ -165,7 +182,9 @@ impl<DB: MigrationDatabase> Migration<DB> {
         value_type: ValueType,
         stored: &PlainValue<'_>,
     ) -> Result<Option<PlainValue<'static>>, &'static str> {
-        let Some(source) = &self.source else { return Ok(None) };
+        let Some(source) = &self.source else {
+            return Ok(None);
+        };
         let message = match stored {
             PlainValue::Null => return Ok(None),
             PlainValue::Text(text) => Some(&**text),
@@ -192,9 +211,13 @@ impl<DB: MigrationDatabase> Migration<DB> {
         let mut after = None;
         loop {
             let mut connection = self.pool.acquire().await?;
-            let rows = migrated.page::<DB>(&mut connection, Rows::Sealed, after.as_ref(), self.options.batch).await?;
+            let rows = migrated
+                .page::<DB>(&mut connection, Rows::Sealed, after.as_ref(), self.options.batch)
+                .await?;
             drop(connection);
-            let Some(last) = rows.last().map(|row| Cursor(row.key.clone())) else { break };
+            let Some(last) = rows.last().map(|row| Cursor(row.key.clone())) else {
+                break;
+            };
             let mut page = Page::default();
             for row in rows {
                 match self.compare(migrated, &row, with_plaintext)? {
@@ -210,7 +233,8 @@ impl<DB: MigrationDatabase> Migration<DB> {
                     }
                 }
             }
-            self.write(migrated, &reset_swap::<DB>(migrated), page, None).await?;
+            self.write(migrated, &reset_swap::<DB>(migrated), page, None)
+                .await?;
             after = Some(last);
         }
         let mut connection = self.pool.acquire().await?;
@@ -226,7 +250,9 @@ impl<DB: MigrationDatabase> Migration<DB> {
         row: &Row,
         with_plaintext: bool,
     ) -> Result<Result<bool, &'static str>, MigrationError> {
-        let (Some(identity), Ok(Some(token))) = (&row.identity, row.token(&migrated.table, migrated.position)) else {
+        let (Some(identity), Ok(Some(token))) =
+            (&row.identity, row.token(&migrated.table, migrated.position))
+        else {
             return Ok(Err("malformed"));
         };
         let table = &migrated.table.rows;
@@ -265,9 +291,13 @@ impl<DB: MigrationDatabase> Migration<DB> {
         let mut pace = Pace::new(self.options.rate);
         loop {
             let mut connection = self.pool.acquire().await?;
-            let rows = migrated.page::<DB>(&mut connection, Rows::Sealed, after.as_ref(), self.options.batch).await?;
+            let rows = migrated
+                .page::<DB>(&mut connection, Rows::Sealed, after.as_ref(), self.options.batch)
+                .await?;
             drop(connection);
-            let Some(last) = rows.last().map(|row| Cursor(row.key.clone())) else { return Ok(done) };
+            let Some(last) = rows.last().map(|row| Cursor(row.key.clone())) else {
+                return Ok(done);
+            };
             pace.wait(rows.len()).await;
             let mut page = Page::default();
             for row in rows {
@@ -285,7 +315,9 @@ impl<DB: MigrationDatabase> Migration<DB> {
                     }
                 }
             }
-            let written = self.write(migrated, &unseal_swap::<DB>(migrated, form), page, None).await?;
+            let written = self
+                .write(migrated, &unseal_swap::<DB>(migrated, form), page, None)
+                .await?;
             done.written += written;
             report(written);
             after = Some(last);
@@ -299,18 +331,28 @@ impl<DB: MigrationDatabase> Migration<DB> {
         form: ColumnForm,
         row: &Row,
     ) -> Result<Result<Option<New>, &'static str>, MigrationError> {
-        let (Some(identity), Ok(Some(token))) = (&row.identity, row.token(&migrated.table, migrated.position)) else {
+        let (Some(identity), Ok(Some(token))) =
+            (&row.identity, row.token(&migrated.table, migrated.position))
+        else {
             return Ok(Err("malformed"));
         };
         let table = &migrated.table.rows;
         if !matches!(row.plaintext, PlainValue::Null) {
-            let held = table.holds(&*self.keyring, identity, migrated.position, token.clone(), &row.plaintext);
+            let held = table.holds(
+                &*self.keyring,
+                identity,
+                migrated.position,
+                token.clone(),
+                &row.plaintext,
+            );
             if held == Ok(true) {
                 return Ok(Ok(None));
             }
         }
         match table.unseal(&*self.keyring, identity, migrated.position, token) {
-            Ok(value) => Ok(column_value(&value, migrated.value_type, form).map(Some).ok_or("malformed")),
+            Ok(value) => Ok(column_value(&value, migrated.value_type, form)
+                .map(Some)
+                .ok_or("malformed")),
             Err(error) => reason(error).map(Err),
         }
     }
@@ -356,9 +398,17 @@ impl<DB: MigrationDatabase> Migration<DB> {
         for (swap, rows) in swap.iter().zip(&page.swaps) {
             let mut rest = rows.as_slice();
             while !rest.is_empty() {
-                let most = if one_by_one { 1 } else { statement_rows::<DB>(swap, rest) };
+                let most = if one_by_one {
+                    1
+                } else {
+                    statement_rows::<DB>(swap, rest)
+                };
                 let (now, later) = rest.split_at(most);
-                let reuse = if now.len() == DB::SET_ROWS || one_by_one { Reuse::Likely } else { Reuse::Unlikely };
+                let reuse = if now.len() == DB::SET_ROWS || one_by_one {
+                    Reuse::Likely
+                } else {
+                    Reuse::Unlikely
+                };
                 match DB::execute(swap.statement::<DB>(now), reuse, &mut transaction).await {
                     Ok(rows) => written += rows,
                     Err(sqlx::Error::Database(error)) if one_by_one && error.is_unique_violation() => {
@@ -377,10 +427,12 @@ impl<DB: MigrationDatabase> Migration<DB> {
             }
         }
         for note in &page.notes {
-            self.note(&mut transaction, migrated, &note.row_key, note.reason).await?;
+            self.note(&mut transaction, migrated, &note.row_key, note.reason)
+                .await?;
         }
         for row_key in &duplicates {
-            self.note(&mut transaction, migrated, row_key, "duplicate").await?;
+            self.note(&mut transaction, migrated, row_key, "duplicate")
+                .await?;
         }
         if let Some((record, place)) = checkpoint {
             step::checkpoint::<DB>(&mut transaction, record, &place.to_text(), written).await?;
@@ -399,7 +451,12 @@ impl<DB: MigrationDatabase> Migration<DB> {
     ) -> Result<(), MigrationError> {
         let table = migrated.table.name();
         let id = state::digest(&[QUARANTINE_MODE, table, row_key, &migrated.sealed]);
-        state::execute::<DB>(transaction, "DELETE FROM phield_quarantine WHERE id = ?", &[text(&id)]).await?;
+        state::execute::<DB>(
+            transaction,
+            "DELETE FROM phield_quarantine WHERE id = ?",
+            &[text(&id)],
+        )
+        .await?;
         let insert = format!(
             "INSERT INTO phield_quarantine (id, mode, tbl, row_key, col, reason, key_id, noted, stamp) \
              VALUES (?, ?, ?, ?, ?, ?, '', {}, '')",
@@ -424,7 +481,13 @@ impl<DB: MigrationDatabase> Migration<DB> {
         let count = "SELECT count(*) FROM phield_quarantine WHERE mode = ? AND tbl = ? AND col = ?";
         let cells = [QUARANTINE_MODE, migrated.table.name(), &migrated.sealed].map(text);
         let mut connection = self.pool.acquire().await?;
-        let found = DB::fetch(sql::<DB>(count, &cells), Reuse::Unlikely, usize::MAX, &mut connection).await?;
+        let found = DB::fetch(
+            sql::<DB>(count, &cells),
+            Reuse::Unlikely,
+            usize::MAX,
+            &mut connection,
+        )
+        .await?;
         match found.first().and_then(|row| row.first()) {
             Some(Cell::Integer(n)) => Ok(u64::try_from(*n).unwrap_or(0)),
             _ => Ok(0),
@@ -449,11 +512,22 @@ pub struct Unsealed {
 
 /// Token and index values, where the plaintext is as it was read and there is no token yet.
 fn seal_swap<DB: MigrationDatabase>(migrated: &Migrated) -> [Swap<'_>; 2] {
-    let column = |name: &str| format!("{}.{}", crate::statement::quoted_table::<DB>(&migrated.table.sql_table), crate::statement::quoted::<DB>(name));
+    let column = |name: &str| {
+        format!(
+            "{}.{}",
+            crate::statement::quoted_table::<DB>(&migrated.table.sql_table),
+            crate::statement::quoted::<DB>(name)
+        )
+    };
     let is_unsealed = format!("{} IS NULL", column(&migrated.sealed));
     let make = |condition: String, is_old_bound: bool| {
-        let indexes = migrated.indexes.iter().filter_map(|index| migrated.table.indexes.get(*index));
-        let names = [migrated.sealed.as_str()].into_iter().chain(indexes.map(|index| index.sql_name.as_str()));
+        let indexes = migrated
+            .indexes
+            .iter()
+            .filter_map(|index| migrated.table.indexes.get(*index));
+        let names = [migrated.sealed.as_str()]
+            .into_iter()
+            .chain(indexes.map(|index| index.sql_name.as_str()));
         Swap {
             table: &migrated.table.sql_table,
             key: &migrated.table.key,
@@ -472,15 +546,25 @@ fn seal_swap<DB: MigrationDatabase>(migrated: &Migrated) -> [Swap<'_>; 2] {
 /// No token and no index values, where the token is the one that was read.
 fn reset_swap<DB: MigrationDatabase>(migrated: &Migrated) -> [Swap<'_>; 2] {
     let [mut swap, other] = seal_swap::<DB>(migrated);
-    let sealed = format!("{}.{}", crate::statement::quoted_table::<DB>(&migrated.table.sql_table), crate::statement::quoted::<DB>(&migrated.sealed));
+    let sealed = format!(
+        "{}.{}",
+        crate::statement::quoted_table::<DB>(&migrated.table.sql_table),
+        crate::statement::quoted::<DB>(&migrated.sealed)
+    );
     swap.condition = format!("{sealed} = {{old}}");
     swap.old_type = sealed;
     [swap, other]
 }
 
 fn reset_row(migrated: &Migrated, row: Row) -> SwapRow {
-    let token = if migrated.is_text { New::Text(None) } else { New::Bytes(None) };
-    let new = [token].into_iter().chain(migrated.indexes.iter().map(|_| New::Bytes(None)));
+    let token = if migrated.is_text {
+        New::Text(None)
+    } else {
+        New::Bytes(None)
+    };
+    let new = [token]
+        .into_iter()
+        .chain(migrated.indexes.iter().map(|_| New::Bytes(None)));
     SwapRow {
         old: old_token(migrated, &row),
         key: row.key,
@@ -492,7 +576,10 @@ fn reset_row(migrated: &Migrated, row: Row) -> SwapRow {
 fn unseal_swap<DB: MigrationDatabase>(migrated: &Migrated, form: ColumnForm) -> [Swap<'_>; 2] {
     let mut swaps = reset_swap::<DB>(migrated);
     for swap in &mut swaps {
-        swap.set = vec![(migrated.plaintext.as_str(), form.expression(&migrated.plaintext_type))];
+        swap.set = vec![(
+            migrated.plaintext.as_str(),
+            form.expression(&migrated.plaintext_type),
+        )];
     }
     swaps
 }

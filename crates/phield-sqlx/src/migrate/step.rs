@@ -108,7 +108,12 @@ pub(crate) async fn of<DB: MigrationDatabase>(
     table: &str,
     column: &str,
 ) -> Result<Option<MigrationRecord>, DatabaseError> {
-    let found = select::<DB>(connection, "WHERE tbl = ? AND col = ?", &[text(table), text(column)]).await?;
+    let found = select::<DB>(
+        connection,
+        "WHERE tbl = ? AND col = ?",
+        &[text(table), text(column)],
+    )
+    .await?;
     Ok(found.into_iter().next())
 }
 
@@ -136,8 +141,15 @@ pub(crate) async fn insert<DB: MigrationDatabase>(
         DB::NOW
     );
     let step = record.step.map_or("", Step::as_str);
-    let cells =
-        [&record.table, &record.column, &record.plaintext_column, &record.source, step, &record.who].map(text);
+    let cells = [
+        &record.table,
+        &record.column,
+        &record.plaintext_column,
+        &record.source,
+        step,
+        &record.who,
+    ]
+    .map(text);
     match DB::execute(sql(&insert, &cells), Reuse::Unlikely, connection).await {
         Ok(_) => Ok(true),
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(false),
@@ -157,7 +169,9 @@ pub(crate) async fn take<DB: MigrationDatabase>(
         DB::NOW
     );
     let before = record.step.map_or("", Step::as_str);
-    let mut cells = [step.as_str(), who, &record.table, &record.column, before].map(text).to_vec();
+    let mut cells = [step.as_str(), who, &record.table, &record.column, before]
+        .map(text)
+        .to_vec();
     cells.push(Cell::Integer(record.since));
     Ok(DB::execute(sql(&update, &cells), Reuse::Unlikely, connection).await? == 1)
 }
@@ -226,7 +240,9 @@ impl MigrationRecord {
 }
 
 fn is_missing_table(error: &sqlx::Error) -> bool {
-    let Some(error) = error.as_database_error() else { return false };
+    let Some(error) = error.as_database_error() else {
+        return false;
+    };
     let code = error.code();
     matches!(code.as_deref(), Some("42P01" | "42S02")) || error.message().starts_with("no such table: ")
 }

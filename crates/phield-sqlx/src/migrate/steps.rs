@@ -1,6 +1,5 @@
 //! The four steps, and the ways back.
 
-use phield_core::Dialect;
 use super::column::{Migrated, look_up};
 use super::database::MigrationDatabase;
 use super::error::{Check, MigrationError};
@@ -12,6 +11,7 @@ use super::{Acknowledgement, Migration};
 use crate::backend::Reuse;
 use crate::rotate::state;
 use crate::statement::{Statement, quoted, quoted_table};
+use phield_core::Dialect;
 
 /// Passes of one backfill, before it says that somebody writes plaintext alone.
 const MAX_PASSES: u32 = 5;
@@ -45,9 +45,14 @@ impl<DB: MigrationDatabase> Migration<DB> {
         let migrated = Migrated::find::<DB>(&mut connection, &self.schema, [table, column], from).await?;
         let record = step::of::<DB>(&mut connection, table, column).await?;
         let rows = migrated.count_all::<DB>(&mut connection).await?;
-        let is_added =
-            look_up::<DB>(&mut connection, &migrated.table.sql_table, &migrated.sealed).await?.is_some();
-        let left = if is_added { migrated.count_left::<DB>(&mut connection).await? } else { rows };
+        let is_added = look_up::<DB>(&mut connection, &migrated.table.sql_table, &migrated.sealed)
+            .await?
+            .is_some();
+        let left = if is_added {
+            migrated.count_left::<DB>(&mut connection).await?
+        } else {
+            rows
+        };
         Ok(MigrationPlan {
             step: record.and_then(|record| record.step),
             add: self.add_statements(&mut connection, &migrated).await?,
@@ -71,7 +76,12 @@ impl<DB: MigrationDatabase> Migration<DB> {
     ///
     /// # Errors
     /// See [`MigrationError`].
-    pub async fn add(&self, table: &str, column: &str, from: &str) -> Result<MigrationRecord, MigrationError> {
+    pub async fn add(
+        &self,
+        table: &str,
+        column: &str,
+        from: &str,
+    ) -> Result<MigrationRecord, MigrationError> {
         step::create::<DB>(&self.pool).await?;
         state::create::<DB>(&self.pool).await?;
         let mut connection = self.pool.acquire().await?;
@@ -98,7 +108,10 @@ impl<DB: MigrationDatabase> Migration<DB> {
                 source_name: known.source.clone(),
             });
         }
-        if known.as_ref().is_none_or(|known| known.step.is_some_and(Step::is_open)) {
+        if known
+            .as_ref()
+            .is_none_or(|known| known.step.is_some_and(Step::is_open))
+        {
             for statement in self.add_statements(&mut connection, &migrated).await? {
                 run::<DB>(&mut connection, &statement).await?;
             }
@@ -147,10 +160,17 @@ impl<DB: MigrationDatabase> Migration<DB> {
                 return self.after_backfill(record, left).await;
             }
         }
-        Err(MigrationError::NotEnding { passes: MAX_PASSES, left })
+        Err(MigrationError::NotEnding {
+            passes: MAX_PASSES,
+            left,
+        })
     }
 
-    async fn after_backfill(&self, record: MigrationRecord, left: u64) -> Result<MigrationRecord, MigrationError> {
+    async fn after_backfill(
+        &self,
+        record: MigrationRecord,
+        left: u64,
+    ) -> Result<MigrationRecord, MigrationError> {
         if left == 0 && record.step == Some(Step::Add) {
             self.take(&record, Step::Backfill).await?;
         }
@@ -184,9 +204,17 @@ impl<DB: MigrationDatabase> Migration<DB> {
             Step::Backfill => {}
             Step::Cutover => return Ok(record),
             at @ Step::Add => {
-                return Err(MigrationError::Order { at, next: "`phield migrate backfill` comes first, until 0 rows are left" });
+                return Err(MigrationError::Order {
+                    at,
+                    next: "`phield migrate backfill` comes first, until 0 rows are left",
+                });
             }
-            at @ Step::Drop => return Err(MigrationError::Order { at, next: "it is done" }),
+            at @ Step::Drop => {
+                return Err(MigrationError::Order {
+                    at,
+                    next: "it is done",
+                });
+            }
         }
         if !dual_writes_on {
             return Err(MigrationError::DualWrites);
@@ -217,7 +245,12 @@ impl<DB: MigrationDatabase> Migration<DB> {
         match known_step(&record)? {
             Step::Cutover => {}
             Step::Drop => return Ok(record),
-            at => return Err(MigrationError::Order { at, next: "`phield migrate cutover` comes first" }),
+            at => {
+                return Err(MigrationError::Order {
+                    at,
+                    next: "`phield migrate cutover` comes first",
+                });
+            }
         }
         acknowledgement.check(&format!("backups still hold the plaintext of {table}.{column}"))?;
         let mut connection = self.pool.acquire().await?;
@@ -227,8 +260,14 @@ impl<DB: MigrationDatabase> Migration<DB> {
             return Err(MigrationError::TooSoon { seconds });
         }
         // Killed between the statement and the step: the column is gone.
-        let sql_table = super::column::entry_of(&self.schema, [table, column])?.0.sql_table.clone();
-        if look_up::<DB>(&mut connection, &sql_table, &record.plaintext_column).await?.is_some() {
+        let sql_table = super::column::entry_of(&self.schema, [table, column])?
+            .0
+            .sql_table
+            .clone();
+        if look_up::<DB>(&mut connection, &sql_table, &record.plaintext_column)
+            .await?
+            .is_some()
+        {
             drop(connection);
             let (_, migrated) = self.under_way(table, column).await?;
             let check = self.check(table, column).await?;
@@ -279,9 +318,14 @@ impl<DB: MigrationDatabase> Migration<DB> {
         }
         let mut connection = self.pool.acquire().await?;
         for added in self.schema.add_column(DB::DIALECT, table, column)? {
-            if look_up::<DB>(&mut connection, &migrated.table.sql_table, &added.sql_name).await?.is_some() {
+            if look_up::<DB>(&mut connection, &migrated.table.sql_table, &added.sql_name)
+                .await?
+                .is_some()
+            {
                 // SQLite drops no column that an index is over.
-                if let (Dialect::Sqlite, Some(drop)) = (DB::DIALECT, added.create_index.as_deref().and_then(drop_index)) {
+                if let (Dialect::Sqlite, Some(drop)) =
+                    (DB::DIALECT, added.create_index.as_deref().and_then(drop_index))
+                {
                     run::<DB>(&mut connection, &drop).await?;
                 }
                 run::<DB>(&mut connection, &added.drop).await?;
@@ -307,7 +351,9 @@ impl<DB: MigrationDatabase> Migration<DB> {
         acknowledgement: &Acknowledgement,
         report: impl Fn(u64) + Send + Sync,
     ) -> Result<Unsealed, MigrationError> {
-        acknowledgement.check(&format!("write the plaintext of {table}.{column} into the database"))?;
+        acknowledgement.check(&format!(
+            "write the plaintext of {table}.{column} into the database"
+        ))?;
         state::create::<DB>(&self.pool).await?;
         let mut connection = self.pool.acquire().await?;
         let migrated = Migrated::find::<DB>(&mut connection, &self.schema, [table, column], into).await?;
@@ -318,11 +364,16 @@ impl<DB: MigrationDatabase> Migration<DB> {
         };
         let record = step::of::<DB>(&mut connection, table, column).await?;
         if record.is_some_and(|record| record.plaintext_column == into && record.source != "plaintext") {
-            return Err(unsupported(format!("column {into} holds another library's ciphertext: name a new column for the plaintext")));
+            return Err(unsupported(format!(
+                "column {into} holds another library's ciphertext: name a new column for the plaintext"
+            )));
         }
         let form = ColumnForm::of(DB::DIALECT, migrated.value_type, &migrated.plaintext_type);
         let form = form.ok_or_else(|| {
-            unsupported(format!("a column of type {} does not take these values: make one that does", migrated.plaintext_type))
+            unsupported(format!(
+                "a column of type {} does not take these values: make one that does",
+                migrated.plaintext_type
+            ))
         })?;
         drop(connection);
         self.unseal_pass(&migrated, form, &report).await
@@ -338,7 +389,11 @@ impl<DB: MigrationDatabase> Migration<DB> {
     }
 
     /// A migration that was declared, with the source that it was declared with.
-    async fn under_way(&self, table: &str, column: &str) -> Result<(MigrationRecord, Migrated), MigrationError> {
+    async fn under_way(
+        &self,
+        table: &str,
+        column: &str,
+    ) -> Result<(MigrationRecord, Migrated), MigrationError> {
         let record = self.record(table, column).await?;
         if record.source != self.source_name() {
             return Err(MigrationError::Another {
@@ -347,11 +402,15 @@ impl<DB: MigrationDatabase> Migration<DB> {
             });
         }
         if known_step(&record)? == Step::Drop {
-            return Err(MigrationError::Order { at: Step::Drop, next: "it is done" });
+            return Err(MigrationError::Order {
+                at: Step::Drop,
+                next: "it is done",
+            });
         }
         let mut connection = self.pool.acquire().await?;
         let names = [table, column];
-        let migrated = Migrated::find::<DB>(&mut connection, &self.schema, names, &record.plaintext_column).await?;
+        let migrated =
+            Migrated::find::<DB>(&mut connection, &self.schema, names, &record.plaintext_column).await?;
         Ok((record, migrated))
     }
 
@@ -372,18 +431,32 @@ impl<DB: MigrationDatabase> Migration<DB> {
     ) -> Result<Vec<String>, MigrationError> {
         let mut statements = Vec::new();
         let indexed = super::column::indexed_columns::<DB>(connection, &migrated.table.sql_table).await?;
-        for added in self.schema.add_column(DB::DIALECT, migrated.table.name(), &migrated.column)? {
-            if look_up::<DB>(connection, &migrated.table.sql_table, &added.sql_name).await?.is_none() {
+        for added in self
+            .schema
+            .add_column(DB::DIALECT, migrated.table.name(), &migrated.column)?
+        {
+            if look_up::<DB>(connection, &migrated.table.sql_table, &added.sql_name)
+                .await?
+                .is_none()
+            {
                 statements.push(added.add);
             }
-            statements.extend(added.create_index.filter(|_| !indexed.contains(&added.sql_name)));
+            let create_index = added.create_index.filter(|_| !indexed.contains(&added.sql_name));
+            statements.extend(create_index.map(|create| match DB::DIALECT {
+                // The table has rows, and writers that would wait.
+                Dialect::Postgres => create.replacen(" INDEX ", " INDEX CONCURRENTLY ", 1),
+                _ => create,
+            }));
         }
         Ok(statements)
     }
 
     fn drop_statements(&self, migrated: &Migrated) -> Result<Vec<String>, MigrationError> {
         let mut statements = Vec::new();
-        for added in self.schema.add_column(DB::DIALECT, migrated.table.name(), &migrated.column)? {
+        for added in self
+            .schema
+            .add_column(DB::DIALECT, migrated.table.name(), &migrated.column)?
+        {
             statements.extend(added.set_not_null.filter(|_| added.create_index.is_none()));
         }
         statements.push(format!(
@@ -396,7 +469,10 @@ impl<DB: MigrationDatabase> Migration<DB> {
 }
 
 /// Runs a statement of the schema.
-async fn run<DB: MigrationDatabase>(connection: &mut DB::Connection, statement: &str) -> Result<(), MigrationError> {
+async fn run<DB: MigrationDatabase>(
+    connection: &mut DB::Connection,
+    statement: &str,
+) -> Result<(), MigrationError> {
     DB::execute(Statement::new(statement), Reuse::Unlikely, connection).await?;
     Ok(())
 }
@@ -409,10 +485,16 @@ fn known_step(record: &MigrationRecord) -> Result<Step, MigrationError> {
 }
 
 fn not_null<DB: MigrationDatabase>(migrated: &Migrated) -> MigrationError {
-    let (table, column) = (quoted_table::<DB>(&migrated.table.sql_table), quoted::<DB>(&migrated.plaintext));
+    let (table, column) = (
+        quoted_table::<DB>(&migrated.table.sql_table),
+        quoted::<DB>(&migrated.plaintext),
+    );
     let how = match DB::DIALECT {
         Dialect::Postgres => format!("ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL;"),
-        Dialect::MariaDb => format!("ALTER TABLE {table} MODIFY {column} {} NULL;", migrated.plaintext_type),
+        Dialect::MariaDb => format!(
+            "ALTER TABLE {table} MODIFY {column} {} NULL;",
+            migrated.plaintext_type
+        ),
         _ => "SQLite cannot: make the table anew, as its page on ALTER TABLE says".to_owned(),
     };
     MigrationError::NotNull {

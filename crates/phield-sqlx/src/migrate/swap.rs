@@ -56,7 +56,9 @@ impl Swap<'_> {
     fn names(&self) -> Vec<String> {
         let keys = (0..self.key.len()).map(|i| short('k', i));
         let old = self.is_old_bound.then(|| short('o', 0));
-        keys.chain(old).chain((0..self.set.len()).map(|i| short('n', i))).collect()
+        keys.chain(old)
+            .chain((0..self.set.len()).map(|i| short('n', i)))
+            .collect()
     }
 
     pub(crate) fn statement<DB: MigrationDatabase>(&self, rows: &[SwapRow]) -> Statement<DB> {
@@ -82,7 +84,10 @@ impl Swap<'_> {
         }
         statement.push(") UPDATE ").table(self.table).push(" SET ");
         for (i, (column, value)) in self.set.iter().enumerate() {
-            statement.push(if i > 0 { ", " } else { "" }).name(column).push(" = ");
+            statement
+                .push(if i > 0 { ", " } else { "" })
+                .name(column)
+                .push(" = ");
             statement.push(value.replace("{new}", &new_name::<DB>('n', i)));
         }
         statement.push(" FROM ").name(NEW).push(" WHERE ");
@@ -96,24 +101,43 @@ impl Swap<'_> {
         let mut statement = Statement::new("UPDATE (SELECT ");
         for (i, key) in self.key.iter().enumerate() {
             statement.push(if i > 0 { ", " } else { "" });
-            statement.column(self.table, key).push(" AS ").name(&short('k', i));
+            statement
+                .column(self.table, key)
+                .push(" AS ")
+                .name(&short('k', i));
         }
         if self.is_old_bound {
-            statement.push(", ").push(&self.old_type).push(" AS ").name(&short('o', 0));
+            statement
+                .push(", ")
+                .push(&self.old_type)
+                .push(" AS ")
+                .name(&short('o', 0));
         }
         for (i, (column, _)) in self.set.iter().enumerate() {
-            statement.push(", ").column(self.table, column).push(" AS ").name(&short('n', i));
+            statement
+                .push(", ")
+                .column(self.table, column)
+                .push(" AS ")
+                .name(&short('n', i));
         }
         statement.push(" FROM ").table(self.table).push(" WHERE FALSE");
         for row in rows {
             statement.push(" UNION ALL SELECT ");
             self.push_row(&mut statement, row);
         }
-        statement.push(") AS ").name(NEW).push(" STRAIGHT_JOIN ").table(self.table).push(" ON ");
+        statement
+            .push(") AS ")
+            .name(NEW)
+            .push(" STRAIGHT_JOIN ")
+            .table(self.table)
+            .push(" ON ");
         self.push_condition(&mut statement);
         statement.push(" SET ");
         for (i, (column, value)) in self.set.iter().enumerate() {
-            statement.push(if i > 0 { ", " } else { "" }).column(self.table, column).push(" = ");
+            statement
+                .push(if i > 0 { ", " } else { "" })
+                .column(self.table, column)
+                .push(" = ");
             statement.push(value.replace("{new}", &new_name::<DB>('n', i)));
         }
         statement
@@ -121,7 +145,11 @@ impl Swap<'_> {
 
     fn push_condition<DB: MigrationDatabase>(&self, statement: &mut Statement<DB>) {
         for (i, key) in self.key.iter().enumerate() {
-            statement.column(self.table, key).push(" = ").push(new_name::<DB>('k', i)).push(" AND ");
+            statement
+                .column(self.table, key)
+                .push(" = ")
+                .push(new_name::<DB>('k', i))
+                .push(" AND ");
         }
         statement.push(self.condition.replace("{old}", &new_name::<DB>('o', 0)));
     }
@@ -164,7 +192,10 @@ impl New {
     }
 
     fn is_null(&self) -> bool {
-        matches!(self, Self::Bytes(None) | Self::Text(None) | Self::Plain(PlainValue::Null))
+        matches!(
+            self,
+            Self::Bytes(None) | Self::Text(None) | Self::Plain(PlainValue::Null)
+        )
     }
 }
 

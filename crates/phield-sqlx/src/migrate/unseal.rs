@@ -33,7 +33,9 @@ const CASTS: &[&str] = &[
 impl ColumnForm {
     /// By the type of the column in SQL, in lower case; none for a type that is not known here.
     pub(crate) fn of(dialect: Dialect, value_type: ValueType, sql_type: &str) -> Option<Self> {
-        let is_binary = ["blob", "binary", "bytea"].iter().any(|binary| sql_type.contains(binary));
+        let is_binary = ["blob", "binary", "bytea"]
+            .iter()
+            .any(|binary| sql_type.contains(binary));
         let is_known = match dialect {
             Dialect::Postgres => is_binary || CASTS.contains(&sql_type),
             _ => true,
@@ -59,7 +61,11 @@ impl ColumnForm {
 /// A value as the column takes it: bytes, or text that the database converts.
 pub(crate) fn column_value(value: &PlainValue<'_>, value_type: ValueType, form: ColumnForm) -> Option<New> {
     let text = |text: String| {
-        if form.is_binary { None } else { Some(New::Text(Some(text))) }
+        if form.is_binary {
+            None
+        } else {
+            Some(New::Text(Some(text)))
+        }
     };
     match value {
         PlainValue::Null if form.is_binary => Some(New::Bytes(None)),

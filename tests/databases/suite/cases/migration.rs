@@ -1,11 +1,13 @@
 //! A column of plaintext becomes a column of tokens, and back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use phield::sqlx::migrate::{
     self, Acknowledgement, Closed, Migration, MigrationError, MigrationOptions, MixedError, MixedTime, Plaintext, Step,
 };
 use phield::{EncryptedPhi, Keyring, Phi, SchemaFile, Sealed};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{Db, Fresh, fresh, sql};
@@ -309,4 +311,55 @@ async fn back_to_plaintext() {
     migration.add("patients", "ssn", "ssn").await.unwrap();
     let done = migration.backfill("patients", "ssn", false, |_| {}).await.unwrap();
     assert_eq!(done.sealed, 50);
+}
+
+/// A process of its own, as far as the database sees: with connections that end with it.
+async fn another(db: &Fresh<Db>, keyring: &Arc<Keyring>) -> Migration<Db> {
+    let pool = sqlx::Pool::connect_with((*db.connect_options()).clone()).await.unwrap();
+    let mut options = MigrationOptions::default();
+    options.batch = 5;
+    let schema = SchemaFile::of(&[Patient::SCHEMA]).unwrap();
+    Migration::new(pool, Arc::clone(keyring), schema).with_options(options)
+}
+
+/// Ended at any moment, a backfill goes on where it was, and an unseal likewise.
+#[tokio::test]
+async fn it_goes_on_wherever_it_was_stopped() {
+    let (db, keyring) = (fresh().await, Arc::new(crate::keyring()));
+    patients(&db).await;
+    for i in 0..150 {
+        insert_plain(&db, Some(&format!("999-12-{i:04}"))).await;
+    }
+    let migration = migration(&db, &keyring);
+    migration.add("patients", "ssn", "ssn").await.unwrap();
+    let mut stops = 0;
+    let done = loop {
+        let stopped = another(&db, &keyring).await;
+        let patience = Duration::from_millis(5 + stops * 3);
+        match timeout(patience, stopped.backfill("patients", "ssn", false, |_| {})).await {
+            Ok(done) => break done.unwrap(),
+            Err(_) => stops += 1,
+        }
+        // Every row is whole: a token and an index value, or neither.
+        let halves = "patients WHERE (ssn_sealed IS NULL AND ssn_index IS NOT NULL) OR (ssn_sealed IS NOT NULL AND ssn_index IS NULL)";
+        assert_eq!(count(&db, halves).await, 0);
+    };
+    assert!(stops > 1, "it was stopped {stops} times");
+    assert_eq!(
+        (done.step, done.sealed, done.left),
+        (Some(Step::Backfill), 150, Some(0))
+    );
+    assert!(migration.check("patients", "ssn").await.unwrap().is_clean());
+    execute(&db, "UPDATE patients SET ssn = NULL").await;
+    let known = Acknowledgement::plaintext_phi("write the plaintext of patients.ssn into the database");
+    for stops in 0_u64.. {
+        let stopped = another(&db, &keyring).await;
+        let unseal = stopped.unseal("patients", "ssn", "ssn", &known, |_| {});
+        if let Ok(done) = timeout(Duration::from_millis(5 + stops * 3), unseal).await {
+            assert_eq!(done.unwrap().rows, 150);
+            break;
+        }
+    }
+    assert!(migration.check("patients", "ssn").await.unwrap().is_clean());
+    assert_eq!(count(&db, "patients WHERE ssn IS NULL").await, 0);
 }

@@ -44,7 +44,9 @@ impl SchemaFile {
             let create_index = match of_table {
                 ColumnEntry::Sealed { name, .. } if name.as_str() == column => None,
                 ColumnEntry::Index { index, .. } => {
-                    let index = entry.index(index).filter(|index| index.columns.iter().any(|part| part.as_str() == column));
+                    let index = entry
+                        .index(index)
+                        .filter(|index| index.columns.iter().any(|part| part.as_str() == column));
                     let Some(index) = index else { continue };
                     let name = names.get(&(entry.table.as_str(), index.name.as_str()));
                     let mut sql = String::new();
