@@ -168,6 +168,19 @@ pub enum Error {
     #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
     #[error(transparent)]
     Rotation(#[from] phield_sqlx::rotate::RotationError),
+    /// A migration.
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    #[error(transparent)]
+    Migration(#[from] phield_sqlx::migrate::MigrationError),
+    /// The credentials of Rails.
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    #[error("cannot use {}", path.display())]
+    Rails {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: phield_import::RailsCredentialsError,
+    },
     /// A successor was published, and is not known to every process yet.
     #[error(
         "key {key_id} is published, and every process knows it from {at} on. Run the same command again then: it activates the key \

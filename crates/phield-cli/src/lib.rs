@@ -31,6 +31,8 @@ mod inspect;
 mod key_file;
 mod keys;
 mod life;
+#[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+mod migrate;
 mod rehearsal;
 mod restore;
 mod rotate;
@@ -57,6 +59,11 @@ pub use inspect::InspectArguments;
 pub use key_file::KeyFileArguments;
 pub use keys::{KeysCommand, ListArguments, RingArguments};
 pub use life::{ActivateArguments, AddArguments, RetireArguments, UseChoice};
+#[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+pub use migrate::{
+    BackfillArguments, ColumnArguments, CutoverArguments, DropArguments, FromArguments, MigrateCommand,
+    UnsealArguments,
+};
 pub use rehearsal::VerifyBackupArguments;
 pub use restore::RestoreArguments;
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
@@ -105,6 +112,15 @@ pub enum Command {
     Hsm(HsmCommand),
     /// Show what anybody can see in a token: everything visible, nothing more
     Inspect(InspectArguments),
+    /// Make a column of tokens of a column of plaintext, in four steps, beside live traffic
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
+    /// Migration out: write the plaintext of a sealed column into the database
+    ///
+    /// The database, its backups, replicas and logs hold it from then on. Asks for an acknowledgement.
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    Unseal(UnsealArguments),
     /// Count the keys of all values, and find columns that hold tokens and are not registered, or plaintext where tokens should be
     ///
     /// Reads the starts of all values, and opens none. Exits with 1 for warnings, 2 for plaintext.
@@ -204,6 +220,10 @@ pub async fn run(command: &Command, host: &mut Host<'_>) -> Result<(), Error> {
         Command::Doctor(arguments) => doctor::run(arguments, host).await,
         #[cfg(feature = "pkcs11")]
         Command::Hsm(command) => hsm::run(command, host).await,
+        #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+        Command::Migrate(command) => migrate::run(command, host).await,
+        #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+        Command::Unseal(arguments) => migrate::unseal(arguments, host).await,
         #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
         Command::Scan(arguments) => rotate::scan(arguments, host).await,
         Command::Inspect(arguments) => inspect::run(arguments, host).await,

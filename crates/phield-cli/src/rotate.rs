@@ -15,6 +15,8 @@ mod rows;
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 mod text;
 
+#[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+pub(crate) use database::{Database, connect};
 pub use kek::RotateKekArguments;
 pub use ring::RotateRingArguments;
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
@@ -24,6 +26,8 @@ pub use rows::{
     DatabaseArguments, ModeChoice, PlanArguments, QuarantineArguments, ResumeArguments, RunArguments,
     ScanArguments, WorkArguments,
 };
+#[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+pub(crate) use text::whoami;
 
 use crate::{Error, Host};
 

@@ -172,14 +172,10 @@ impl DatabaseArguments {
     async fn open(&self, host: &Host<'_>) -> Result<Context, Error> {
         let config = Config::read(&self.config)?;
         let ring = config.ring(host.backends()).await?;
-        let url = match &self.database {
-            Some(url) => url.clone(),
-            None => std::env::var("PHIELD_DATABASE_URL").map_err(|_| Error::NoDatabase)?,
-        };
         Ok(Context {
             ring,
             config,
-            database: Database::new(&url)?,
+            database: Database::of(self)?,
             schema: schema::of(self.schema.as_deref(), host)?,
         })
     }
