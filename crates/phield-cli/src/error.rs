@@ -152,6 +152,36 @@ pub enum Error {
         /// Keys without a wrap that opens.
         keys: usize,
     },
+    /// No database is named.
+    #[error(
+        "which database? Set PHIELD_DATABASE_URL, or give --database with sqlite:FILE, postgres://… or mysql://… (the URL of an \
+         argument shows in the list of processes: no password there)"
+    )]
+    NoDatabase,
+    /// A URL that is none, or of a database that this build does not know.
+    #[error(
+        "the URL of the database is not understood: sqlite:FILE, postgres://… or mysql://…, and phield built with the feature of \
+         that database (sqlx-sqlite, sqlx-postgres, sqlx-mysql)"
+    )]
+    DatabaseUrl,
+    /// The rotation does not go on.
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    #[error(transparent)]
+    Rotation(#[from] phield_sqlx::rotate::RotationError),
+    /// A successor was published, and is not known to every process yet.
+    #[error(
+        "key {key_id} is published, and every process knows it from {at} on. Run the same command again then: it activates the key \
+         and starts the rotation"
+    )]
+    Published {
+        /// The successor.
+        key_id: phield_core::KeyId,
+        /// When it can be activated.
+        at: String,
+    },
+    /// A report is evidence: it is not replaced.
+    #[error("there is a file at {} already; a report is not replaced. Give another name by --report", .0.display())]
+    ReportExists(PathBuf),
     /// `phield doctor` found something.
     #[error("{errors} errors, {warnings} warnings")]
     Findings {

@@ -33,6 +33,8 @@ mod keys;
 mod life;
 mod rehearsal;
 mod restore;
+#[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+mod rotate;
 mod schema;
 mod text;
 mod wraps;
@@ -57,6 +59,11 @@ pub use keys::{KeysCommand, ListArguments, RingArguments};
 pub use life::{ActivateArguments, AddArguments, RetireArguments, UseChoice};
 pub use rehearsal::VerifyBackupArguments;
 pub use restore::RestoreArguments;
+#[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+pub use rotate::{
+    DatabaseArguments, ModeChoice, PlanArguments, QuarantineArguments, ResumeArguments, RotateCommand,
+    RunArguments, ScanArguments, WorkArguments,
+};
 pub use schema::{DialectChoice, SchemaCommand, SchemaSqlArguments};
 pub use wraps::{CheckArguments, WrapAddArguments, WrapCommand, WrapRemoveArguments};
 
@@ -87,6 +94,15 @@ pub enum Command {
     Hsm(HsmCommand),
     /// Show what anybody can see in a token: everything visible, nothing more
     Inspect(InspectArguments),
+    /// Bring every row under the active keys, and prove it
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    #[command(subcommand)]
+    Rotate(RotateCommand),
+    /// Count the keys of all values, and find columns that hold tokens and are not registered, or plaintext where tokens should be
+    ///
+    /// Reads the starts of all values, and opens none. Exits with 1 for warnings, 2 for plaintext.
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    Scan(ScanArguments),
     /// Print the SQL of the tables that an application seals into
     #[command(subcommand)]
     Schema(SchemaCommand),
@@ -179,6 +195,10 @@ pub async fn run(command: &Command, host: &mut Host<'_>) -> Result<(), Error> {
         Command::Doctor(arguments) => doctor::run(arguments, host).await,
         #[cfg(feature = "pkcs11")]
         Command::Hsm(command) => hsm::run(command, host).await,
+        #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+        Command::Rotate(command) => rotate::run(command, host).await,
+        #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+        Command::Scan(arguments) => rotate::scan(arguments, host).await,
         Command::Inspect(arguments) => inspect::run(arguments, host).await,
         Command::Schema(SchemaCommand::Sql(arguments)) => schema::sql(arguments, host),
     }

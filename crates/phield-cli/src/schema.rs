@@ -52,16 +52,17 @@ impl From<DialectChoice> for Dialect {
 }
 
 pub(crate) fn sql(arguments: &SchemaSqlArguments, host: &mut Host<'_>) -> Result<(), Error> {
-    let read;
-    let schema = match (&arguments.schema, &host.schema) {
-        (None, Some(schema)) => schema,
-        (path, _) => {
-            read = self::read(path.as_deref().unwrap_or(Path::new("phield.schema.json")))?;
-            &read
-        }
-    };
+    let schema = of(arguments.schema.as_deref(), host)?;
     let sql = schema.create_tables(arguments.dialect.into())?;
     host.print(sql.trim_end())
+}
+
+/// The schema of a file, of the application's own models, or of the file that is usual.
+pub(crate) fn of(path: Option<&Path>, host: &Host<'_>) -> Result<SchemaFile, Error> {
+    match (path, &host.schema) {
+        (None, Some(schema)) => Ok(schema.clone()),
+        (path, _) => read(path.unwrap_or(Path::new("phield.schema.json"))),
+    }
 }
 
 fn read(path: &Path) -> Result<SchemaFile, Error> {

@@ -28,7 +28,7 @@ pub use database::RotationDatabase;
 pub use database::{Swap, SwapRow};
 pub use error::RotationError;
 pub use scan::{Unregistered, UnregisteredColumn};
-pub use state::{KeyCount, Mode, Quarantined, TableProgress};
+pub use state::{KeyCount, Mode, QuarantineCount, Quarantined, TableProgress};
 
 use state::{Phase, Record};
 use table::Table;
@@ -94,7 +94,7 @@ pub struct RotationStatus {
     pub counting_since: i64,
     /// When it was done; 0 before.
     pub ended: i64,
-    /// The epoch of the ring when it was started.
+    /// The epoch of the ring when the last count began; before, when the rotation was started.
     pub epoch: i64,
     /// The pass over the tables, from 1 on.
     pub pass: i64,
@@ -102,8 +102,8 @@ pub struct RotationStatus {
     pub tables: Vec<TableProgress>,
     /// How many values are under which key.
     pub counts: Vec<KeyCount>,
-    /// How many values are in quarantine: table, reason, key, count.
-    pub quarantined: Vec<(String, String, String, u64)>,
+    /// How many values are in quarantine.
+    pub quarantined: Vec<QuarantineCount>,
     /// The report that was kept at its end; empty before.
     pub report: String,
 }
@@ -139,7 +139,16 @@ pub struct TablePlan {
 /// A rotation of the tables of a schema in one database.
 ///
 /// ```no_run
-/// # async fn f(pool: sqlx::Pool<sqlx::Any>) {}
+/// # #[cfg(feature = "sqlite")]
+/// # async fn rotate(pool: sqlx::SqlitePool, keyring: phield_core::Keyring, schema: phield_core::SchemaFile)
+/// # -> Result<(), phield_sqlx::rotate::RotationError> {
+/// use phield_sqlx::rotate::{Mode, Rotation};
+///
+/// let rotation = Rotation::new(pool, keyring.into(), schema);
+/// let status = rotation.run(Mode::Data, |status| println!("{}, pass {}", status.state, status.pass)).await?;
+/// assert!(status.quarantined.is_empty(), "phield rotate quarantine lists them");
+/// # Ok(())
+/// # }
 /// ```
 pub struct Rotation<DB: RotationDatabase> {
     pool: Pool<DB>,
@@ -217,7 +226,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
             self.pass(&record, &tables, &report).await?;
             let (phase, pass) = self.next(&record).await?;
             let mut connection = self.pool.acquire().await?;
-            state::next_phase::<DB>(&mut connection, &record, phase, pass).await?;
+            state::next_phase::<DB>(&mut connection, &record, phase, pass, self.epoch()).await?;
         }
     }
 
@@ -309,6 +318,18 @@ impl<DB: RotationDatabase> Rotation<DB> {
     pub async fn unregistered(&self) -> Result<Unregistered, RotationError> {
         let mut connection = self.pool.acquire().await?;
         scan::unregistered::<DB>(&mut connection, &self.schema).await
+    }
+
+    /// Whether a rotation of this database has seen this key active.
+    ///
+    /// # Errors
+    /// See [`RotationError`].
+    pub async fn has_seen(&self, key: phield_core::KeyId) -> Result<bool, RotationError> {
+        let mut connection = self.pool.acquire().await?;
+        if !state::exists::<DB>(&mut connection).await {
+            return Ok(false);
+        }
+        state::has_seen::<DB>(&mut connection, &key.to_string()).await
     }
 
     /// Keeps the report of a rotation that is done beside it.
@@ -418,8 +439,8 @@ impl<DB: RotationDatabase> Rotation<DB> {
             seen.push(place);
             let noted = quarantined
                 .iter()
-                .filter(|(table, _, key, _)| (table.as_str(), key.as_str()) == place);
-            let noted: u64 = noted.map(|(.., count)| count).sum();
+                .filter(|noted| (noted.table.as_str(), noted.key.as_str()) == place);
+            let noted: u64 = noted.map(|noted| noted.count).sum();
             let shredded = sum("shredded", place.0, place.1);
             left += sum("after", place.0, place.1)
                 .saturating_sub(noted)
@@ -450,6 +471,10 @@ impl<DB: RotationDatabase> Rotation<DB> {
         keys.filter(|key| key.key_use == key_use && is_in(key.state))
             .map(|key| key.id.to_string())
             .collect()
+    }
+
+    fn epoch(&self) -> i64 {
+        i64::try_from(self.keyring.epoch()).unwrap_or(i64::MAX)
     }
 
     async fn not_ending(
@@ -484,7 +509,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
             ready: if waits { seen.saturating_add(wait) } else { started },
             ended: 0,
             who: self.options.who.chars().take(200).collect(),
-            epoch: i64::try_from(self.keyring.epoch()).unwrap_or(i64::MAX),
+            epoch: self.epoch(),
             pass: 1,
             phase: if mode == Mode::Scan {
                 Phase::Count

@@ -4,7 +4,6 @@ use std::pin::Pin;
 
 use futures_util::TryStreamExt as _;
 use sqlx::{Row as _, TypeInfo as _, ValueRef as _};
-use uuid::Uuid;
 
 use super::cell::Cell;
 use crate::backend::Reuse;
@@ -370,7 +369,7 @@ mod postgres {
             Some(Cell::Uuid(_)) => {
                 let ids = cells().map(|cell| match cell {
                     Cell::Uuid(id) => *id,
-                    _ => Uuid::nil(),
+                    _ => uuid::Uuid::nil(),
                 });
                 statement.bind(ids.collect::<Vec<_>>()).push("::uuid[]");
             }

@@ -263,6 +263,14 @@ pub(crate) async fn seen_active<DB: RotationDatabase>(
     Ok(latest)
 }
 
+pub(crate) async fn has_seen<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    key: &str,
+) -> Result<bool, RotationError> {
+    let select = "SELECT seen FROM phield_rotation_key WHERE key_id = ?";
+    Ok(!fetch::<DB>(connection, select, &[text(key)]).await?.is_empty())
+}
+
 /// Keeps the report of a rotation that is done.
 pub(crate) async fn keep_report<DB: RotationDatabase>(
     connection: &mut DB::Connection,
@@ -761,6 +769,7 @@ pub(crate) async fn next_phase<DB: RotationDatabase>(
     record: &Record,
     phase: Phase,
     pass: i64,
+    epoch: i64,
 ) -> Result<bool, RotationError> {
     let mut transaction = begin::<DB>(connection).await?;
     let is_done = phase == Phase::Done;
@@ -772,12 +781,14 @@ pub(crate) async fn next_phase<DB: RotationDatabase>(
     let slot = if is_done { "NULL" } else { "1" };
     let ended = if is_done { DB::NOW } else { "0" };
     let update = format!(
-        "UPDATE phield_rotation SET phase = ?, pass = ?, counting_since = {counting}, open_slot = {slot}, ended = {ended} \
+        "UPDATE phield_rotation SET phase = ?, pass = ?, epoch = ?, counting_since = {counting}, open_slot = {slot}, ended = {ended} \
          WHERE id = ? AND phase = ? AND pass = ? AND open_slot = 1"
     );
     let cells = [
         text(phase.as_str()),
         Cell::Integer(pass),
+        // What is counted is judged by the states that keys have when the count begins.
+        Cell::Integer(if phase == Phase::Done { record.epoch } else { epoch }),
         text(&record.id),
         text(record.phase.as_str()),
         Cell::Integer(record.pass),
@@ -935,25 +946,42 @@ pub(crate) async fn quarantine<DB: RotationDatabase>(
     values.ok_or(RotationError::Checkpoint("phield_quarantine"))
 }
 
-/// How many values are in quarantine, by table, reason and key.
+/// How many values of a column are in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "a row of its table")]
+pub struct QuarantineCount {
+    /// The table's logical name.
+    pub table: String,
+    /// The column's name in SQL.
+    pub column: String,
+    /// Why, as in [`Quarantined`].
+    pub reason: String,
+    /// The key that the tokens name, in 8 hex digits; empty for what is no token.
+    pub key: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// How many values are in quarantine, by column, reason and key.
 pub(crate) async fn quarantined_by_reason<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     record: &Record,
-) -> Result<Vec<(String, String, String, u64)>, RotationError> {
+) -> Result<Vec<QuarantineCount>, RotationError> {
     let rows = fetch::<DB>(
         connection,
-        "SELECT tbl, reason, key_id, count(*) FROM phield_quarantine WHERE mode = ? GROUP BY tbl, reason, key_id ORDER BY 1, 2, 3",
+        "SELECT tbl, col, reason, key_id, count(*) FROM phield_quarantine WHERE mode = ? \
+         GROUP BY tbl, col, reason, key_id ORDER BY 1, 2, 3, 4",
         &[text(record.mode.as_str())],
     )
     .await?;
     let value = |row: &Vec<Cell>| {
-        let count = u64::try_from(integer(row.get(3))?).ok()?;
-        Some((
-            string(row.first())?,
-            string(row.get(1))?,
-            string(row.get(2))?,
-            count,
-        ))
+        Some(QuarantineCount {
+            table: string(row.first())?,
+            column: string(row.get(1))?,
+            reason: string(row.get(2))?,
+            key: string(row.get(3))?,
+            count: u64::try_from(integer(row.get(4))?).ok()?,
+        })
     };
     let values = rows.iter().map(value).collect::<Option<_>>();
     values.ok_or(RotationError::Checkpoint("phield_quarantine"))

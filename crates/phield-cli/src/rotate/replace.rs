@@ -1,0 +1,79 @@
+//! `--replace-key`: the active key gets a successor before its rows are sealed again.
+
+use phield_core::{KeyId, KeyState, Manifest, RingError, Rollout};
+
+use super::database::Job;
+use super::{Context, RunArguments};
+use crate::text::{now, utc};
+use crate::{Error, Host, backup};
+
+/// Publishes a successor, or activates the one that has waited. True: rows may be sealed again at once, if that was acknowledged.
+///
+/// Does nothing while the rotation is under way, and after an activation that no rotation has followed yet: so a run that was killed
+/// is repeated as it is.
+pub(crate) async fn key(
+    context: &Context,
+    job: &Job,
+    arguments: &RunArguments,
+    host: &mut Host<'_>,
+) -> Result<bool, Error> {
+    let status = job.status().await?;
+    if status.is_some_and(|status| status.state != "done") {
+        return Ok(true);
+    }
+    let verified = context.ring.load().await?;
+    let (key_use, manifest) = (arguments.mode.key_use(), verified.manifest());
+    let of_use = |state: KeyState| {
+        let records = manifest.records.iter();
+        records.filter(move |record| record.context.key_use == key_use && record.state == state)
+    };
+    let mut waited_for = None;
+    for active in of_use(KeyState::Active) {
+        let (id, scope, suite) = (
+            active.context.key_id,
+            active.context.scope.clone(),
+            active.context.suite,
+        );
+        let was_replaced = of_use(KeyState::DecryptOnly).any(|old| old.context.scope == scope);
+        if was_replaced && !job.has_seen(id).await? {
+            continue;
+        }
+        let successor = context.ring.successor(key_use, suite, scope).await?;
+        let rollout = if arguments.acknowledged_by_every_instance {
+            Rollout::AcknowledgedByEveryInstance
+        } else {
+            Rollout::Waited
+        };
+        backup_of(context, arguments, host).await?;
+        match context.ring.activate(successor.key_id, rollout).await {
+            Ok(_) => {}
+            Err(RingError::TooSoon { key_id, seconds }) => {
+                waited_for = waited_for.max(Some((seconds, key_id)))
+            }
+            Err(other) => return Err(other.into()),
+        }
+    }
+    if let Some((seconds, key_id)) = waited_for {
+        return Err(Error::Published {
+            key_id,
+            at: utc(now().saturating_add(seconds)),
+        });
+    }
+    backup_of(context, arguments, host).await?;
+    Ok(true)
+}
+
+async fn backup_of(context: &Context, arguments: &RunArguments, host: &mut Host<'_>) -> Result<(), Error> {
+    let verified = context.ring.load().await?;
+    let config = &arguments.work.database.config;
+    backup::refresh((config, &context.config), &context.ring, &verified, host)
+        .await
+        .map(drop)
+}
+
+/// The states of keys, by id.
+pub(crate) fn state_of(manifest: &Manifest, id: KeyId) -> &'static str {
+    manifest
+        .record(id)
+        .map_or("not in the ring", |record| record.state.as_str())
+}

@@ -1,0 +1,194 @@
+//! The end of a rotation: the signed coverage report.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use phield_core::{
+    CoverageMode, CoverageReport, CoveredKind, KeyId, QuarantineReason, SignedCoverage, VerifiedRing,
+};
+use phield_sqlx::rotate::{Mode, RotationStatus, Unregistered};
+
+use super::Context;
+use crate::Error;
+
+/// The report of a rotation that is done, under the MAC of the ring key.
+pub(crate) async fn sign(
+    context: &Context,
+    status: &RotationStatus,
+    unregistered: &Unregistered,
+) -> Result<SignedCoverage, Error> {
+    let verified = context.ring.load().await?;
+    let report = report(context, &verified, status, unregistered);
+    Ok(verified.sign_coverage(report)?)
+}
+
+fn seconds(time: i64) -> u64 {
+    u64::try_from(time).unwrap_or(0)
+}
+
+fn report(
+    context: &Context,
+    verified: &VerifiedRing,
+    status: &RotationStatus,
+    unregistered: &Unregistered,
+) -> CoverageReport {
+    let mode = match status.mode {
+        Mode::Data => CoverageMode::Data,
+        Mode::Pepper => CoverageMode::Pepper,
+        Mode::Verify => CoverageMode::Verify,
+        Mode::Scan => CoverageMode::Scan,
+    };
+    let cache = &context.ring.settings.cache;
+    let place = (context.database.place(), status.who.clone());
+    let counted = if status.counting_since > 0 {
+        status.counting_since
+    } else {
+        status.started
+    };
+    let mut report = CoverageReport::new(verified, cache, mode, place, seconds(counted));
+    (report.started, report.ended) = (seconds(status.started), seconds(status.ended));
+    report.epoch_start = seconds(status.epoch);
+    // The states of keys are those of now: of the whole count only when the ring did not change meanwhile.
+    let entries = context.schema.tables();
+    let of_all = entries.iter().all(|entry| {
+        status
+            .tables
+            .iter()
+            .any(|table| table.table == entry.table.as_str())
+    });
+    report.complete = of_all && report.epoch_start == report.epoch_end;
+    // A pass that only opens counts what it opens.
+    let counted = if status.mode == Mode::Verify {
+        "before"
+    } else {
+        "after"
+    };
+    for count in &status.counts {
+        let Some(id) = key_id(&count.key) else { continue };
+        let (table, kind) = place_of(context, &count.table, &count.column);
+        let key = report.column_mut(&table, &count.column, kind).key_mut(id);
+        if count.phase == "shredded" {
+            key.shredded += count.count;
+        } else if count.phase == counted {
+            key.after += count.count;
+        } else if count.phase == "before" {
+            key.before = Some(key.before.unwrap_or(0) + count.count);
+        }
+    }
+    for noted in &status.quarantined {
+        let reason = match noted.reason.as_str() {
+            "authentication" => QuarantineReason::Authentication,
+            "malformed" => QuarantineReason::Malformed,
+            "duplicate" => QuarantineReason::Duplicate,
+            _ => QuarantineReason::UnknownKey,
+        };
+        let (table, kind) = place_of(context, &noted.table, &noted.column);
+        let column = report.column_mut(&table, &noted.column, kind);
+        let id = key_id(&noted.key);
+        column.add_quarantined(reason, id, noted.count);
+        if let Some(id) = id {
+            let key = column.key_mut(id);
+            key.after = key.after.saturating_sub(noted.count);
+        }
+    }
+    for column in &mut report.columns {
+        for key in &mut column.keys {
+            key.after = key.after.saturating_sub(key.shredded);
+        }
+    }
+    let names = unregistered
+        .columns
+        .iter()
+        .map(|column| format!("{}.{}", column.table, column.column));
+    report.unregistered = names.collect();
+    report
+}
+
+/// A table by its name in SQL, and what its column holds.
+fn place_of(context: &Context, table: &str, column: &str) -> (String, CoveredKind) {
+    let entry = context
+        .schema
+        .tables()
+        .iter()
+        .find(|entry| entry.table.as_str() == table);
+    let is_index = entry.is_some_and(|entry| entry.indexes.iter().any(|index| index.sql_name == column));
+    let kind = if is_index {
+        CoveredKind::Index
+    } else {
+        CoveredKind::Token
+    };
+    (
+        entry.map_or_else(|| table.to_owned(), |entry| entry.sql_table.clone()),
+        kind,
+    )
+}
+
+fn key_id(text: &str) -> Option<KeyId> {
+    u32::from_str_radix(text, 16).ok().and_then(KeyId::new)
+}
+
+/// Refuses to replace a report: it is evidence.
+pub(crate) fn check_free(path: &Path) -> Result<(), Error> {
+    if path.exists() {
+        return Err(Error::ReportExists(path.to_owned()));
+    }
+    Ok(())
+}
+
+/// Writes a report where there is none.
+pub(crate) fn write(path: &Path, json: &str) -> Result<(), Error> {
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path);
+    let written = file.and_then(|mut file| file.write_all(json.as_bytes()).and_then(|()| file.sync_all()));
+    written.map_err(|source| Error::File {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// What is said at the end.
+pub(crate) struct End<'a> {
+    pub(crate) status: &'a RotationStatus,
+    pub(crate) signed: &'a SignedCoverage,
+    pub(crate) unregistered: &'a Unregistered,
+    pub(crate) path: Option<&'a Path>,
+}
+
+impl End<'_> {
+    pub(crate) fn text(&self) -> String {
+        let mut text = self.signed.report().to_string().trim_end().to_owned();
+        for column in &self.unregistered.plaintext {
+            text += &format!(
+                "\nPLAINTEXT: {} of the first rows of {}.{} hold no token. Seal them: phield migrate",
+                column.rows, column.table, column.column
+            );
+        }
+        for table in &self.unregistered.unbound {
+            text += &format!("\nUnbound: the rows of {table} can be put in each other's place.");
+        }
+        if !self.status.quarantined.is_empty() {
+            text += "\nWhat does not open was left as it is. List it by: phield rotate quarantine";
+        }
+        match self.path {
+            Some(path) => text += &format!("\nThe signed report is {}.", path.display()),
+            None => {
+                text += "\nThe signed report is kept in the database: phield rotate status --json; to a file by --report FILE."
+            }
+        }
+        text
+    }
+
+    /// An exit code that a script sees: values in quarantine and unregistered columns are a warning, plaintext an error.
+    pub(crate) fn findings(&self) -> Result<(), Error> {
+        let errors = self.unregistered.plaintext.len();
+        let quarantined: u64 = self.status.quarantined.iter().map(|noted| noted.count).sum();
+        let warnings = usize::from(quarantined > 0) + self.unregistered.columns.len();
+        if errors + warnings == 0 {
+            return Ok(());
+        }
+        Err(Error::Findings { errors, warnings })
+    }
+}
