@@ -53,8 +53,11 @@ pub struct RotationOptions {
     pub who: String,
     /// Every instance was seen to have the active key: the passes begin at once, not a hard TTL after it was seen active.
     pub acknowledged_by_every_instance: bool,
-    /// No other worker runs: shares of workers that died are taken over at once, and not when their lease of 30 seconds ends.
+    /// No other worker runs: shares of workers that died are taken over at once, and not when their lease ends.
     pub alone: bool,
+    /// How long a share stays with a worker that does not write, which may be dead: one second to a day, 30 seconds by default.
+    /// Workers that are alive renew it all the time.
+    pub lease: Duration,
     /// The hard TTL of the processes that use the ring.
     pub hard_ttl: Duration,
 }
@@ -69,6 +72,7 @@ impl Default for RotationOptions {
             who: String::new(),
             acknowledged_by_every_instance: false,
             alone: false,
+            lease: Duration::from_secs(30),
             hard_ttl: phield_core::CachePolicy::default().hard_ttl(),
         }
     }
@@ -359,6 +363,10 @@ impl<DB: RotationDatabase> Rotation<DB> {
                 batch: self.batch(&tables, record),
                 limiter: Arc::clone(&limiter),
                 owner: uuid::Uuid::from_bytes(random()?).to_string(),
+                lease: self
+                    .options
+                    .lease
+                    .clamp(Duration::from_secs(1), Duration::from_secs(24 * 60 * 60)),
             };
             let record = record.clone();
             workers.spawn(async move { worker.pass(&record).await });

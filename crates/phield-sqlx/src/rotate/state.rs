@@ -19,9 +19,6 @@ use super::error::RotationError;
 use crate::backend::Reuse;
 use crate::statement::{Statement, quoted};
 
-/// How long a share stays with a worker that does not write, in seconds.
-pub(crate) const LEASE: i64 = 30;
-
 /// What is done with the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "the modes of the command line")]
@@ -117,6 +114,8 @@ pub(crate) struct Share {
     /// The last key that belongs to it; none: to the end of the table.
     pub(crate) until: Option<Cursor>,
     pub(crate) owner: String,
+    /// How long it stays with a worker that does not write, in seconds.
+    pub(crate) lease: i64,
 }
 
 /// What there is to do for a worker.
@@ -460,7 +459,7 @@ pub(crate) async fn set_paused<DB: RotationDatabase>(
 pub(crate) async fn claim<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     record: &Record,
-    owner: &str,
+    (owner, lease): (&str, i64),
     end_of_share: impl Fn(&str, Option<&Cursor>) -> Option<Statement<DB>> + Send + Sync,
 ) -> Result<Claim, RotationError> {
     let mut transaction = begin::<DB>(connection).await?;
@@ -473,9 +472,10 @@ pub(crate) async fn claim<DB: RotationDatabase>(
     );
     let found = fetch::<DB>(&mut transaction, &abandoned, std::slice::from_ref(&id)).await?;
     if let Some(row) = found.first() {
-        let share = share(row, owner).ok_or(RotationError::Checkpoint("phield_rotation_share"))??;
+        let share =
+            share(row, (owner, lease)).ok_or(RotationError::Checkpoint("phield_rotation_share"))??;
         let text = format!(
-            "UPDATE phield_rotation_share SET owner = ?, lease = {} + {LEASE} WHERE rotation = ? AND tbl = ? AND share_no = ?",
+            "UPDATE phield_rotation_share SET owner = ?, lease = {} + {lease} WHERE rotation = ? AND tbl = ? AND share_no = ?",
             DB::NOW
         );
         let cells = [
@@ -521,7 +521,7 @@ pub(crate) async fn claim<DB: RotationDatabase>(
     ];
     let insert = format!(
         "INSERT INTO phield_rotation_share (rotation, tbl, share_no, place, until, owner, lease, row_count, changed) \
-         VALUES (?, ?, ?, ?, ?, ?, {} + {LEASE}, 0, 0)",
+         VALUES (?, ?, ?, ?, ?, ?, {} + {lease}, 0, 0)",
         DB::NOW
     );
     execute::<DB>(&mut transaction, &insert, &cells).await?;
@@ -543,10 +543,11 @@ pub(crate) async fn claim<DB: RotationDatabase>(
         after,
         until,
         owner: owner.to_owned(),
+        lease,
     }))
 }
 
-fn share(row: &[Cell], owner: &str) -> Option<Result<Share, RotationError>> {
+fn share(row: &[Cell], (owner, lease): (&str, i64)) -> Option<Result<Share, RotationError>> {
     let (after, until) = (string(row.get(2))?, string(row.get(3))?);
     let (table, number) = (string(row.first())?, integer(row.get(1))?);
     Some(cursor(&after).and_then(|after| {
@@ -556,6 +557,7 @@ fn share(row: &[Cell], owner: &str) -> Option<Result<Share, RotationError>> {
             after,
             until: cursor(&until)?,
             owner: owner.to_owned(),
+            lease,
         })
     }))
 }
@@ -578,7 +580,9 @@ pub(crate) async fn reload<DB: RotationDatabase>(
         ],
     )
     .await?;
-    let again = rows.first().map(|row| self::share(row, &share.owner));
+    let again = rows
+        .first()
+        .map(|row| self::share(row, (&share.owner, share.lease)));
     let again = again.map(|again| again.ok_or(RotationError::Checkpoint("phield_rotation_share")));
     again.transpose()?.transpose()
 }
@@ -604,10 +608,10 @@ pub(crate) async fn end_leases<DB: RotationDatabase>(
 pub(crate) async fn renew_leases<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     rotation: &str,
-    owner: &str,
+    (owner, lease): (&str, i64),
 ) -> Result<(), RotationError> {
     let update = format!(
-        "UPDATE phield_rotation_share SET lease = {} + {LEASE} WHERE rotation = ? AND owner = ?",
+        "UPDATE phield_rotation_share SET lease = {} + {lease} WHERE rotation = ? AND owner = ?",
         DB::NOW
     );
     execute::<DB>(connection, &update, &[text(rotation), text(owner)])
@@ -632,8 +636,9 @@ pub(crate) async fn checkpoint<DB: RotationDatabase>(
         &[text(&share.owner)],
     ]
     .concat();
+    let lease = share.lease;
     let update = format!(
-        "UPDATE phield_rotation_share SET place = ?, row_count = row_count + ?, changed = changed + ?, lease = {} + {LEASE} \
+        "UPDATE phield_rotation_share SET place = ?, row_count = row_count + ?, changed = changed + ?, lease = {} + {lease} \
          WHERE rotation = ? AND tbl = ? AND share_no = ? AND owner = ?",
         DB::NOW
     );
