@@ -13,10 +13,14 @@ impl Arguments {
     /// Those of this process.
     pub fn of_process() -> Result<Self, Failed> {
         let pair = |argument: String| {
-            let pair = argument.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let pair = argument
+                .split_once('=')
+                .map(|(name, value)| (name.to_owned(), value.to_owned()));
             pair.ok_or_else(|| Failed::from(format!("`{argument}` is not `name=value`")))
         };
-        Ok(Self(std::env::args().skip(1).map(pair).collect::<Result<_, _>>()?))
+        Ok(Self(
+            std::env::args().skip(1).map(pair).collect::<Result<_, _>>()?,
+        ))
     }
 
     /// One that must be there.
@@ -26,7 +30,10 @@ impl Arguments {
     }
 
     /// One that may be missing.
-    pub fn number<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(&self, name: &str) -> Result<Option<T>, Failed> {
+    pub fn number<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>, Failed> {
         Ok(self.0.get(name).map(|value| value.parse()).transpose()?)
     }
 

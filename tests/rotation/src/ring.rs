@@ -4,29 +4,36 @@ use std::path::Path;
 
 use phield::config::Config;
 use phield::{
-    Backends, CachePolicy, FileStore, FileWitness, KeyId, KeyState, KeyUse, Manifest, Ring, RingError, RingSettings, Rollout,
-    Suite,
+    Backends, CachePolicy, FileStore, FileWitness, KeyId, KeyState, KeyUse, Manifest, Ring, RingError,
+    RingSettings, Rollout, Suite,
 };
 
 use crate::Failed;
 
 /// The ring of a folder, as its `phield.toml` describes it.
 pub async fn open(folder: &Path) -> Result<Ring, Failed> {
-    Ok(Config::read(&folder.join("phield.toml"))?.ring(&Backends::local()).await?)
+    Ok(Config::read(&folder.join("phield.toml"))?
+        .ring(&Backends::local())
+        .await?)
 }
 
 /// The ring of a copy of a folder, with the settings of the first: the key file is the same, and need not be opened again.
 #[must_use]
 pub fn of_copy(settings: &RingSettings, folder: &Path) -> Ring {
     let witness = FileWitness::new(folder.join("epoch.witness"));
-    Ring::new(settings.clone(), FileStore::new(folder.join("ring.phield")), Some(witness))
+    Ring::new(
+        settings.clone(),
+        FileStore::new(folder.join("ring.phield")),
+        Some(witness),
+    )
 }
 
 /// The active key of a use.
 #[must_use]
 pub fn active(manifest: &Manifest, key_use: KeyUse) -> Option<KeyId> {
     let mut keys = manifest.records.iter();
-    let is_it = |record: &&phield::KeyRecord| record.context.key_use == key_use && record.state == KeyState::Active;
+    let is_it =
+        |record: &&phield::KeyRecord| record.context.key_use == key_use && record.state == KeyState::Active;
     keys.find(is_it).map(|record| record.context.key_id)
 }
 
@@ -38,7 +45,9 @@ pub async fn replace(ring: &Ring, key_use: KeyUse, old: KeyId) -> Result<(), Rin
         return Ok(());
     }
     let new = publish(ring, key_use).await?;
-    ring.activate(new, Rollout::AcknowledgedByEveryInstance).await.map(drop)
+    ring.activate(new, Rollout::AcknowledgedByEveryInstance)
+        .await
+        .map(drop)
 }
 
 /// Publishes a successor of the active key, where there is none.

@@ -15,6 +15,7 @@
 mod kill_points;
 mod lane;
 mod process;
+mod wal;
 
 macro_rules! on_every_database {
     ($($database:ident)*) => {
@@ -24,7 +25,7 @@ macro_rules! on_every_database {
                 use crate::lane::$database as lane;
                 use phield_rotation_tests::$database::table;
 
-                mod killed;
+                pub(crate) mod killed;
             }
         )*
     };

@@ -30,7 +30,11 @@ pub(crate) fn rotator(arguments: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rotator"));
     command.args(arguments.iter().map(|(name, value)| format!("{name}={value}")));
     command.env_remove("PHIELD_PASSPHRASE_FILE");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
     command
 }
 
@@ -38,7 +42,10 @@ pub(crate) fn rotator(arguments: &[(&str, &str)]) -> Command {
 fn killer() -> PathBuf {
     let name = "rotation-killer/debug/libphield_test_killer.so";
     let program = std::env::current_exe().unwrap();
-    let found = program.ancestors().map(|folder| folder.join(name)).find(|path| path.exists());
+    let found = program
+        .ancestors()
+        .map(|folder| folder.join(name))
+        .find(|path| path.exists());
     found.unwrap_or_else(|| panic!("<target>/{name} is missing: `cargo xtask rotation` builds it"))
 }
 
@@ -67,18 +74,27 @@ pub(crate) async fn count(command: &mut Command, file: &Path) -> Result<Vec<(Str
         let (name, count) = line.split_once(' ')?;
         Some((name.to_owned(), count.parse().ok()?))
     };
-    text.lines().map(line).collect::<Option<_>>().ok_or_else(|| format!("no total: {text}"))
+    text.lines()
+        .map(line)
+        .collect::<Option<_>>()
+        .ok_or_else(|| format!("no total: {text}"))
 }
 
 async fn output(command: &mut Command) -> Result<Output, String> {
     let output = tokio::time::timeout(PATIENCE, command.output()).await;
-    output.map_err(|_| "it does not end".to_owned())?.map_err(|error| error.to_string())
+    output
+        .map_err(|_| "it does not end".to_owned())?
+        .map_err(|error| error.to_string())
 }
 
 fn ended(output: &Output) -> Result<Ended, String> {
     match (output.status.success(), output.status.signal()) {
         (true, _) => Ok(Ended::Done),
         (_, Some(SIGKILL)) => Ok(Ended::Killed),
-        _ => Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr))),
+        _ => Err(format!(
+            "{}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        )),
     }
 }

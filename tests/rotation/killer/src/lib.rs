@@ -12,8 +12,8 @@
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use libc::{iovec, mmsghdr, msghdr, off_t, size_t, sockaddr, socklen_t, ssize_t};
 
@@ -29,8 +29,20 @@ static WRITES: AtomicU64 = AtomicU64::new(0);
 static BY_NAME: [AtomicU64; NAMES.len()] = [const { AtomicU64::new(0) }; NAMES.len()];
 
 const NAMES: [&str; 14] = [
-    "write", "pwrite", "writev", "pwritev", "send", "sendto", "sendmsg", "sendmmsg", "fsync", "fdatasync", "ftruncate", "rename",
-    "link", "unlink",
+    "write",
+    "pwrite",
+    "writev",
+    "pwritev",
+    "send",
+    "sendto",
+    "sendmsg",
+    "sendmmsg",
+    "fsync",
+    "fdatasync",
+    "ftruncate",
+    "rename",
+    "link",
+    "unlink",
 ];
 
 #[used]
@@ -124,7 +136,11 @@ fn counted(name: &str, call: impl FnOnce() -> c_long) -> c_long {
 }
 
 fn on(descriptor: c_int, name: &str, call: impl FnOnce() -> c_long) -> c_long {
-    if is_counted(descriptor) { counted(name, call) } else { call() }
+    if is_counted(descriptor) {
+        counted(name, call)
+    } else {
+        call()
+    }
 }
 
 /// Functions that begin with a descriptor, each the system call of its name.
@@ -156,7 +172,9 @@ of_descriptors! {
 /// As in the C library; the kernel wants the offset in two parts, of which the second counts on 32 bits alone.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pwritev(file: c_int, parts: *const iovec, count: c_int, place: off_t) -> ssize_t {
-    on(file, "pwritev", || unsafe { libc::syscall(libc::SYS_pwritev, file, parts, count, place, 0_i64) }) as ssize_t
+    on(file, "pwritev", || unsafe {
+        libc::syscall(libc::SYS_pwritev, file, parts, count, place, 0_i64)
+    }) as ssize_t
 }
 
 /// As [`pwritev`].
@@ -169,7 +187,9 @@ pub unsafe extern "C" fn pwritev64(file: c_int, parts: *const iovec, count: c_in
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn send(socket: c_int, data: *const c_void, size: size_t, flags: c_int) -> ssize_t {
     let nowhere = ptr::null::<sockaddr>();
-    on(socket, "send", || unsafe { libc::syscall(libc::SYS_sendto, socket, data, size, flags, nowhere, 0) }) as ssize_t
+    on(socket, "send", || unsafe {
+        libc::syscall(libc::SYS_sendto, socket, data, size, flags, nowhere, 0)
+    }) as ssize_t
 }
 
 /// As in the C library.
@@ -182,7 +202,9 @@ pub unsafe extern "C" fn sendto(
     to: *const sockaddr,
     length: socklen_t,
 ) -> ssize_t {
-    on(socket, "sendto", || unsafe { libc::syscall(libc::SYS_sendto, socket, data, size, flags, to, length) }) as ssize_t
+    on(socket, "sendto", || unsafe {
+        libc::syscall(libc::SYS_sendto, socket, data, size, flags, to, length)
+    }) as ssize_t
 }
 
 /// As in the C library.
@@ -206,7 +228,9 @@ pub unsafe extern "C" fn renameat2(
     to: *const c_char,
     flags: c_uint,
 ) -> c_int {
-    counted("rename", || unsafe { libc::syscall(libc::SYS_renameat2, old, from, new, to, flags) }) as c_int
+    counted("rename", || unsafe {
+        libc::syscall(libc::SYS_renameat2, old, from, new, to, flags)
+    }) as c_int
 }
 
 /// As in the C library.
@@ -224,7 +248,9 @@ pub unsafe extern "C" fn linkat(
     to: *const c_char,
     flags: c_int,
 ) -> c_int {
-    counted("link", || unsafe { libc::syscall(libc::SYS_linkat, old, from, new, to, flags) }) as c_int
+    counted("link", || unsafe {
+        libc::syscall(libc::SYS_linkat, old, from, new, to, flags)
+    }) as c_int
 }
 
 /// As in the C library.
@@ -236,5 +262,7 @@ pub unsafe extern "C" fn unlink(path: *const c_char) -> c_int {
 /// As in the C library.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn unlinkat(folder: c_int, path: *const c_char, flags: c_int) -> c_int {
-    counted("unlink", || unsafe { libc::syscall(libc::SYS_unlinkat, folder, path, flags) }) as c_int
+    counted("unlink", || unsafe {
+        libc::syscall(libc::SYS_unlinkat, folder, path, flags)
+    }) as c_int
 }

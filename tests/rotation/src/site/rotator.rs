@@ -48,6 +48,9 @@ fn options(arguments: &Arguments) -> Result<RotationOptions, Failed> {
     if let Some(seconds) = arguments.number("hard_ttl")? {
         options.hard_ttl = Duration::from_secs(seconds);
     }
+    if let Some(seconds) = arguments.number("lease")? {
+        options.lease = Duration::from_secs(seconds);
+    }
     Ok(options)
 }
 
@@ -63,7 +66,7 @@ fn report(status: &RotationStatus) -> String {
     for count in &status.counts {
         line(format_args!("{} {} {} {}", count.phase, count.column, count.key, count.count));
     }
-    let quarantined: u64 = status.quarantined.iter().map(|(.., count)| count).sum();
+    let quarantined: u64 = status.quarantined.iter().map(|noted| noted.count).sum();
     line(format_args!("quarantined {quarantined}"));
     text
 }

@@ -193,7 +193,7 @@ impl Test {
     }
 }
 
-async fn run(mode: &'static str, pragma: Option<&'static str>) {
+pub(crate) async fn run(mode: &'static str, pragma: Option<&'static str>) {
     let (test, lanes) = Test::new(mode, pragma).await;
     let database = module_path!().rsplit("::").nth(1).unwrap();
     let database = pragma.map_or(database.to_owned(), |pragma| format!("{database} ({pragma})"));
