@@ -32,7 +32,7 @@ pub use state::{KeyCount, Mode, QuarantineCount, Quarantined, TableProgress};
 
 use state::{Phase, Record};
 use table::Table;
-use worker::{Limiter, Worker};
+use worker::{Limiter, Worker, patiently};
 
 /// Passes over the tables in one run, before it says that somebody writes under an old key.
 const MAX_PASSES: i64 = 5;
@@ -208,30 +208,50 @@ impl<DB: RotationDatabase> Rotation<DB> {
         mode: Mode,
         report: impl Fn(&RotationStatus) + Send + Sync,
     ) -> Result<RotationStatus, RotationError> {
-        state::create::<DB>(&self.pool).await?;
-        let tables = self.tables(mode).await?;
-        let record = self.start(mode, &tables).await?;
-        let first_pass = record.pass;
+        patiently(|| state::create::<DB>(&self.pool)).await?;
+        let tables = patiently(|| self.tables(mode)).await?;
+        let id = patiently(|| self.start(mode, &tables)).await?.id;
+        let mut first_pass = None;
         loop {
-            let mut connection = self.pool.acquire().await?;
-            let record = state::by_id::<DB>(&mut connection, &record.id).await?;
+            let record = patiently(|| self.record(&id)).await?;
             if record.phase == Phase::Done {
-                return self.status_of(&mut connection, record).await;
+                return patiently(|| self.status_of_record(&record)).await;
             }
-            if record.pass >= first_pass + MAX_PASSES {
-                return Err(self.not_ending(&mut connection, &record).await?);
+            if record.pass >= *first_pass.get_or_insert(record.pass) + MAX_PASSES {
+                return Err(patiently(|| self.not_ending(&record)).await?);
             }
-            drop(connection);
-            self.wait_until_ready(&record).await?;
-            if self.options.alone {
-                let mut connection = self.pool.acquire().await?;
-                state::end_leases::<DB>(&mut connection, &record.id, None).await?;
-            }
+            patiently(|| self.prepare_pass(&record)).await?;
             self.pass(&record, &tables, &report).await?;
-            let (phase, pass) = self.next(&record).await?;
-            let mut connection = self.pool.acquire().await?;
-            state::next_phase::<DB>(&mut connection, &record, phase, pass, self.epoch()).await?;
+            patiently(|| self.end_pass(&record)).await?;
         }
+    }
+
+    async fn record(&self, id: &str) -> Result<Record, RotationError> {
+        let mut connection = self.pool.acquire().await?;
+        state::by_id::<DB>(&mut connection, id).await
+    }
+
+    async fn status_of_record(&self, record: &Record) -> Result<RotationStatus, RotationError> {
+        let mut connection = self.pool.acquire().await?;
+        self.status_of(&mut connection, record.clone()).await
+    }
+
+    async fn prepare_pass(&self, record: &Record) -> Result<(), RotationError> {
+        self.wait_until_ready(record).await?;
+        if self.options.alone {
+            let mut connection = self.pool.acquire().await?;
+            state::end_leases::<DB>(&mut connection, &record.id, None).await?;
+        }
+        Ok(())
+    }
+
+    /// On to the next phase. Where the answer was lost, it is asked again, and finds that it is done.
+    async fn end_pass(&self, record: &Record) -> Result<(), RotationError> {
+        let (phase, pass) = self.next(record).await?;
+        let mut connection = self.pool.acquire().await?;
+        state::next_phase::<DB>(&mut connection, record, phase, pass, self.epoch())
+            .await
+            .map(drop)
     }
 
     /// Where the last rotation is, under way or done; none when there never was one.
@@ -341,8 +361,11 @@ impl<DB: RotationDatabase> Rotation<DB> {
     /// # Errors
     /// See [`RotationError`].
     pub async fn keep_report(&self, id: &str, report: &str) -> Result<(), RotationError> {
-        let mut connection = self.pool.acquire().await?;
-        state::keep_report::<DB>(&mut connection, id, report).await
+        patiently(|| async {
+            let mut connection = self.pool.acquire().await?;
+            state::keep_report::<DB>(&mut connection, id, report).await
+        })
+        .await
     }
 
     async fn pass(
@@ -485,14 +508,11 @@ impl<DB: RotationDatabase> Rotation<DB> {
         i64::try_from(self.keyring.epoch()).unwrap_or(i64::MAX)
     }
 
-    async fn not_ending(
-        &self,
-        connection: &mut DB::Connection,
-        record: &Record,
-    ) -> Result<RotationError, RotationError> {
+    async fn not_ending(&self, record: &Record) -> Result<RotationError, RotationError> {
+        let mut connection = self.pool.acquire().await?;
         Ok(RotationError::NotEnding {
             passes: record.pass - 1,
-            left: self.left(connection, record).await?,
+            left: self.left(&mut connection, record).await?,
             epoch: self.keyring.epoch(),
         })
     }

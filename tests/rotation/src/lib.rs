@@ -29,6 +29,7 @@ macro_rules! on_every_database {
 
                 pub mod rotator;
                 pub mod table;
+                pub mod traffic;
             }
         )*
     };

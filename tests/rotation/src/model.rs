@@ -39,3 +39,14 @@ pub fn patient(id: i64) -> Patient {
 pub fn mrn(id: i64) -> String {
     format!("MRN-{id:06}")
 }
+
+/// The patient of a row, as a writer writes it for the `number`-th time.
+#[must_use]
+pub fn written(id: i64, number: u64) -> Patient {
+    let ssn = 100_000 * id.unsigned_abs() + number % 100_000;
+    Patient {
+        ssn: Phi::new(format!("{ssn:09}")),
+        note: Some(Phi::new(format!("seen for the {number}th time"))),
+        ..patient(id)
+    }
+}

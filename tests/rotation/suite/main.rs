@@ -14,6 +14,7 @@
 
 mod kill_points;
 mod lane;
+mod outage;
 mod process;
 mod wal;
 
@@ -26,6 +27,8 @@ macro_rules! on_every_database {
                 use phield_rotation_tests::$database::table;
 
                 pub(crate) mod killed;
+                mod traffic;
+                mod workers;
             }
         )*
     };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 /// Longer than any of them takes, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -27,7 +27,21 @@ pub(crate) enum Ended {
 
 /// The rotator, with these arguments.
 pub(crate) fn rotator(arguments: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rotator"));
+    program(env!("CARGO_BIN_EXE_rotator"), arguments)
+}
+
+/// An instance of an application, with these arguments: its input and output are pipes.
+pub(crate) fn traffic(arguments: &[(&str, &str)]) -> Command {
+    let mut command = program(env!("CARGO_BIN_EXE_traffic"), arguments);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit());
+    command
+}
+
+fn program(path: &str, arguments: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(path);
     command.args(arguments.iter().map(|(name, value)| format!("{name}={value}")));
     command.env_remove("PHIELD_PASSPHRASE_FILE");
     command
@@ -51,10 +65,7 @@ fn killer() -> PathBuf {
 
 /// Runs a process to its end, which is expected to be a good one.
 pub(crate) async fn finish(command: &mut Command) -> Result<(), String> {
-    match ended(&output(command).await?)? {
-        Ended::Done => Ok(()),
-        Ended::Killed => Err("it was killed".to_owned()),
-    }
+    wait(command.spawn().map_err(|error| error.to_string())?).await
 }
 
 /// Runs a process that is killed at a write, if it comes there.
@@ -62,7 +73,7 @@ pub(crate) async fn kill_at(command: &mut Command, point: KillPoint) -> Result<E
     command.env("LD_PRELOAD", killer());
     command.env("PHIELD_KILL_AT", point.write.to_string());
     command.env("PHIELD_KILL_WHEN", if point.after { "after" } else { "before" });
-    ended(&output(command).await?)
+    ended(&output(command.spawn().map_err(|error| error.to_string())?).await?)
 }
 
 /// Runs a process to its end: how many writes it makes, by name, `total` first.
@@ -80,8 +91,24 @@ pub(crate) async fn count(command: &mut Command, file: &Path) -> Result<Vec<(Str
         .ok_or_else(|| format!("no total: {text}"))
 }
 
-async fn output(command: &mut Command) -> Result<Output, String> {
-    let output = tokio::time::timeout(PATIENCE, command.output()).await;
+/// As [`finish`], of a process that runs already.
+pub(crate) async fn wait(child: Child) -> Result<(), String> {
+    match ended(&output(child).await?)? {
+        Ended::Done => Ok(()),
+        Ended::Killed => Err("it was killed".to_owned()),
+    }
+}
+
+/// Kills a process.
+pub(crate) fn kill(id: u32) {
+    let status = std::process::Command::new("kill")
+        .args(["-KILL", &id.to_string()])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+async fn output(child: Child) -> Result<Output, String> {
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
     output
         .map_err(|_| "it does not end".to_owned())?
         .map_err(|error| error.to_string())

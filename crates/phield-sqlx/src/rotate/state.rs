@@ -11,6 +11,9 @@
 //! A worker takes the next share in a transaction of its own, and writes its checkpoint in the transaction of every page, so
 //! that the two agree whenever the power goes. A share whose lease has run out is taken by whoever asks next.
 
+#[cfg(all(test, feature = "sqlite"))]
+mod tests;
+
 use sqlx::{AssertSqlSafe, Connection as _, Pool, Transaction};
 
 use super::cell::{Cell, Cursor};
@@ -228,7 +231,13 @@ pub(crate) async fn create<DB: RotationDatabase>(pool: &Pool<DB>) -> Result<(), 
     ];
     for table in tables {
         let made = sql::<DB>(&format!("CREATE TABLE IF NOT EXISTS {table}"), &[]);
-        DB::execute(made, Reuse::Unlikely, &mut connection).await?;
+        if let Err(error) = DB::execute(made, Reuse::Unlikely, &mut connection).await {
+            // PostgreSQL refuses one of two that make it at the same moment; then it is there.
+            let name = table.split(' ').next().unwrap_or_default();
+            let probe = sql::<DB>(&format!("SELECT 1 FROM {name} WHERE 1 = 0"), &[]);
+            let there = DB::fetch(probe, Reuse::Unlikely, usize::MAX, &mut connection).await;
+            there.map_err(|_| error)?;
+        }
     }
     Ok(())
 }
@@ -455,6 +464,15 @@ pub(crate) async fn set_paused<DB: RotationDatabase>(
     .await
 }
 
+/// Whether the rotation is still in the phase and pass that a worker works for: another process may have ended it.
+async fn is_current<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    record: &Record,
+) -> Result<bool, RotationError> {
+    let now = by_id::<DB>(connection, &record.id).await?;
+    Ok((now.phase, now.pass) == (record.phase, record.pass))
+}
+
 /// Takes the next share for a worker: one whose worker has died, else the next rows of a table.
 pub(crate) async fn claim<DB: RotationDatabase>(
     connection: &mut DB::Connection,
@@ -472,6 +490,10 @@ pub(crate) async fn claim<DB: RotationDatabase>(
     );
     let found = fetch::<DB>(&mut transaction, &abandoned, std::slice::from_ref(&id)).await?;
     if let Some(row) = found.first() {
+        if !is_current::<DB>(&mut transaction, record).await? {
+            transaction.commit().await?;
+            return Ok(Claim::Through);
+        }
         let share =
             share(row, (owner, lease)).ok_or(RotationError::Checkpoint("phield_rotation_share"))??;
         let text = format!(
@@ -493,6 +515,11 @@ pub(crate) async fn claim<DB: RotationDatabase>(
         DB::SKIP_LOCKED
     );
     let found = fetch::<DB>(&mut transaction, &next, std::slice::from_ref(&id)).await?;
+    // After the row is locked: what is read now is not older than it.
+    if !is_current::<DB>(&mut transaction, record).await? {
+        transaction.commit().await?;
+        return Ok(Claim::Through);
+    }
     let Some(row) = found.first() else {
         let text = "SELECT tbl FROM phield_rotation_table WHERE rotation = ? AND exhausted = 0 \
              UNION ALL SELECT tbl FROM phield_rotation_share WHERE rotation = ? LIMIT 1";

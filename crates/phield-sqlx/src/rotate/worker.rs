@@ -447,6 +447,20 @@ fn statement_rows<DB: RotationDatabase>(swap: &Swap<'_>, rows: &[super::database
     fits.count().max(1)
 }
 
+/// Does something that is as good when it is done twice, again and again while the database does not answer.
+pub(crate) async fn patiently<T, F>(attempt: impl Fn() -> F + Send + Sync) -> Result<T, RotationError>
+where
+    F: Future<Output = Result<T, RotationError>> + Send,
+{
+    let mut patience = Patience::new();
+    loop {
+        match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(error) => patience.wait(error).await?,
+        }
+    }
+}
+
 /// Waits between tries, and gives up in the end.
 struct Patience {
     since: Option<Instant>,

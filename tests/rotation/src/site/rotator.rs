@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use phield::sqlx::rotate::{Mode, Rotation, RotationOptions, RotationStatus};
+use phield::sqlx::rotate::{Mode, Rotation, RotationError, RotationOptions, RotationStatus};
 use phield::{KeyId, KeyUse, SchemaFile};
 
 use super::table;
@@ -15,7 +15,8 @@ use crate::model::Patient;
 use crate::{Failed, ring};
 
 /// `folder=` of the ring, `url=`, `mode=` data or pepper, `report=` a file; `replace=` the active key that is to go, if that is to
-/// be done first; `batch=`, `rate=`, `workers=`, `hard_ttl=` and `lease=` in seconds, `alone=yes`, `acknowledged=yes`.
+/// be done first; `batch=`, `rate=`, `workers=`, `hard_ttl=` and `lease=` in seconds, `alone=yes`, `acknowledged=yes`,
+/// and `wait=yes` to wait for the hard TTL instead.
 pub async fn run(arguments: &Arguments) -> Result<(), Failed> {
     let ring = ring::open(&PathBuf::from(arguments.text("folder")?)).await?;
     let (mode, key_use) = match arguments.text("mode")? {
@@ -31,7 +32,14 @@ pub async fn run(arguments: &Arguments) -> Result<(), Failed> {
     let options = options(arguments)?;
     let pool = table::connect(arguments.text("url")?, 2 * options.workers + 1).await?;
     let rotation = Rotation::new(pool, keyring, SchemaFile::of(&[Patient::SCHEMA])?).with_options(options);
-    let status = rotation.run(mode, |_| {}).await?;
+    let status = loop {
+        match rotation.run(mode, |_| {}).await {
+            Err(RotationError::TooSoon { seconds }) if arguments.is_set("wait") => {
+                tokio::time::sleep(Duration::from_secs(seconds.unsigned_abs())).await;
+            }
+            other => break other?,
+        }
+    };
     let text = report(&status);
     rotation.keep_report(&status.id, &text).await?;
     write_new(Path::new(arguments.text("report")?), &text)

@@ -70,11 +70,17 @@ pub async fn all(pool: &Pool<Db>, keyring: &Keyring) -> Result<Vec<Patient>, Fai
     Ok(SealedPatient::open_batch(rows, keyring)?)
 }
 
+/// Every row opens and is what it should be.
+pub async fn check_opens(pool: &Pool<Db>, keyring: &Keyring, expected: &[Patient]) -> Result<(), Failed> {
+    if all(pool, keyring).await? == expected {
+        return Ok(());
+    }
+    Err("the rows are not what they were".into())
+}
+
 /// Every row opens and is what it should be; every search by every index finds its row, and nothing else.
 pub async fn check(pool: &Pool<Db>, keyring: &Keyring, expected: &[Patient]) -> Result<(), Failed> {
-    if all(pool, keyring).await? != expected {
-        return Err("the rows are not what they were".into());
-    }
+    check_opens(pool, keyring, expected).await?;
     for patient in expected {
         let one = std::slice::from_ref(patient);
         if Patient::find_by_mrn(pool, keyring, patient.mrn.expose().as_str()).await? != one {
@@ -116,4 +122,24 @@ pub async fn keys(pool: &Pool<Db>) -> Result<[BTreeMap<KeyId, u64>; 2], Failed> 
 /// The keys that anything in the table is under.
 pub async fn keys_in_use(pool: &Pool<Db>) -> Result<BTreeSet<KeyId>, Failed> {
     Ok(keys(pool).await?.into_iter().flat_map(BTreeMap::into_keys).collect())
+}
+
+/// Whether a rotation has begun.
+pub async fn is_rotating(url: &str) -> bool {
+    let Ok(pool) = connect(url, 1).await else { return false };
+    let ids = sqlx::query("SELECT id FROM phield_rotation").fetch_all(&pool).await;
+    ids.is_ok_and(|ids| !ids.is_empty())
+}
+
+/// The workers that have a share of a rotation now.
+pub async fn owners(pool: &Pool<Db>) -> BTreeSet<String> {
+    let owners = "SELECT owner FROM phield_rotation_share WHERE row_count > 0";
+    let owners: Vec<String> = sqlx::query_scalar(owners).fetch_all(pool).await.unwrap_or_default();
+    owners.into_iter().collect()
+}
+
+/// Every rotation that there was: how many rows it wrote, and in how many passes.
+pub async fn rotations(pool: &Pool<Db>) -> Result<Vec<(i64, i64)>, Failed> {
+    let rotations = "SELECT t.changed, r.pass FROM phield_rotation r JOIN phield_rotation_table t ON t.rotation = r.id";
+    Ok(sqlx::query_as(rotations).fetch_all(pool).await?)
 }
