@@ -25,6 +25,8 @@ cargo xtask fuzz           run every fuzz harness for ten seconds
 cargo xtask sqlx           write the folders .sqlx of tests/macros anew, after a query or a schema changed
 cargo xtask hsm            the tests that need HSM tokens in software, and nothing else
 cargo xtask databases      the tests that need a PostgreSQL and a MariaDB server, and nothing else
+cargo xtask rotation       the tests that kill rotations, at a spread of their writes, and nothing else
+cargo xtask rotation --every   the same at every write, which takes an hour
 cargo xtask kms            the tests that need emulators of AWS KMS, and nothing else
 cargo xtask fmt            format every crate
 ";
@@ -52,6 +54,8 @@ fn main() -> ExitCode {
         ["fuzz"] => prerequisites::install().and_then(|_| fuzz::smoke()),
         ["sqlx"] => prerequisites::install_servers().and_then(|()| sqlx::write()),
         ["databases"] => prerequisites::install_servers().and_then(|()| databases()),
+        ["rotation"] => prerequisites::install_servers().and_then(|()| rotation(false)),
+        ["rotation", "--every"] => prerequisites::install_servers().and_then(|()| rotation(true)),
         ["kms"] => kms(),
         ["hsm"] => prerequisites::install_hsm().and_then(|()| hsm()),
         ["fmt"] => cargo(["fmt", "--all"]).run(),
@@ -86,6 +90,7 @@ fn test(quick: bool) -> Result<(), Failed> {
     step("format", || cargo(["fmt", "--all", "--check"]).run())?;
     step("clippy", clippy)?;
     step("PKCS#11 modules", pkcs11_modules)?;
+    step("library that kills", killer)?;
     step("tests", || {
         cargo(["test", "--workspace", "--features", FEATURES]).run()?;
         let interop = [
@@ -161,6 +166,29 @@ fn databases() -> Result<(), Failed> {
         cargo([&["test"], DATABASE_TESTS.as_slice()].concat()).run()
     })?;
     step("checked macros are current", sqlx::check)
+}
+
+/// Rotations that are killed, at every write or at a spread of them.
+fn rotation(every: bool) -> Result<(), Failed> {
+    step("library that kills", killer)?;
+    step("rotation tests", || {
+        // How many kill points there were is shown.
+        let tests = ["test", "--package", "phield-rotation-tests", "--", "--nocapture"];
+        if every {
+            let one = ["--test-threads", "1"];
+            let tests = cargo([&tests[..], &one].concat());
+            return tests.env("PHIELD_KILL_EVERY", "1").run();
+        }
+        cargo(tests).run()
+    })
+}
+
+/// Builds the library of `tests/rotation/killer`, a workspace of its own.
+fn killer() -> Result<(), Failed> {
+    let manifest = "tests/rotation/killer/Cargo.toml";
+    cargo(["build", "--locked", "--manifest-path", manifest])
+        .env("CARGO_TARGET_DIR", target().join("rotation-killer"))
+        .run()
 }
 
 /// All that needs an emulator of AWS KMS.

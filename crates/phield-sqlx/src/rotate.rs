@@ -32,7 +32,7 @@ pub use state::{KeyCount, Mode, QuarantineCount, Quarantined, TableProgress};
 
 use state::{Phase, Record};
 use table::Table;
-use worker::{Limiter, Worker};
+use worker::{Limiter, Worker, patiently};
 
 /// Passes over the tables in one run, before it says that somebody writes under an old key.
 const MAX_PASSES: i64 = 5;
@@ -53,8 +53,11 @@ pub struct RotationOptions {
     pub who: String,
     /// Every instance was seen to have the active key: the passes begin at once, not a hard TTL after it was seen active.
     pub acknowledged_by_every_instance: bool,
-    /// No other worker runs: shares of workers that died are taken over at once, and not when their lease of 30 seconds ends.
+    /// No other worker runs: shares of workers that died are taken over at once, and not when their lease ends.
     pub alone: bool,
+    /// How long a share stays with a worker that does not write, which may be dead: one second to a day, 30 seconds by default.
+    /// Workers that are alive renew it all the time.
+    pub lease: Duration,
     /// The hard TTL of the processes that use the ring.
     pub hard_ttl: Duration,
 }
@@ -69,6 +72,7 @@ impl Default for RotationOptions {
             who: String::new(),
             acknowledged_by_every_instance: false,
             alone: false,
+            lease: Duration::from_secs(30),
             hard_ttl: phield_core::CachePolicy::default().hard_ttl(),
         }
     }
@@ -204,32 +208,53 @@ impl<DB: RotationDatabase> Rotation<DB> {
         mode: Mode,
         report: impl Fn(&RotationStatus) + Send + Sync,
     ) -> Result<RotationStatus, RotationError> {
-        state::create::<DB>(&self.pool).await?;
-        let tables = self.tables(mode).await?;
-        let record = self.start(mode, &tables).await?;
-        let first_pass = record.pass;
+        patiently(|| state::create::<DB>(&self.pool)).await?;
+        let tables = patiently(|| self.tables(mode)).await?;
+        let id = patiently(|| self.start(mode, &tables)).await?.id;
+        let mut first_pass = None;
         loop {
-            let mut connection = self.pool.acquire().await?;
-            let record = state::by_id::<DB>(&mut connection, &record.id).await?;
+            let record = patiently(|| self.record(&id)).await?;
             if record.phase == Phase::Done {
-                return self.status_of(&mut connection, record).await;
+                return patiently(|| self.status_of_record(&record)).await;
             }
-            if record.pass >= first_pass + MAX_PASSES {
-                return Err(self.not_ending(&mut connection, &record).await?);
+            if record.pass >= *first_pass.get_or_insert(record.pass) + MAX_PASSES {
+                return Err(patiently(|| self.not_ending(&record)).await?);
             }
-            drop(connection);
-            self.wait_until_ready(&record).await?;
-            if self.options.alone {
-                let mut connection = self.pool.acquire().await?;
-                state::end_leases::<DB>(&mut connection, &record.id, None).await?;
-            }
+            patiently(|| self.prepare_pass(&record)).await?;
             self.pass(&record, &tables, &report).await?;
-            let (phase, pass) = self.next(&record).await?;
-            let mut connection = self.pool.acquire().await?;
-            state::next_phase::<DB>(&mut connection, &record, phase, pass, self.epoch()).await?;
-            let now = state::by_id::<DB>(&mut connection, &record.id).await?;
-            report(&self.status_of(&mut connection, now).await?);
+            patiently(|| self.end_pass(&record)).await?;
+            if let Ok(Some(status)) = self.status().await {
+                report(&status);
+            }
         }
+    }
+
+    async fn record(&self, id: &str) -> Result<Record, RotationError> {
+        let mut connection = self.pool.acquire().await?;
+        state::by_id::<DB>(&mut connection, id).await
+    }
+
+    async fn status_of_record(&self, record: &Record) -> Result<RotationStatus, RotationError> {
+        let mut connection = self.pool.acquire().await?;
+        self.status_of(&mut connection, record.clone()).await
+    }
+
+    async fn prepare_pass(&self, record: &Record) -> Result<(), RotationError> {
+        self.wait_until_ready(record).await?;
+        if self.options.alone {
+            let mut connection = self.pool.acquire().await?;
+            state::end_leases::<DB>(&mut connection, &record.id, None).await?;
+        }
+        Ok(())
+    }
+
+    /// On to the next phase. Where the answer was lost, it is asked again, and finds that it is done.
+    async fn end_pass(&self, record: &Record) -> Result<(), RotationError> {
+        let (phase, pass) = self.next(record).await?;
+        let mut connection = self.pool.acquire().await?;
+        state::next_phase::<DB>(&mut connection, record, phase, pass, self.epoch())
+            .await
+            .map(drop)
     }
 
     /// Where the last rotation is, under way or done; none when there never was one.
@@ -339,8 +364,11 @@ impl<DB: RotationDatabase> Rotation<DB> {
     /// # Errors
     /// See [`RotationError`].
     pub async fn keep_report(&self, id: &str, report: &str) -> Result<(), RotationError> {
-        let mut connection = self.pool.acquire().await?;
-        state::keep_report::<DB>(&mut connection, id, report).await
+        patiently(|| async {
+            let mut connection = self.pool.acquire().await?;
+            state::keep_report::<DB>(&mut connection, id, report).await
+        })
+        .await
     }
 
     async fn pass(
@@ -361,6 +389,10 @@ impl<DB: RotationDatabase> Rotation<DB> {
                 batch: self.batch(&tables, record),
                 limiter: Arc::clone(&limiter),
                 owner: uuid::Uuid::from_bytes(random()?).to_string(),
+                lease: self
+                    .options
+                    .lease
+                    .clamp(Duration::from_secs(1), Duration::from_secs(24 * 60 * 60)),
             };
             let record = record.clone();
             workers.spawn(async move { worker.pass(&record).await });
@@ -479,14 +511,11 @@ impl<DB: RotationDatabase> Rotation<DB> {
         i64::try_from(self.keyring.epoch()).unwrap_or(i64::MAX)
     }
 
-    async fn not_ending(
-        &self,
-        connection: &mut DB::Connection,
-        record: &Record,
-    ) -> Result<RotationError, RotationError> {
+    async fn not_ending(&self, record: &Record) -> Result<RotationError, RotationError> {
+        let mut connection = self.pool.acquire().await?;
         Ok(RotationError::NotEnding {
             passes: record.pass - 1,
-            left: self.left(connection, record).await?,
+            left: self.left(&mut connection, record).await?,
             epoch: self.keyring.epoch(),
         })
     }

@@ -11,6 +11,9 @@
 //! A worker takes the next share in a transaction of its own, and writes its checkpoint in the transaction of every page, so
 //! that the two agree whenever the power goes. A share whose lease has run out is taken by whoever asks next.
 
+#[cfg(all(test, feature = "sqlite"))]
+mod tests;
+
 use sqlx::{AssertSqlSafe, Connection as _, Pool, Transaction};
 
 use super::cell::{Cell, Cursor};
@@ -18,9 +21,6 @@ use super::database::RotationDatabase;
 use super::error::RotationError;
 use crate::backend::Reuse;
 use crate::statement::{Statement, quoted};
-
-/// How long a share stays with a worker that does not write, in seconds.
-pub(crate) const LEASE: i64 = 30;
 
 /// What is done with the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +117,8 @@ pub(crate) struct Share {
     /// The last key that belongs to it; none: to the end of the table.
     pub(crate) until: Option<Cursor>,
     pub(crate) owner: String,
+    /// How long it stays with a worker that does not write, in seconds.
+    pub(crate) lease: i64,
 }
 
 /// What there is to do for a worker.
@@ -229,7 +231,13 @@ pub(crate) async fn create<DB: RotationDatabase>(pool: &Pool<DB>) -> Result<(), 
     ];
     for table in tables {
         let made = sql::<DB>(&format!("CREATE TABLE IF NOT EXISTS {table}"), &[]);
-        DB::execute(made, Reuse::Unlikely, &mut connection).await?;
+        if let Err(error) = DB::execute(made, Reuse::Unlikely, &mut connection).await {
+            // PostgreSQL refuses one of two that make it at the same moment; then it is there.
+            let name = table.split(' ').next().unwrap_or_default();
+            let probe = sql::<DB>(&format!("SELECT 1 FROM {name} WHERE 1 = 0"), &[]);
+            let there = DB::fetch(probe, Reuse::Unlikely, usize::MAX, &mut connection).await;
+            there.map_err(|_| error)?;
+        }
     }
     Ok(())
 }
@@ -456,11 +464,20 @@ pub(crate) async fn set_paused<DB: RotationDatabase>(
     .await
 }
 
+/// Whether the rotation is still in the phase and pass that a worker works for: another process may have ended it.
+async fn is_current<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    record: &Record,
+) -> Result<bool, RotationError> {
+    let now = by_id::<DB>(connection, &record.id).await?;
+    Ok((now.phase, now.pass) == (record.phase, record.pass))
+}
+
 /// Takes the next share for a worker: one whose worker has died, else the next rows of a table.
 pub(crate) async fn claim<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     record: &Record,
-    owner: &str,
+    (owner, lease): (&str, i64),
     end_of_share: impl Fn(&str, Option<&Cursor>) -> Option<Statement<DB>> + Send + Sync,
 ) -> Result<Claim, RotationError> {
     let mut transaction = begin::<DB>(connection).await?;
@@ -473,9 +490,14 @@ pub(crate) async fn claim<DB: RotationDatabase>(
     );
     let found = fetch::<DB>(&mut transaction, &abandoned, std::slice::from_ref(&id)).await?;
     if let Some(row) = found.first() {
-        let share = share(row, owner).ok_or(RotationError::Checkpoint("phield_rotation_share"))??;
+        if !is_current::<DB>(&mut transaction, record).await? {
+            transaction.commit().await?;
+            return Ok(Claim::Through);
+        }
+        let share =
+            share(row, (owner, lease)).ok_or(RotationError::Checkpoint("phield_rotation_share"))??;
         let text = format!(
-            "UPDATE phield_rotation_share SET owner = ?, lease = {} + {LEASE} WHERE rotation = ? AND tbl = ? AND share_no = ?",
+            "UPDATE phield_rotation_share SET owner = ?, lease = {} + {lease} WHERE rotation = ? AND tbl = ? AND share_no = ?",
             DB::NOW
         );
         let cells = [
@@ -493,6 +515,11 @@ pub(crate) async fn claim<DB: RotationDatabase>(
         DB::SKIP_LOCKED
     );
     let found = fetch::<DB>(&mut transaction, &next, std::slice::from_ref(&id)).await?;
+    // After the row is locked: what is read now is not older than it.
+    if !is_current::<DB>(&mut transaction, record).await? {
+        transaction.commit().await?;
+        return Ok(Claim::Through);
+    }
     let Some(row) = found.first() else {
         let text = "SELECT tbl FROM phield_rotation_table WHERE rotation = ? AND exhausted = 0 \
              UNION ALL SELECT tbl FROM phield_rotation_share WHERE rotation = ? LIMIT 1";
@@ -521,7 +548,7 @@ pub(crate) async fn claim<DB: RotationDatabase>(
     ];
     let insert = format!(
         "INSERT INTO phield_rotation_share (rotation, tbl, share_no, place, until, owner, lease, row_count, changed) \
-         VALUES (?, ?, ?, ?, ?, ?, {} + {LEASE}, 0, 0)",
+         VALUES (?, ?, ?, ?, ?, ?, {} + {lease}, 0, 0)",
         DB::NOW
     );
     execute::<DB>(&mut transaction, &insert, &cells).await?;
@@ -543,10 +570,11 @@ pub(crate) async fn claim<DB: RotationDatabase>(
         after,
         until,
         owner: owner.to_owned(),
+        lease,
     }))
 }
 
-fn share(row: &[Cell], owner: &str) -> Option<Result<Share, RotationError>> {
+fn share(row: &[Cell], (owner, lease): (&str, i64)) -> Option<Result<Share, RotationError>> {
     let (after, until) = (string(row.get(2))?, string(row.get(3))?);
     let (table, number) = (string(row.first())?, integer(row.get(1))?);
     Some(cursor(&after).and_then(|after| {
@@ -556,6 +584,7 @@ fn share(row: &[Cell], owner: &str) -> Option<Result<Share, RotationError>> {
             after,
             until: cursor(&until)?,
             owner: owner.to_owned(),
+            lease,
         })
     }))
 }
@@ -578,7 +607,9 @@ pub(crate) async fn reload<DB: RotationDatabase>(
         ],
     )
     .await?;
-    let again = rows.first().map(|row| self::share(row, &share.owner));
+    let again = rows
+        .first()
+        .map(|row| self::share(row, (&share.owner, share.lease)));
     let again = again.map(|again| again.ok_or(RotationError::Checkpoint("phield_rotation_share")));
     again.transpose()?.transpose()
 }
@@ -604,10 +635,10 @@ pub(crate) async fn end_leases<DB: RotationDatabase>(
 pub(crate) async fn renew_leases<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     rotation: &str,
-    owner: &str,
+    (owner, lease): (&str, i64),
 ) -> Result<(), RotationError> {
     let update = format!(
-        "UPDATE phield_rotation_share SET lease = {} + {LEASE} WHERE rotation = ? AND owner = ?",
+        "UPDATE phield_rotation_share SET lease = {} + {lease} WHERE rotation = ? AND owner = ?",
         DB::NOW
     );
     execute::<DB>(connection, &update, &[text(rotation), text(owner)])
@@ -632,8 +663,9 @@ pub(crate) async fn checkpoint<DB: RotationDatabase>(
         &[text(&share.owner)],
     ]
     .concat();
+    let lease = share.lease;
     let update = format!(
-        "UPDATE phield_rotation_share SET place = ?, row_count = row_count + ?, changed = changed + ?, lease = {} + {LEASE} \
+        "UPDATE phield_rotation_share SET place = ?, row_count = row_count + ?, changed = changed + ?, lease = {} + {lease} \
          WHERE rotation = ? AND tbl = ? AND share_no = ? AND owner = ?",
         DB::NOW
     );

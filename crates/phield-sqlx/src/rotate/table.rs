@@ -98,14 +98,14 @@ impl Table {
     pub(crate) fn new(entry: &TableEntry, key: Vec<String>) -> Self {
         let (mut sealed, mut indexes) = (Vec::new(), Vec::new());
         for column in &entry.columns {
-            match column {
-                ColumnEntry::Sealed {
-                    sql_name, storage, ..
-                } => sealed.push(StoredColumn {
+            if let ColumnEntry::Sealed {
+                sql_name, storage, ..
+            } = column
+            {
+                sealed.push(StoredColumn {
                     sql_name: sql_name.clone(),
                     is_text: *storage == StorageKind::Text,
-                }),
-                _ => {}
+                });
             }
         }
         for index in &entry.indexes {

@@ -29,8 +29,8 @@ const COUNT_PAGE: u32 = 5000;
 const MAX_TRIES: u32 = 20;
 /// How long a worker goes on trying when the database does not answer.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How often a worker says that it is alive.
-const RENEW: Duration = Duration::from_secs(7);
+/// How many times within a lease a worker says that it is alive.
+const RENEWALS: u32 = 4;
 /// How long a worker waits for shares of others.
 const POLL: Duration = Duration::from_millis(250);
 
@@ -43,6 +43,8 @@ pub(crate) struct Worker<DB: RotationDatabase> {
     pub(crate) batch: u32,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) owner: String,
+    /// How long a share stays with a worker that does not write: one second or more.
+    pub(crate) lease: Duration,
 }
 
 /// What a page is of: the share, and the table.
@@ -118,12 +120,18 @@ impl<DB: RotationDatabase> Worker<DB> {
     /// A page of slow indexes, or of a slow database, can take longer than a lease.
     async fn keep_leases(&self, record: &Record) -> std::convert::Infallible {
         loop {
-            tokio::time::sleep(RENEW).await;
+            tokio::time::sleep(self.lease / RENEWALS).await;
             if let Ok(mut connection) = self.pool.acquire().await {
                 // One that fails is followed by another, long before the lease ends.
-                let _ = state::renew_leases::<DB>(&mut connection, &record.id, &self.owner).await;
+                let _ = state::renew_leases::<DB>(&mut connection, &record.id, self.lease()).await;
             }
         }
+    }
+
+    /// Who has a share, and for how many seconds.
+    fn lease(&self) -> (&str, i64) {
+        let seconds = i64::try_from(self.lease.as_secs()).unwrap_or(i64::MAX);
+        (&self.owner, seconds)
     }
 
     async fn shares(&self, record: &Record) -> Result<(), RotationError> {
@@ -146,7 +154,7 @@ impl<DB: RotationDatabase> Worker<DB> {
         let mut connection = self.pool.acquire().await?;
         self.check_running(&mut connection, record).await?;
         let rows = self.page_rows(record).saturating_mul(SHARE_PAGES);
-        state::claim::<DB>(&mut connection, record, &self.owner, |table, after| {
+        state::claim::<DB>(&mut connection, record, self.lease(), |table, after| {
             Some(self.table(table)?.end_of_share(after, rows))
         })
         .await
@@ -437,6 +445,20 @@ fn statement_rows<DB: RotationDatabase>(swap: &Swap<'_>, rows: &[super::database
         size <= STATEMENT_BYTES
     });
     fits.count().max(1)
+}
+
+/// Does something that is as good when it is done twice, again and again while the database does not answer.
+pub(crate) async fn patiently<T, F>(attempt: impl Fn() -> F + Send + Sync) -> Result<T, RotationError>
+where
+    F: Future<Output = Result<T, RotationError>> + Send,
+{
+    let mut patience = Patience::new();
+    loop {
+        match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(error) => patience.wait(error).await?,
+        }
+    }
 }
 
 /// Waits between tries, and gives up in the end.

@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How many free ports are tried: another process can take one first.
 const PORTS: usize = 5;
 
+/// How often a server that was killed is started again.
+const RESTARTS: usize = 50;
+
 /// What tells one server program from another.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Program {
@@ -205,9 +208,14 @@ impl Process {
     /// Starts it again, on the same port and files.
     pub(super) fn restart(&mut self) {
         self.stop();
-        if !self.spawn() {
-            self.did_not_start();
+        // The children of a killed PostgreSQL notice it soon, and until then no other server takes its folder.
+        for _ in 0..RESTARTS {
+            if self.spawn() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
         }
+        self.did_not_start()
     }
 }
 

@@ -1,0 +1,78 @@
+//! What two processes must not do to each other.
+
+use sqlx::Sqlite;
+use sqlx::sqlite::SqlitePoolOptions;
+
+use super::*;
+
+fn record() -> Record {
+    Record {
+        id: "r".to_owned(),
+        mode: Mode::Data,
+        paused: false,
+        started: 1,
+        ready: 1,
+        ended: 0,
+        who: String::new(),
+        epoch: 1,
+        pass: 1,
+        phase: Phase::Work,
+        counting_since: 0,
+        report: String::new(),
+    }
+}
+
+async fn pool() -> Pool<Sqlite> {
+    let pool = SqlitePoolOptions::new().max_connections(1);
+    let pool = pool.connect("sqlite::memory:").await.unwrap();
+    create::<Sqlite>(&pool).await.unwrap();
+    pool
+}
+
+async fn claim_of(connection: &mut sqlx::SqliteConnection, record: &Record) -> Claim {
+    let end = |_: &str, _: Option<&Cursor>| Some(Statement::new("SELECT 1 WHERE 1 = 0"));
+    claim::<Sqlite>(connection, record, ("worker", 30), end)
+        .await
+        .unwrap()
+}
+
+/// A worker that waited for the shares of another process comes back when that one is in the next phase: it must not seal, and
+/// count as before, what is to be counted as after.
+#[tokio::test]
+async fn no_share_of_another_phase() {
+    let pool = pool().await;
+    let mut connection = pool.acquire().await.unwrap();
+    let work = start::<Sqlite>(&mut connection, &record(), &[("patients".to_owned(), 3)])
+        .await
+        .unwrap();
+    let Claim::Share(share) = claim_of(&mut connection, &work).await else {
+        panic!("no share")
+    };
+    assert!(matches!(claim_of(&mut connection, &work).await, Claim::Wait));
+    let mut transaction = begin::<Sqlite>(&mut connection).await.unwrap();
+    assert!(
+        checkpoint::<Sqlite>(&mut transaction, &work, &share, &Done::default(), None, true)
+            .await
+            .unwrap()
+    );
+    transaction.commit().await.unwrap();
+    assert!(matches!(claim_of(&mut connection, &work).await, Claim::Through));
+    assert!(
+        next_phase::<Sqlite>(&mut connection, &work, Phase::Count, 1, 1)
+            .await
+            .unwrap()
+    );
+    // The late one.
+    assert!(matches!(claim_of(&mut connection, &work).await, Claim::Through));
+    assert!(
+        !next_phase::<Sqlite>(&mut connection, &work, Phase::Count, 1, 1)
+            .await
+            .unwrap()
+    );
+    // Neither one that was given back.
+    let count = by_id::<Sqlite>(&mut connection, "r").await.unwrap();
+    assert!(matches!(claim_of(&mut connection, &count).await, Claim::Share(_)));
+    end_leases::<Sqlite>(&mut connection, "r", None).await.unwrap();
+    assert!(matches!(claim_of(&mut connection, &work).await, Claim::Through));
+    assert!(matches!(claim_of(&mut connection, &count).await, Claim::Share(_)));
+}

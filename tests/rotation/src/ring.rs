@@ -1,0 +1,64 @@
+//! A ring in a folder, as the testkit lays it out.
+
+use std::path::Path;
+
+use phield::config::Config;
+use phield::{
+    Backends, CachePolicy, FileStore, FileWitness, KeyId, KeyState, KeyUse, Manifest, Ring, RingError,
+    RingSettings, Rollout, Suite,
+};
+
+use crate::Failed;
+
+/// The ring of a folder, as its `phield.toml` describes it.
+pub async fn open(folder: &Path) -> Result<Ring, Failed> {
+    Ok(Config::read(&folder.join("phield.toml"))?
+        .ring(&Backends::local())
+        .await?)
+}
+
+/// The ring of a copy of a folder, with the settings of the first: the key file is the same, and need not be opened again.
+#[must_use]
+pub fn of_copy(settings: &RingSettings, folder: &Path) -> Ring {
+    let witness = FileWitness::new(folder.join("epoch.witness"));
+    Ring::new(
+        settings.clone(),
+        FileStore::new(folder.join("ring.phield")),
+        Some(witness),
+    )
+}
+
+/// The active key of a use.
+#[must_use]
+pub fn active(manifest: &Manifest, key_use: KeyUse) -> Option<KeyId> {
+    let mut keys = manifest.records.iter();
+    let is_it =
+        |record: &&phield::KeyRecord| record.context.key_use == key_use && record.state == KeyState::Active;
+    keys.find(is_it).map(|record| record.context.key_id)
+}
+
+/// Publishes a successor of the active key and activates it, as an operator does by `phield keys add` and `phield keys activate`;
+/// nothing, when it is done already: the active key is another one than `old`.
+pub async fn replace(ring: &Ring, key_use: KeyUse, old: KeyId) -> Result<(), RingError> {
+    let manifest = ring.load().await?.manifest().clone();
+    if active(&manifest, key_use) != Some(old) {
+        return Ok(());
+    }
+    let new = publish(ring, key_use).await?;
+    ring.activate(new, Rollout::AcknowledgedByEveryInstance)
+        .await
+        .map(drop)
+}
+
+/// Publishes a successor of the active key, where there is none.
+pub async fn publish(ring: &Ring, key_use: KeyUse) -> Result<KeyId, RingError> {
+    let suite = (key_use == KeyUse::Data).then_some(Suite::Aes256Gcm);
+    Ok(ring.successor(key_use, suite, None).await?.key_id)
+}
+
+/// Keys that refresh themselves soon, and are gone soon.
+pub fn short(milliseconds: (u64, u64)) -> Result<CachePolicy, Failed> {
+    let (soft, hard) = milliseconds;
+    let millis = std::time::Duration::from_millis;
+    Ok(CachePolicy::new(millis(soft), millis(hard))?)
+}

@@ -1,0 +1,89 @@
+//! A rotation as an operator runs it: successor, activation, the passes over the tables, the report.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use phield::sqlx::rotate::{Mode, Rotation, RotationError, RotationOptions, RotationStatus};
+use phield::{KeyId, KeyUse, SchemaFile};
+
+use super::table;
+use crate::arguments::Arguments;
+use crate::model::Patient;
+use crate::{Failed, ring};
+
+/// `folder=` of the ring, `url=`, `mode=` data or pepper, `report=` a file; `replace=` the active key that is to go, if that is to
+/// be done first; `batch=`, `rate=`, `workers=`, `hard_ttl=` and `lease=` in seconds, `alone=yes`, `acknowledged=yes`,
+/// and `wait=yes` to wait for the hard TTL instead.
+pub async fn run(arguments: &Arguments) -> Result<(), Failed> {
+    let ring = ring::open(&PathBuf::from(arguments.text("folder")?)).await?;
+    let (mode, key_use) = match arguments.text("mode")? {
+        "data" => (Mode::Data, KeyUse::Data),
+        "pepper" => (Mode::Pepper, KeyUse::Index),
+        other => return Err(format!("no mode `{other}`").into()),
+    };
+    if let Some(old) = arguments.number::<u32>("replace")? {
+        let old = KeyId::new(old).ok_or("0 is no key")?;
+        ring::replace(&ring, key_use, old).await?;
+    }
+    let keyring = Arc::new(ring.keyring().await?);
+    let options = options(arguments)?;
+    let pool = table::connect(arguments.text("url")?, 2 * options.workers + 1).await?;
+    let rotation = Rotation::new(pool, keyring, SchemaFile::of(&[Patient::SCHEMA])?).with_options(options);
+    let status = loop {
+        match rotation.run(mode, |_| {}).await {
+            Err(RotationError::TooSoon { seconds }) if arguments.is_set("wait") => {
+                tokio::time::sleep(Duration::from_secs(seconds.unsigned_abs())).await;
+            }
+            other => break other?,
+        }
+    };
+    let text = report(&status);
+    rotation.keep_report(&status.id, &text).await?;
+    write_new(Path::new(arguments.text("report")?), &text)
+}
+
+fn options(arguments: &Arguments) -> Result<RotationOptions, Failed> {
+    let mut options = RotationOptions::default();
+    options.batch = arguments.number("batch")?.unwrap_or(options.batch);
+    options.workers = arguments.number("workers")?.unwrap_or(options.workers);
+    options.rate = arguments.number("rate")?;
+    options.alone = arguments.is_set("alone");
+    options.acknowledged_by_every_instance = arguments.is_set("acknowledged");
+    options.who = "the rotator of the tests".to_owned();
+    if let Some(seconds) = arguments.number("hard_ttl")? {
+        options.hard_ttl = Duration::from_secs(seconds);
+    }
+    if let Some(seconds) = arguments.number("lease")? {
+        options.lease = Duration::from_secs(seconds);
+    }
+    Ok(options)
+}
+
+/// What it did, in lines: `changed patients 12`, `after 1a2b3c4d 12`, `quarantined 0`.
+fn report(status: &RotationStatus) -> String {
+    let mut text = String::new();
+    let mut line = |line: std::fmt::Arguments<'_>| {
+        let _ = writeln!(text, "{line}");
+    };
+    for table in &status.tables {
+        line(format_args!("changed {} {}", table.table, table.changed));
+    }
+    for count in &status.counts {
+        line(format_args!("{} {} {} {}", count.phase, count.column, count.key, count.count));
+    }
+    let quarantined: u64 = status.quarantined.iter().map(|noted| noted.count).sum();
+    line(format_args!("quarantined {quarantined}"));
+    text
+}
+
+/// A file that is there whole, or not at all.
+fn write_new(path: &Path, text: &str) -> Result<(), Failed> {
+    let aside = path.with_extension("tmp");
+    let mut file = std::fs::File::create(&aside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    Ok(std::fs::rename(aside, path)?)
+}
