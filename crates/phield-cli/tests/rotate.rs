@@ -1,5 +1,11 @@
 //! A rotation as the person on call runs it: what is said, and what to do next.
 #![cfg(feature = "sqlx-sqlite")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "clippy allows them in the test functions alone"
+)]
 
 mod made;
 

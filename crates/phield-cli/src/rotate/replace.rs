@@ -48,7 +48,7 @@ pub(crate) async fn key(
         match context.ring.activate(successor.key_id, rollout).await {
             Ok(_) => {}
             Err(RingError::TooSoon { key_id, seconds }) => {
-                waited_for = waited_for.max(Some((seconds, key_id)))
+                waited_for = waited_for.max(Some((seconds, key_id)));
             }
             Err(other) => return Err(other.into()),
         }

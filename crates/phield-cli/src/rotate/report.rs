@@ -192,7 +192,7 @@ impl End<'_> {
         match self.path {
             Some(path) => text += &format!("\nThe signed report is {}.", path.display()),
             None => {
-                text += "\nThe signed report is kept in the database: phield rotate status --json; to a file by --report FILE."
+                text += "\nThe signed report is kept in the database: phield rotate status --json; to a file by --report FILE.";
             }
         }
         text

@@ -287,9 +287,9 @@ async fn go(
         path: work.report.as_deref(),
     };
     if work.database.json {
-        host.print(json.trim_end())?
+        host.print(json.trim_end())?;
     } else {
-        host.print(end.text())?
+        host.print(end.text())?;
     }
     end.findings()
 }

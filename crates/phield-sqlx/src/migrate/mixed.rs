@@ -289,7 +289,7 @@ mod tests {
         match mixed.dual_write(Some(&ssn)) {
             Ok(write) => Ok((write.column.is_some(), write.value.is_some())),
             Err(MixedError::Closed { why, .. }) => Err(why),
-            Err(MixedError::Open(error)) => unreachable!("{error}"),
+            Err(MixedError::Open(error)) => panic!("{error}"),
         }
     }
 

@@ -46,8 +46,8 @@ impl World {
         let suite = (key_use == KeyUse::Data).then_some(Suite::Aes256Gcm);
         let keyring = ring.keyring().await.unwrap();
         let keys = keyring.status().keys.into_iter();
-        let old = keys.filter(|key| key.key_use == key_use && key.state.seals()).map(|key| key.id);
-        let old = old.last().unwrap();
+        let mut old = keys.filter(|key| key.key_use == key_use && key.state.seals()).map(|key| key.id);
+        let old = old.next_back().unwrap();
         let new = ring.successor(key_use, suite, None).await.unwrap().key_id;
         ring.activate(new, Rollout::AcknowledgedByEveryInstance).await.unwrap();
         old

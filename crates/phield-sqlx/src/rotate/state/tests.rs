@@ -1,4 +1,5 @@
 //! What two processes must not do to each other.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use sqlx::Sqlite;
 use sqlx::sqlite::SqlitePoolOptions;
