@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use phield_core::config::Config;
 use phield_core::{
-    AcceptedLosses, Backends, Faults, FileStore, FileWitness, KeySelection, KeyState, KeyUse, LocalKeyFile,
-    Passphrase, Retirement, Ring, RingError, RingSettings, Rollout, Stretching, Suite, VerifiedRing,
+    AcceptedLosses, Backends, CoverageMode, CoverageReport, CoveredKind, Destruction, Faults, FileStore,
+    FileWitness, KeySelection, KeyState, KeyUse, LocalKeyFile, Passphrase, Rekek, Retirement, Ring,
+    RingError, RingSettings, Rollout, Stretching, Suite, VerifiedRing,
 };
 use phield_testkit::{AbortAt, StopAt, TestRing, block_on};
 
@@ -20,7 +21,7 @@ use crate::operations::{find, kek, name};
 const TASK: &str = "PHIELD_TEST_KILLED_TASK";
 
 /// Every command, by name.
-const TASKS: [&str; 8] = [
+const TASKS: [&str; 10] = [
     "add",
     "add-another",
     "wrap-add",
@@ -29,6 +30,8 @@ const TASKS: [&str; 8] = [
     "retire",
     "backup",
     "restore",
+    "rekek",
+    "destroy",
 ];
 
 /// The configuration with a second provider, whose key file is beside the first.
@@ -90,6 +93,14 @@ fn run(task: &str, ring: &Ring, backup: &FileStore) -> Result<VerifiedRing, Ring
             block_on(ring.add_wrap(&other, &kek("1"), &KeySelection::All))?;
             block_on(ring.remove_wrap(&local, &kek("1")))?;
         }
+        "rekek" => {
+            let mut rekek = Rekek::new((local, kek("1")), (other, kek("1")));
+            // Two batches.
+            rekek.batch = 4;
+            let done = block_on(ring.rekek(&rekek, &mut |_| {}))?;
+            assert!(done.failed.is_empty());
+        }
+        "destroy" => destroy(ring)?,
         "activate" => {
             // Killed after it, there is no pre-active key: the active one is activated again.
             let id = key(KeyState::PreActive)
@@ -118,6 +129,38 @@ fn run(task: &str, ring: &Ring, backup: &FileStore) -> Result<VerifiedRing, Ring
         other => panic!("no task {other}"),
     }
     block_on(ring.load())
+}
+
+/// Takes the data key out of use, lets a hundred days pass, and destroys it.
+fn destroy(ring: &Ring) -> Result<(), RingError> {
+    let manifest = block_on(ring.load())?.manifest().clone();
+    if find(&manifest, KeyUse::Data, KeyState::Destroyed).is_some() {
+        return Ok(());
+    }
+    let old = match find(&manifest, KeyUse::Data, KeyState::DecryptOnly) {
+        Some(old) => old,
+        None => {
+            let active = find(&manifest, KeyUse::Data, KeyState::Active).expect("a data key");
+            let seen = Rollout::AcknowledgedByEveryInstance;
+            block_on(ring.retire(active, Retirement::DecryptOnly(seen), None))?;
+            active
+        }
+    };
+    let verified = block_on(ring.update(|manifest| {
+        let mut records = manifest.records.iter_mut();
+        let record = records.find(|record| record.context.key_id == old);
+        record.expect("the key").not_after = 1_700_000_000;
+    }))?;
+    let cache = &ring.settings.cache;
+    let place = ("a database", "a test");
+    let mut report = CoverageReport::new(&verified, cache, CoverageMode::Scan, place, 1_710_000_000);
+    report.column_mut("patients", "ssn", CoveredKind::Token);
+    report.complete = true;
+    let signed = verified.sign_coverage(report)?;
+    let mut destruction = Destruction::default();
+    destruction.reports = vec![&signed];
+    destruction.backups_acknowledged = true;
+    block_on(ring.destroy(old, &destruction)).map(drop)
 }
 
 /// Does nothing by itself: the other tests start it as a process.
@@ -173,7 +216,7 @@ fn every_command_is_killed_at_every_step() {
     for task in TASKS {
         // A second key file costs a child as much as all the rest.
         let (config, settings) = match task {
-            "add" | "wrap-add" | "wrap-remove" => (&two, &of_two),
+            "add" | "wrap-add" | "wrap-remove" | "rekek" => (&two, &of_two),
             _ => (&one, &of_one),
         };
         let counter = StopAt::never();
@@ -235,8 +278,12 @@ fn done(task: &str, ring: &VerifiedRing) {
         // Killed after it was published, the first of two is there.
         "add-another" => assert!((2..=3).contains(&count(KeyUse::Data, KeyState::PreActive))),
         "wrap-add" => assert!(manifest.records.iter().all(|record| record.wraps.len() == 2)),
-        "wrap-remove" => assert!(wraps("other") && !wraps("local")),
+        "wrap-remove" | "rekek" => assert!(wraps("other") && !wraps("local")),
         "activate" => assert_eq!(count(KeyUse::Data, KeyState::DecryptOnly), 1),
+        "destroy" => {
+            assert_eq!(count(KeyUse::Data, KeyState::Destroyed), 1);
+            assert_eq!(count(KeyUse::Data, KeyState::DecryptOnly), 0);
+        }
         "retire" => assert_eq!(count(KeyUse::Data, KeyState::Compromised), 1),
         "restore" => {
             assert!(manifest.epoch > 65_536 && (manifest.epoch - 1).is_multiple_of(65_536));

@@ -13,6 +13,7 @@ mod key_file;
 mod killed;
 mod manifest;
 mod operations;
+mod rekek;
 mod restore;
 mod restore_losses;
 mod writers;

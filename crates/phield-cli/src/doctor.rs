@@ -56,6 +56,8 @@ pub(crate) async fn run(arguments: &DoctorArguments, host: &mut Host<'_>) -> Res
         if let Some(settings) = &settings {
             verified = ring::read(config, settings, host, &mut findings).await;
         }
+        let manifest = verified.as_ref().map(VerifiedRing::manifest);
+        setup::check_keks(config, manifest, &mut findings);
         if let (Some(settings), Some(verified)) = (&settings, &verified) {
             check_ring(config, settings, verified, &mut findings).await;
         }
@@ -106,6 +108,7 @@ async fn check_ring(
 ) {
     ring::check(config, verified, findings);
     keys::check(settings, verified.manifest(), findings);
+    keys::check_ages(settings, verified, findings);
     providers::check(config, settings, verified, findings).await;
     backup::check(config, settings, verified, findings).await;
 }

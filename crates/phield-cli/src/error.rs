@@ -168,6 +168,19 @@ pub enum Error {
     #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
     #[error(transparent)]
     Rotation(#[from] phield_sqlx::rotate::RotationError),
+    /// A migration.
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    #[error(transparent)]
+    Migration(#[from] phield_sqlx::migrate::MigrationError),
+    /// The credentials of Rails.
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    #[error("cannot use {}", path.display())]
+    Rails {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: phield_import::RailsCredentialsError,
+    },
     /// A successor was published, and is not known to every process yet.
     #[error(
         "key {key_id} is published, and every process knows it from {at} on. Run the same command again then: it activates the key \
@@ -182,6 +195,22 @@ pub enum Error {
     /// A report is evidence: it is not replaced.
     #[error("there is a file at {} already; a report is not replaced. Give another name by --report", .0.display())]
     ReportExists(PathBuf),
+    /// Keys that could not be wrapped under another key-encryption key.
+    #[error(
+        "{keys} keys stay under the old key-encryption key; the others are done. Put right what is said of each, and run it again"
+    )]
+    KeysLeft {
+        /// How many.
+        keys: usize,
+    },
+    /// `phield status` found keys that are to be replaced.
+    #[error("{overdue} overdue, {soon} due soon")]
+    Due {
+        /// By now.
+        overdue: usize,
+        /// Within the days of warning.
+        soon: usize,
+    },
     /// `phield doctor` found something.
     #[error("{errors} errors, {warnings} warnings")]
     Findings {
@@ -228,12 +257,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// What a program that prints it exits with: 2 for the errors that `phield doctor` found, otherwise 1. (2 is what `clap`
+    /// What a program that prints it exits with: 2 for the errors that `phield doctor` found and for what is overdue, otherwise 1. (2 is what `clap`
     /// exits with for wrong usage, too.)
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Findings { errors: 1.., .. } => 2,
+            Self::Findings { errors: 1.., .. } | Self::Due { overdue: 1.., .. } => 2,
             _ => 1,
         }
     }

@@ -41,7 +41,7 @@ pub enum KeysCommand {
     ///
     /// Only a decrypt-only or compromised key that is not pinned, one hard TTL and 5 minutes after it stopped sealing; with
     /// the report of a complete `phield scan` of every database, begun after that, which found no row under it and no column
-    /// that is not registered; after the waiting period of [policy] destroy_after_days. Every refusal says what is missing.
+    /// that is not registered; after the waiting period (destroy_after_days of the policy in phield.toml). Every refusal says what is missing.
     Destroy(DestroyArguments),
     /// Wrap keys under another key-encryption key, or take such wraps away
     #[command(subcommand)]

@@ -31,11 +31,13 @@ mod inspect;
 mod key_file;
 mod keys;
 mod life;
+#[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+mod migrate;
 mod rehearsal;
 mod restore;
-#[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 mod rotate;
 mod schema;
+mod status;
 mod text;
 mod wraps;
 
@@ -57,14 +59,21 @@ pub use inspect::InspectArguments;
 pub use key_file::KeyFileArguments;
 pub use keys::{KeysCommand, ListArguments, RingArguments};
 pub use life::{ActivateArguments, AddArguments, RetireArguments, UseChoice};
+#[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+pub use migrate::{
+    BackfillArguments, ColumnArguments, CutoverArguments, DropArguments, FromArguments, MigrateCommand,
+    UnsealArguments,
+};
 pub use rehearsal::VerifyBackupArguments;
 pub use restore::RestoreArguments;
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 pub use rotate::{
-    DatabaseArguments, ModeChoice, PlanArguments, QuarantineArguments, ResumeArguments, RotateCommand,
-    RunArguments, ScanArguments, WorkArguments,
+    DatabaseArguments, ModeChoice, PlanArguments, QuarantineArguments, ResumeArguments, RunArguments,
+    ScanArguments, WorkArguments,
 };
+pub use rotate::{RotateCommand, RotateKekArguments, RotateRingArguments};
 pub use schema::{DialectChoice, SchemaCommand, SchemaSqlArguments};
+pub use status::StatusArguments;
 pub use wraps::{CheckArguments, WrapAddArguments, WrapCommand, WrapRemoveArguments};
 
 /// What `phield` does.
@@ -84,6 +93,15 @@ pub enum Command {
     /// List, add, activate, retire, wrap, back up and restore the keys of a ring
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Put other keys in the place of those that are there, bring every row under them, and prove it
+    #[command(subcommand)]
+    Rotate(RotateCommand),
+    /// Say how old keys are, and which are to be replaced
+    ///
+    /// By the policy in phield.toml: 90 days for data keys, a year for the others and for key-encryption keys, unless configured.
+    /// For cron: exits with 0 when nothing is due, 1 when something is due soon (or the ring cannot be opened), 2 when
+    /// something is overdue.
+    Status(StatusArguments),
     /// Say what is wrong with configuration, files, clock, providers, ring and machine, and what to do
     ///
     /// Changes nothing. Exits with 0 when nothing is wrong, 1 for warnings, 2 for errors.
@@ -94,10 +112,15 @@ pub enum Command {
     Hsm(HsmCommand),
     /// Show what anybody can see in a token: everything visible, nothing more
     Inspect(InspectArguments),
-    /// Bring every row under the active keys, and prove it
+    /// Make a column of tokens of a column of plaintext, in four steps, beside live traffic
     #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
     #[command(subcommand)]
-    Rotate(RotateCommand),
+    Migrate(MigrateCommand),
+    /// Migration out: write the plaintext of a sealed column into the database
+    ///
+    /// The database, its backups, replicas and logs hold it from then on. Asks for an acknowledgement.
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    Unseal(UnsealArguments),
     /// Count the keys of all values, and find columns that hold tokens and are not registered, or plaintext where tokens should be
     ///
     /// Reads the starts of all values, and opens none. Exits with 1 for warnings, 2 for plaintext.
@@ -192,11 +215,15 @@ pub async fn run(command: &Command, host: &mut Host<'_>) -> Result<(), Error> {
     match command {
         Command::Init(arguments) => init::run(arguments, host).await,
         Command::Keys(command) => run_keys(command, host).await,
+        Command::Rotate(command) => rotate::run(command, host).await,
+        Command::Status(arguments) => status::run(arguments, host).await,
         Command::Doctor(arguments) => doctor::run(arguments, host).await,
         #[cfg(feature = "pkcs11")]
         Command::Hsm(command) => hsm::run(command, host).await,
         #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
-        Command::Rotate(command) => rotate::run(command, host).await,
+        Command::Migrate(command) => migrate::run(command, host).await,
+        #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+        Command::Unseal(arguments) => migrate::unseal(arguments, host).await,
         #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
         Command::Scan(arguments) => rotate::scan(arguments, host).await,
         Command::Inspect(arguments) => inspect::run(arguments, host).await,

@@ -19,7 +19,8 @@ struct Cli {
     command: Command,
 }
 
-/// 0: done; 1: it failed, or `doctor` has warnings; 2: wrong usage (clap's own), or `doctor` has errors.
+/// 0: done; 1: it failed, `doctor` has warnings, or something is due soon; 2: wrong usage (clap's own), `doctor` has errors,
+/// or something is overdue.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -30,7 +31,7 @@ async fn main() -> ExitCode {
         // Whoever read the output has seen enough.
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         // What it found is printed.
-        Err(error @ Error::Findings { .. }) => ExitCode::from(error.exit_code()),
+        Err(error @ (Error::Findings { .. } | Error::Due { .. })) => ExitCode::from(error.exit_code()),
         Err(error) => {
             eprint!("{}", causes(&error));
             ExitCode::from(error.exit_code())

@@ -204,7 +204,7 @@ pub(crate) fn closed(checks: &[WrapCheck]) -> Vec<KeyId> {
     closed.map(|(id, _)| id).collect()
 }
 
-fn names(provider: &str, kek: &str) -> Result<(ProviderName, KekReference), Error> {
+pub(crate) fn names(provider: &str, kek: &str) -> Result<(ProviderName, KekReference), Error> {
     let kek = KekReference::new(kek).ok_or(phield_core::config::ConfigError::KekReference);
     Ok((ProviderName::new(provider)?, kek.map_err(RingError::from)?))
 }

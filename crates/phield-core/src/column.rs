@@ -76,7 +76,9 @@ impl<T: Value, B: RowBinding + ?Sized> Column<T, B> {
         self
     }
 
-    pub(crate) fn table(&self) -> &TableName {
+    /// The logical name of the table.
+    #[must_use]
+    pub const fn table(&self) -> &TableName {
         &self.table
     }
 

@@ -298,4 +298,8 @@ fn mac(ring_key: &RingKey, report: &CoverageReport) -> Result<[u8; 32], RingErro
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::indexing_slicing,
+    reason = "a test that indexes out of bounds fails, as it should"
+)]
 mod tests;

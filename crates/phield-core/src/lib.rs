@@ -169,18 +169,19 @@ pub use random::RandomError;
 pub use record::{KekReference, KeyRecord, KeyState, KeyUse, Wrap};
 pub use refresher::{MissingKey, Needs};
 pub use reseal::{
-    ReindexError, ResealError, RowIdentity, SealedColumn, TableRows, key_of_token, key_of_token_start,
-    text_of_token, token_of_text,
+    PlainValue, PlaintextError, ReindexError, ResealError, RowIdentity, SealedColumn, TableRows,
+    key_of_token, key_of_token_start, text_of_token, token_of_text,
 };
 pub use ring::{
-    AcceptedLosses, DestroyRefused, Destroyed, Destruction, KeySelection, MissingKek, Restored, Retired,
-    Retirement, Ring, Rollout, Successor, VerifiedRing, WrapCheck, WrapOutcome, WrapsChanged,
+    AcceptedLosses, Ages, DestroyRefused, Destroyed, Destruction, KekAge, KeyAge, KeySelection, MissingKek,
+    Rekek, RekekPlan, RekekProgress, Rekeked, Restored, Retired, Retirement, Ring, Rollout, Successor,
+    Urgency, VerifiedRing, WrapCheck, WrapOutcome, WrapsChanged,
 };
 pub use row::{Reported, RowOpener, Sealer, Token};
 pub use row_id::{AsRowId, RowId};
 pub use schema::{
-    Binding, BindingEntry, ColumnEntry, ColumnKind, ColumnSchema, Dialect, IndexEntry, IndexSchema, Schema,
-    SchemaFile, SchemaFileError, SchemaSqlError, StorageKind, TableEntry,
+    AddedColumn, Binding, BindingEntry, ColumnEntry, ColumnKind, ColumnSchema, Dialect, IndexEntry,
+    IndexSchema, Schema, SchemaFile, SchemaFileError, SchemaSqlError, StorageKind, TableEntry,
 };
 pub use scope::Scopes;
 pub use sealed::{Sealed, SealedText, Storage};

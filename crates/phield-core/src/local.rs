@@ -373,11 +373,19 @@ impl<'a> Layout<'a> {
     }
 }
 
+/// A key of a key file that wraps.
+#[derive(Debug)]
+struct ServedKek {
+    state: KeyState,
+    created: u64,
+    key: Kek,
+}
+
 /// The provider `local`: derived wraps under the keys of a key file.
 #[derive(Debug)]
 pub struct LocalProvider {
     name: ProviderName,
-    keks: BTreeMap<KekReference, (KeyState, Kek)>,
+    keks: BTreeMap<KekReference, ServedKek>,
 }
 
 impl LocalProvider {
@@ -387,7 +395,12 @@ impl LocalProvider {
         let live = file.keks.iter().filter(|(_, kek)| kek.state.opens());
         let keks = live.filter_map(|(id, kek)| {
             let reference = KekReference::new(id.to_string())?;
-            Some((reference, (kek.state, Kek::new(kek.key.expose_bytes()))))
+            let served = ServedKek {
+                state: kek.state,
+                created: kek.created,
+                key: Kek::new(kek.key.expose_bytes()),
+            };
+            Some((reference, served))
         });
         Self {
             name: LOCAL,
@@ -402,7 +415,7 @@ impl LocalProvider {
         self
     }
 
-    fn kek(&self, reference: &KekReference, call: &'static str) -> Result<&(KeyState, Kek), ProviderError> {
+    fn kek(&self, reference: &KekReference, call: &'static str) -> Result<&ServedKek, ProviderError> {
         self.keks
             .get(reference)
             .ok_or_else(|| ProviderError::new(ProviderErrorKind::UnknownKek, call))
@@ -414,6 +427,10 @@ impl KeyProvider for LocalProvider {
         &self.name
     }
 
+    fn kek_created(&self, kek: &KekReference) -> Option<u64> {
+        self.keks.get(kek).map(|served| served.created)
+    }
+
     fn wrap<'a>(
         &'a self,
         kek: &'a KekReference,
@@ -421,8 +438,8 @@ impl KeyProvider for LocalProvider {
         key: &'a KeyMaterial,
     ) -> ProviderFuture<'a, Vec<u8>> {
         let failed = |kind| ProviderError::new(kind, "wrap");
-        let wrapped = self.kek(kek, "wrap").and_then(|(state, kek)| match state {
-            KeyState::Active => wrap::seal(kek, &context.encode(), key)
+        let wrapped = self.kek(kek, "wrap").and_then(|served| match served.state {
+            KeyState::Active => wrap::seal(&served.key, &context.encode(), key)
                 .map_err(|source| failed(ProviderErrorKind::Unavailable).with_source(source)),
             _ => Err(failed(ProviderErrorKind::Refused)),
         });
@@ -435,10 +452,9 @@ impl KeyProvider for LocalProvider {
         context: &'a KeyContext,
         wrapped: &'a [u8],
     ) -> ProviderFuture<'a, KeyMaterial> {
-        Box::pin(ready(
-            self.kek(kek, "unwrap")
-                .and_then(|(_, kek)| wrap::open(kek, &context.encode(), wrapped)),
-        ))
+        Box::pin(ready(self.kek(kek, "unwrap").and_then(|served| {
+            wrap::open(&served.key, &context.encode(), wrapped)
+        })))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The ring manifest (format §8.2): every key record of a ring under one MAC and one epoch.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use subtle::ConstantTimeEq as _;
 
 use crate::data_key_policy::DataKeyPolicy;
@@ -103,9 +105,16 @@ impl Manifest {
         if self.ring != before.ring || self.app != before.app {
             return Err(RingError::Malformed("a change of ring or app"));
         }
+        // A ring has ten thousand keys where every tenant has its own.
+        let by_id = |manifest: &'_ Self| -> BTreeMap<KeyId, usize> {
+            let ids = manifest.records.iter().map(|record| record.context.key_id);
+            ids.zip(0..).collect()
+        };
+        let (here, there) = (by_id(self), by_id(before));
         for old in &before.records {
             let id = old.context.key_id;
-            let new = self.record(id).ok_or(RingError::RecordChanged(id))?;
+            let new = here.get(&id).and_then(|place| self.records.get(*place));
+            let new = new.ok_or(RingError::RecordChanged(id))?;
             if new.context != old.context || new.check_value != old.check_value || new.created != old.created
             {
                 return Err(RingError::RecordChanged(id));
@@ -123,7 +132,7 @@ impl Manifest {
         }
         for new in &self.records {
             let id = new.context.key_id;
-            if before.record(id).is_some() {
+            if there.contains_key(&id) {
                 continue;
             }
             // I-8: published first, activated later. Only `init` and restore write active keys at once.
@@ -150,18 +159,19 @@ impl Manifest {
         {
             return Err("key ids are not ascending");
         }
-        for (position, record) in self.records.iter().enumerate() {
+        let (mut active, mut peppers) = (BTreeSet::new(), BTreeMap::new());
+        for record in &self.records {
             record.check_wraps()?;
-            let same = |other: &&KeyRecord| {
-                other.context.key_use == record.context.key_use && other.context.scope == record.context.scope
-            };
-            let others = || self.records.iter().skip(position + 1).filter(same);
-            if record.state.seals() && others().any(|other| other.state.seals()) {
+            let place = (record.context.key_use, &record.context.scope);
+            if record.state.seals() && !active.insert(place) {
                 return Err("two keys of one use and scope are active");
             }
-            let peppers = 1 + others().filter(|other| other.state.opens()).count();
-            if record.context.key_use == KeyUse::Index && record.state.opens() && peppers > MAX_PEPPERS {
-                return Err("a scope has more than two index peppers");
+            if record.context.key_use == KeyUse::Index && record.state.opens() {
+                let count = peppers.entry(place).or_insert(0);
+                *count += 1;
+                if *count > MAX_PEPPERS {
+                    return Err("a scope has more than two index peppers");
+                }
             }
         }
         Ok(())

@@ -55,6 +55,13 @@ pub trait KeyProvider: Send + Sync + fmt::Debug {
         wrapped: &'a [u8],
     ) -> ProviderFuture<'a, KeyMaterial>;
 
+    /// When the key-encryption key was made, in seconds since the Unix epoch, where that is known without a call: for
+    /// reminders. Unless overridden, nobody knows.
+    fn kek_created(&self, kek: &KekReference) -> Option<u64> {
+        let _ = kek;
+        None
+    }
+
     /// HMAC-SHA-256 of `message` by the key `key`, which never leaves the provider's device: for blind indexes of the
     /// algorithm `device-hmac-sha256`.
     ///

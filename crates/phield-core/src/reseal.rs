@@ -3,6 +3,8 @@
 //! A value is never decoded here: its frame goes from the old token into the new one as it is, padding and all, so that
 //! a row keeps its lengths.
 
+mod plaintext;
+
 use std::collections::HashMap;
 
 use data_encoding::BASE64URL_NOPAD;
@@ -10,6 +12,7 @@ use data_encoding::BASE64URL_NOPAD;
 use crate::blind_index::{BlindIndex, Index, IndexError};
 use crate::context::Row;
 use crate::error::{OpenError, SealError, Unsealable};
+use crate::frame::Padding;
 use crate::key::KeyId;
 use crate::keyring::Keyring;
 use crate::name::{ColumnName, TableName, TenantName};
@@ -20,6 +23,8 @@ use crate::schema::{BindingEntry, ColumnEntry, IndexEntry, TableEntry};
 use crate::subject_key::Keys;
 use crate::token::{self, Suite, TokenInfo};
 use crate::value::{Encoded, Opened, ValueType};
+
+pub use plaintext::{PlainValue, PlaintextError};
 
 /// What binds a row to its place, as it was read from the columns that the schema names.
 #[derive(Clone, Default)]
@@ -80,6 +85,8 @@ pub struct SealedColumn {
     name: ColumnName,
     value_type: ValueType,
     nullable: bool,
+    padding: Padding,
+    max_len: Option<usize>,
 }
 
 /// The rows of a table, opened, sealed and indexed by its schema.
@@ -295,6 +302,8 @@ impl SealedColumn {
             name,
             value_type,
             encrypted_null,
+            padding,
+            max_len,
             ..
         } = entry
         else {
@@ -304,6 +313,8 @@ impl SealedColumn {
             name: name.clone(),
             value_type: *value_type,
             nullable: *encrypted_null,
+            padding: *padding,
+            max_len: max_len.map(|len| len as usize),
         })
     }
 }

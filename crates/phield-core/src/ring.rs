@@ -1,5 +1,6 @@
 //! A ring at rest: made, loaded and published (format §8.2). What changes it stands in the modules below.
 
+mod age;
 mod backup;
 mod change;
 mod check;
@@ -9,6 +10,8 @@ mod destroy_refused;
 mod life;
 mod merged;
 mod new_key;
+mod pace;
+mod rekek;
 mod restore;
 mod wraps;
 
@@ -32,11 +35,13 @@ use crate::store::{FileStore, KeyStore};
 use crate::token::Suite;
 use crate::witness::{EpochWitness, FileWitness};
 
+pub use age::{Ages, KekAge, KeyAge, Urgency};
 pub use check::{WrapCheck, WrapOutcome};
 pub use destroy::{Destroyed, Destruction};
 pub use destroy_refused::DestroyRefused;
 pub use life::{Retired, Retirement, Rollout, Successor};
 pub(crate) use new_key::NewKey;
+pub use rekek::{Rekek, RekekPlan, RekekProgress, Rekeked};
 pub use restore::{AcceptedLosses, MissingKek, Restored};
 pub use wraps::{KeySelection, WrapsChanged};
 

@@ -41,7 +41,7 @@ async fn wrap_with(
 ) -> Result<Wrap, RingError> {
     let name = |(provider, kek): &Kek| format!("{provider}|{kek}");
     let reference = KekReference::new(format!("{}|{}", name(first), name(second)))
-        .filter(|reference| parse(reference).is_some())
+        .filter(|reference| references(reference).is_some())
         .ok_or(RingError::Malformed("the reference of a split wrap"))?;
     // Both are looked up before either is called.
     let allowed = [
@@ -70,7 +70,7 @@ pub(crate) async fn unwrap(
     wrap: &Wrap,
 ) -> Result<KeyMaterial, RingError> {
     let malformed = || RingError::Malformed("a split wrap");
-    let keks = parse(&wrap.kek).ok_or_else(malformed)?;
+    let keks = references(&wrap.kek).ok_or_else(malformed)?;
     let wrapped = lp::decode::<2>(&wrap.bytes).ok_or_else(malformed)?;
     let [first, second] = &keks;
     let allowed = [
@@ -96,7 +96,7 @@ pub(crate) async fn unwrap(
 
 /// Whether configuration has both key-encryption keys of a split wrap, so that it is one to be opened here.
 pub(crate) fn is_allowed(providers: &[AllowedProvider], wrap: &Wrap) -> bool {
-    let Some(keks) = parse(&wrap.kek) else {
+    let Some(keks) = references(&wrap.kek) else {
         // Opening it says what is wrong.
         return true;
     };
@@ -116,7 +116,7 @@ fn allowed<'p>(
 }
 
 /// Two providers and references. Neither is itself a split; the two differ.
-fn parse(reference: &KekReference) -> Option<[Kek; 2]> {
+pub(crate) fn references(reference: &KekReference) -> Option<[Kek; 2]> {
     let parts: Vec<&str> = reference.as_str().split('|').collect();
     let &[provider1, ref1, provider2, ref2] = parts.as_slice() else {
         return None;
@@ -166,8 +166,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references() {
-        let parsed = |text: &str| parse(&KekReference::new(text).unwrap());
+    fn which_references_are_good() {
+        let parsed = |text: &str| references(&KekReference::new(text).unwrap());
         assert!(parsed("local|1|local|2").is_some());
         assert!(parsed("local|1|aws-kms|1").is_some());
         for bad in [

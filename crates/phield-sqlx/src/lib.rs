@@ -25,6 +25,7 @@ mod backend;
 mod columns;
 mod error;
 mod key_store;
+pub mod migrate;
 mod read;
 mod refusal;
 pub mod rotate;

@@ -7,13 +7,13 @@
 //! Live traffic goes on: a row is written by a compare-and-swap on the tokens that were read, so that no write of somebody else is
 //! lost; new tokens are under the active key, which every process opens since before it became active.
 
-mod cell;
-mod database;
+pub(crate) mod cell;
+pub(crate) mod database;
 mod error;
 mod page;
 mod scan;
-mod state;
-mod table;
+pub(crate) mod state;
+pub(crate) mod table;
 mod worker;
 
 use std::sync::Arc;
@@ -223,6 +223,9 @@ impl<DB: RotationDatabase> Rotation<DB> {
             patiently(|| self.prepare_pass(&record)).await?;
             self.pass(&record, &tables, &report).await?;
             patiently(|| self.end_pass(&record)).await?;
+            if let Ok(Some(status)) = self.status().await {
+                report(&status);
+            }
         }
     }
 
@@ -615,7 +618,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
         let mut tables = Vec::new();
         let mut connection = self.pool.acquire().await?;
         for entry in known.iter().filter(wanted) {
-            let key = self.key_of(&mut connection, entry).await?;
+            let key = key_of::<DB>(&mut connection, entry).await?;
             let table = Table::new(entry, key);
             self.check_table(&table, mode)?;
             tables.push(Arc::new(table));
@@ -646,26 +649,25 @@ impl<DB: RotationDatabase> Rotation<DB> {
         }
         Ok(())
     }
+}
 
-    /// The unique key that pages are ordered by: the row id where it is one, else the primary key.
-    async fn key_of(
-        &self,
-        connection: &mut DB::Connection,
-        entry: &TableEntry,
-    ) -> Result<Vec<String>, RotationError> {
-        let keys = state::unique_keys::<DB>(connection, &entry.sql_table).await?;
-        let identity = table::key_of_entry(entry);
-        let is_identity =
-            |key: &&Vec<String>| !key.is_empty() && key.iter().all(|column| identity.contains(column));
-        match (keys.iter().find(is_identity), keys.first()) {
-            (Some(key), _) | (None, Some(key)) => Ok(key.clone()),
-            _ => Err(RotationError::Table {
-                table: entry.sql_table.clone(),
-                why: "it has no primary key and no unique index over its row id, so that its rows cannot be gone through in order: \
-                      create a unique index over the columns of the row id"
-                    .to_owned(),
-            }),
-        }
+/// The unique key that pages are ordered by: the row id where it is one, else the primary key.
+pub(crate) async fn key_of<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    entry: &TableEntry,
+) -> Result<Vec<String>, RotationError> {
+    let keys = state::unique_keys::<DB>(connection, &entry.sql_table).await?;
+    let identity = table::key_of_entry(entry);
+    let is_identity =
+        |key: &&Vec<String>| !key.is_empty() && key.iter().all(|column| identity.contains(column));
+    match (keys.iter().find(is_identity), keys.first()) {
+        (Some(key), _) | (None, Some(key)) => Ok(key.clone()),
+        _ => Err(RotationError::Table {
+            table: entry.sql_table.clone(),
+            why: "it has no primary key and no unique index over its row id, so that its rows cannot be gone through in order: \
+                  create a unique index over the columns of the row id"
+                .to_owned(),
+        }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A statement while it is written: its text, and what is bound to it.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 
 use sqlx::error::BoxDynError;
 use sqlx::{Arguments, AssertSqlSafe, Database, Encode, SqlSafeStr as _, SqlStr, Type};
@@ -37,7 +37,8 @@ impl<DB: Database> Statement<DB> {
     }
 
     pub(crate) fn push(&mut self, sql: impl Display) -> &mut Self {
-        self.sql.push_str(&sql.to_string());
+        // Writing to a `String` cannot fail.
+        let _ = write!(self.sql, "{sql}");
         self
     }
 

@@ -74,7 +74,7 @@ where
     R: BindRow<E::Database>,
 {
     let statement = match Form::update::<E::Database, R>() {
-        Form::Update(UpdateForm::Join) => update_by_key(row),
+        Form::Update(UpdateForm::Join) => update_by_key(row, |_| {}),
         form => form.of_one(row),
     };
     execute::<R, E>(executor, statement).await
@@ -100,7 +100,7 @@ where
 }
 
 /// Runs a statement of one row.
-async fn execute<'c, R, E>(executor: E, statement: Statement<E::Database>) -> Result<u64, Error>
+pub(crate) async fn execute<'c, R, E>(executor: E, statement: Statement<E::Database>) -> Result<u64, Error>
 where
     E: Executor<'c>,
     E::Database: Backend,
@@ -270,11 +270,18 @@ impl Form {
     }
 }
 
-/// `UPDATE t SET column = ? WHERE key = ?`, where a join of one row with a small table would lock all of it.
-fn update_by_key<DB: Backend, R: BindRow<DB>>(row: &R) -> Statement<DB> {
+/// `UPDATE t SET column = ? WHERE key = ?`, where a join of one row with a small table would lock all of it. `more` stands
+/// after the columns.
+pub(crate) fn update_by_key<DB: Backend, R: BindRow<DB>>(
+    row: &R,
+    more: impl FnOnce(&mut Statement<DB>),
+) -> Statement<DB> {
     let mut statement = Statement::new("UPDATE ");
     statement.table(R::TABLE);
-    let mut pass = |first: &str, between: &str, of_key: bool, texts: &dyn Fn(String) -> [String; 2]| {
+    let pass = |statement: &mut Statement<DB>,
+                [first, between]: [&str; 2],
+                of_key: bool,
+                texts: &dyn Fn(String) -> [String; 2]| {
         let mut separator = first;
         let texts = written::<R>().map(|column| {
             (R::KEY.contains(&column) == of_key).then(|| {
@@ -286,15 +293,16 @@ fn update_by_key<DB: Backend, R: BindRow<DB>>(row: &R) -> Statement<DB> {
             })
         });
         let texts = texts.collect();
-        row.bind_row(&mut Values::some(&mut statement, texts));
+        row.bind_row(&mut Values::some(statement, texts));
     };
-    pass(" SET ", ", ", false, &|column| {
+    pass(&mut statement, [" SET ", ", "], false, &|column| {
         [format!("{column} = "), String::new()]
     });
-    pass(" WHERE ", " AND ", true, &|column| {
+    more(&mut statement);
+    pass(&mut statement, [" WHERE ", " AND "], true, &|column| {
         [format!("{column} = "), String::new()]
     });
-    pass(" AND ", " AND ", true, &|column| {
+    pass(&mut statement, [" AND ", " AND "], true, &|column| {
         same_bytes::<DB>().map(|text| text.replace("{column}", &column))
     });
     statement
@@ -309,7 +317,7 @@ fn same_bytes<DB: Backend>() -> [&'static str; 2] {
 }
 
 /// The columns that are written.
-fn written<R: SealedRow>() -> impl Iterator<Item = &'static str> {
+pub(crate) fn written<R: SealedRow>() -> impl Iterator<Item = &'static str> {
     let columns = R::COLUMNS.iter().copied();
     columns.filter(|column| !R::GENERATED.contains(column))
 }
@@ -338,6 +346,6 @@ fn same_key<DB: Backend, R: SealedRow>(statement: &mut Statement<DB>) {
     }
 }
 
-fn bind<DB: Backend, R: BindRow<DB>>(statement: &mut Statement<DB>, row: &R) {
+pub(crate) fn bind<DB: Backend, R: BindRow<DB>>(statement: &mut Statement<DB>, row: &R) {
     row.bind_row(&mut Values::new(statement));
 }

@@ -133,6 +133,10 @@ impl KeyProvider for FaultyProvider {
         self.inner.name()
     }
 
+    fn kek_created(&self, kek: &KekReference) -> Option<u64> {
+        self.inner.kek_created(kek)
+    }
+
     fn wrap<'a>(
         &'a self,
         kek: &'a KekReference,

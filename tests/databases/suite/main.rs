@@ -29,6 +29,7 @@ macro_rules! on_every_database {
                 mod bad_input;
                 mod indexes;
                 mod key_store;
+                mod migration;
                 mod refusals;
                 mod rotation;
                 mod row_ids;

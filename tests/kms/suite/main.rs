@@ -8,4 +8,5 @@ mod init;
 mod keyring;
 mod outages;
 mod provider;
+mod rekek;
 mod rings;

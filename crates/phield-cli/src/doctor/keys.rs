@@ -2,16 +2,44 @@
 
 use std::collections::BTreeSet;
 
-use phield_core::{KeyRecord, KeyState, KeyUse, Manifest, RingSettings, ScopeName};
+use phield_core::{
+    KeyAge, KeyRecord, KeyState, KeyUse, Manifest, RingSettings, ScopeName, Urgency, VerifiedRing,
+};
 
 use super::finding::{Area, Findings};
 use crate::keys::days_left;
+use crate::status::{kek_reminder, key_reminder};
 use crate::text::{count, ids, now, utc};
 
 /// Fewer days than this, and somebody has to act.
 const FEW_DAYS: i64 = 14;
 /// Clocks differ by less.
 const SKEW: u64 = 300;
+
+/// Keys and key-encryption keys that are older than their policy; what else is wrong with them is said elsewhere.
+pub(super) fn check_ages(settings: &RingSettings, verified: &VerifiedRing, findings: &mut Findings) {
+    let ages = verified.ages(settings, now());
+    let is_said = |age: &&KeyAge| {
+        let record = verified.manifest().record(age.key_id);
+        let at_its_end = record.is_some_and(|record| age.due == Some(record.not_after));
+        age.state == KeyState::Compromised || at_its_end
+    };
+    let keys = ages.keys.iter().filter(|age| !is_said(age));
+    let keys = keys.filter_map(|age| Some((age.urgency, key_reminder(verified.manifest(), age)?)));
+    let keks = ages
+        .keks
+        .iter()
+        .filter_map(|age| Some((age.urgency, kek_reminder(age)?)));
+    for (urgency, reminder) in keys.chain(keks) {
+        let means = "It works on. The longer a key serves, the more is lost with it. [policy] says how long; `phield status` \
+                     lists all.";
+        if urgency == Urgency::Overdue {
+            findings.warning(Area::Keys, reminder.what, means, reminder.command);
+        } else {
+            findings.note(Area::Keys, reminder.what, means, reminder.command);
+        }
+    }
+}
 
 pub(super) fn check(settings: &RingSettings, manifest: &Manifest, findings: &mut Findings) {
     let places: BTreeSet<_> = manifest

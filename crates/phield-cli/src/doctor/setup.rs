@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use phield_core::config::{Config, ProviderConfig};
-use phield_core::{CachePolicy, DataKeyPolicy};
+use phield_core::{CachePolicy, DataKeyPolicy, KeyRecord, Manifest, Wrap};
 use serde::Deserialize;
 
 use super::finding::{Area, Findings};
+use crate::text::count;
 
 /// A hard TTL above this is said to be long.
 const LONG_HARD_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
-    check_keks(config, findings);
     check_data_keys(config, findings);
     if config.backup.is_none() {
         findings.warning(
@@ -35,34 +35,61 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
     check_cache(config, findings);
 }
 
-fn check_keks(config: &Config, findings: &mut Findings) {
-    let keks: usize = config.providers.iter().map(|provider| provider.keks.len()).sum();
-    let places: BTreeSet<_> = config
-        .providers
-        .iter()
-        .flat_map(|provider| {
-            let keks = provider.keks.iter();
-            keks.map(move |kek| place_of(config, provider, kek))
-        })
-        .collect();
+/// Whether one loss loses everything (I-9): by the wraps that the keys have, where the ring is there; a key-encryption key that
+/// is kept offline is in wraps, and not in configuration.
+pub(super) fn check_keks(config: &Config, manifest: Option<&Manifest>, findings: &mut Findings) {
     if config.dual_control.is_some() || config.single_kek_accepted {
         return;
     }
-    let mut places = places.into_iter();
-    let (Some(place), None) = (places.next(), places.next()) else {
+    let keks = config.providers.iter().flat_map(|provider| {
+        let keks = provider.keks.iter();
+        keks.map(|kek| (provider.name.as_str(), kek.as_str()))
+    });
+    let keks: BTreeSet<_> = keks.collect();
+    let mut places = keks
+        .iter()
+        .map(|kek| place(config, *kek))
+        .collect::<BTreeSet<_>>()
+        .into_iter();
+    let (Some(only), None) = (places.next(), places.next()) else {
+        // Keys that lack one of several are told by provider.
         return;
     };
+    let records = manifest.map_or(&[][..], |manifest| &manifest.records);
+    let plain = |record: &&KeyRecord| {
+        let is_plain = |wrap: &Wrap| wrap.provider.as_str() != "split" && !wrap.bytes.is_empty();
+        record.state.opens() && record.wraps.iter().all(is_plain)
+    };
+    let has_other = |record: &&KeyRecord| {
+        let wraps = record.wraps.iter();
+        let mut places = wraps.map(|wrap| place(config, (wrap.provider.as_str(), wrap.kek.as_str())));
+        places.any(|place| place != only)
+    };
+    let keys = records.iter().filter(plain).count();
+    let safe = records.iter().filter(plain).filter(has_other).count();
+    if keys > 0 && safe == keys {
+        return;
+    }
     findings.warning(
         Area::Configuration,
-        if keks == 1 {
-            "every key is wrapped under one key-encryption key".to_owned()
-        } else {
-            format!("{keks} key-encryption keys are lost together: they are in {place}")
+        match (safe, keks.len()) {
+            (0, 1) => "every key is wrapped under one key-encryption key".to_owned(),
+            (0, keks) => format!("{keks} key-encryption keys are lost together: they are in {only}"),
+            (_, _) => format!("{} of {keys} have no wrap but in {only}", count(keys - safe, "key")),
         },
         "If that one is lost, or its provider is, everything that was sealed is lost for ever.",
         "Add a second provider, a key in another account or a break-glass key file kept offline, to keks, then run `phield \
          keys wrap add`. If you accept the risk: single_kek_accepted = true.",
     );
+}
+
+/// What is lost with a key-encryption key of a wrap: of a provider that configuration does not have, it alone.
+fn place(config: &Config, (name, kek): (&str, &str)) -> String {
+    let provider = config.providers.iter().find(|provider| provider.name == name);
+    provider.map_or_else(
+        || format!("the provider {name}, as {kek}"),
+        |provider| place_of(config, provider, kek),
+    )
 }
 
 /// What is lost with a key-encryption key, if anything is: its key file, its token, its multi-region key (I-9).

@@ -52,8 +52,32 @@ macro_rules! each {
     };
 }
 
+/// A pool of so many connections.
+pub(crate) async fn connect<O: sqlx::ConnectOptions>(
+    options: &O,
+    connections: u32,
+) -> Result<sqlx::Pool<<O::Connection as sqlx::Connection>::Database>, Error>
+where
+    <O::Connection as sqlx::Connection>::Database: sqlx::Database<Connection = O::Connection>,
+    O::Connection: sqlx::Connection<Options = O>,
+{
+    let pool = PoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(CONNECT);
+    let pool = pool.connect_with(options.clone()).await;
+    Ok(pool.map_err(RotationError::from)?)
+}
+
 impl Database {
-    pub(crate) fn new(url: &str) -> Result<Self, Error> {
+    /// By the command line, or the environment.
+    pub(crate) fn of(arguments: &super::DatabaseArguments) -> Result<Self, Error> {
+        match &arguments.database {
+            Some(url) => Self::new(url),
+            None => Self::new(&std::env::var("PHIELD_DATABASE_URL").map_err(|_| Error::NoDatabase)?),
+        }
+    }
+
+    fn new(url: &str) -> Result<Self, Error> {
         // What is wrong with a URL can repeat its password.
         match url.split_once(':').map(|(scheme, _)| scheme) {
             #[cfg(feature = "sqlx-sqlite")]

@@ -3,7 +3,7 @@
 use phield_core::{KeyId, KeyState, Manifest, RingError, Rollout};
 
 use super::database::Job;
-use super::{Context, RunArguments};
+use super::rows::{Context, RunArguments};
 use crate::text::{now, utc};
 use crate::{Error, Host, backup};
 

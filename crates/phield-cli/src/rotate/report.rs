@@ -4,11 +4,12 @@ use std::io::Write as _;
 use std::path::Path;
 
 use phield_core::{
-    CoverageMode, CoverageReport, CoveredKind, KeyId, QuarantineReason, SignedCoverage, VerifiedRing,
+    ColumnEntry, CoverageMode, CoverageReport, CoveredKind, KeyId, QuarantineReason, SignedCoverage,
+    VerifiedRing,
 };
 use phield_sqlx::rotate::{Mode, RotationStatus, Unregistered};
 
-use super::Context;
+use super::rows::Context;
 use crate::Error;
 
 /// The report of a rotation that is done, under the MAC of the ring key.
@@ -57,6 +58,22 @@ fn report(
             .any(|table| table.table == entry.table.as_str())
     });
     report.complete = of_all && report.epoch_start == report.epoch_end;
+    // A column without rows was counted, too.
+    for entry in entries.iter().filter(|entry| {
+        status
+            .tables
+            .iter()
+            .any(|table| table.table == entry.table.as_str())
+    }) {
+        for column in &entry.columns {
+            let (name, kind) = match column {
+                ColumnEntry::Sealed { sql_name, .. } => (sql_name, CoveredKind::Token),
+                ColumnEntry::Index { sql_name, .. } => (sql_name, CoveredKind::Index),
+                _ => continue,
+            };
+            report.column_mut(&entry.sql_table, name, kind);
+        }
+    }
     // A pass that only opens counts what it opens.
     let counted = if status.mode == Mode::Verify {
         "before"

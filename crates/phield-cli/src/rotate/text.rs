@@ -4,8 +4,8 @@ use phield_core::Manifest;
 use phield_sqlx::rotate::{KeyCount, Quarantined, RotationPlan, RotationStatus};
 use serde::Serialize;
 
-use super::ModeChoice;
 use super::replace::state_of;
+use super::rows::ModeChoice;
 use crate::keys::key_id;
 use crate::text::utc;
 

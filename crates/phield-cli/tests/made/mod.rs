@@ -192,3 +192,31 @@ pub fn anonymous(text: &str, names: &[(&str, &str)]) -> String {
     }
     out
 }
+
+impl Made {
+    /// Any verb, with the configuration.
+    pub fn verb(&self, arguments: &[&str]) -> Output {
+        let config = self.text("phield.toml");
+        let output = phield(&[arguments, &["--config", &config]].concat());
+        self.check_secrets(&output);
+        output
+    }
+
+    /// What any verb prints when it goes well.
+    pub fn says(&self, arguments: &[&str]) -> String {
+        let output = self.verb(arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && stderr.is_empty(),
+            "{arguments:?}: {stderr}"
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Writes something else into the configuration.
+    pub fn edit(&self, from: &str, to: &str) {
+        let config = fs::read_to_string(self.path("phield.toml")).unwrap();
+        assert!(config.contains(from), "{from}");
+        fs::write(self.path("phield.toml"), config.replacen(from, to, 1)).unwrap();
+    }
+}

@@ -119,6 +119,9 @@ pub enum ConfigError {
         "[data_keys] takes days of 1 to 365 and tokens_per_second above 0, together at most 2^40 tokens a key"
     )]
     DataKeyPolicy,
+    /// A key-encryption key that would be replaced by itself.
+    #[error("the old and the new key-encryption key are the same one")]
+    SameKek,
     /// When keys are to be replaced.
     #[error(
         "[policy] takes days of 1 to 36500 (warning_days and destroy_after_days: of 0), and since = \"2026-01-31\" of a kek"

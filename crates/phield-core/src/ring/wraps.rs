@@ -220,7 +220,7 @@ fn selected<'m>(manifest: &'m Manifest, keys: &KeySelection) -> Result<Vec<&'m K
 }
 
 /// Not a key under dual control, and not one that a device holds.
-fn takes_wraps(record: &KeyRecord) -> bool {
+pub(super) fn takes_wraps(record: &KeyRecord) -> bool {
     record.device_wrap().is_none() && record.wraps.iter().all(|wrap| wrap.provider != split::SPLIT)
 }
 

@@ -1,5 +1,6 @@
 //! `CREATE TABLE` for the tables of a schema.
 
+mod add;
 mod plain;
 
 use std::collections::HashMap;
@@ -10,6 +11,8 @@ use data_encoding::HEXLOWER;
 use super::StorageKind;
 use super::file::{ColumnEntry, IndexEntry, SchemaFile, TableEntry};
 use crate::kdf::sha256;
+
+pub use add::AddedColumn;
 
 /// Longest name of an index, in bytes: PostgreSQL's, the shortest limit of the three.
 const MAX_NAME: usize = 63;

@@ -33,7 +33,7 @@ fn secrets_and_what_holds_them() {
     let provider = LocalProvider::new(&file);
     assert_eq!(
         format!("{provider:?}"),
-        r#"LocalProvider { name: ProviderName("local"), keks: {KekReference("1"): (Active, Kek { .. })} }"#
+        r#"LocalProvider { name: ProviderName("local"), keks: {KekReference("1"): ServedKek { state: Active, created: 5, key: Kek { .. } }} }"#
     );
     let allowed = AllowedProvider::new(Arc::new(provider), [KekReference::new("1").unwrap()]);
     let mut settings = RingSettings::new(

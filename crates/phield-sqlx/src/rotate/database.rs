@@ -49,6 +49,10 @@ pub trait RotationDatabase: KeyStoreDatabase {
     #[doc(hidden)]
     fn bind_cell(statement: &mut Statement<Self>, cell: &Cell);
 
+    /// A token or an index value, in bytes or as text.
+    #[doc(hidden)]
+    fn bind_value(statement: &mut Statement<Self>, is_text: bool, value: &[u8]);
+
     /// Rows, up to about `max_bytes`: the rest is not read.
     #[doc(hidden)]
     fn fetch<'c>(
@@ -105,15 +109,6 @@ fn short(kind: char, i: usize) -> String {
 /// The name of the set of new values.
 const NEW: &str = "phield_new";
 
-/// The value of a column that holds bytes, or text, as it is bound.
-fn value_cell(is_text: bool, bytes: &[u8]) -> Cell {
-    if is_text {
-        Cell::Text(String::from_utf8_lossy(bytes).into_owned())
-    } else {
-        Cell::Bytes(bytes.to_vec())
-    }
-}
-
 /// ` AND <start of the column> = <old value>` for each column.
 fn push_unchanged<DB: RotationDatabase>(statement: &mut Statement<DB>, swap: &Swap<'_>) {
     for (i, column) in swap.columns.iter().enumerate() {
@@ -157,7 +152,7 @@ fn push_values<DB: RotationDatabase>(statement: &mut Statement<DB>, swap: &Swap<
     for (column, (old, new)) in swap.columns.iter().zip(&row.values) {
         for value in [old, new] {
             statement.push(", ");
-            DB::bind_cell(statement, &value_cell(column.is_text, value));
+            DB::bind_value(statement, column.is_text, value);
         }
     }
 }
@@ -216,6 +211,14 @@ mod sqlite {
                 Cell::Text(value) => statement.bind(value.as_str().to_owned()),
                 Cell::Bytes(value) => statement.bind(value.clone()),
             };
+        }
+
+        fn bind_value(statement: &mut Statement<Self>, is_text: bool, value: &[u8]) {
+            if is_text {
+                statement.bind(String::from_utf8_lossy(value).into_owned());
+            } else {
+                statement.bind(value.to_vec());
+            }
         }
 
         fn fetch<'c>(
@@ -304,6 +307,14 @@ mod postgres {
                 Cell::Text(value) => statement.bind(value.as_str()),
                 Cell::Bytes(value) => statement.bind(value.as_slice()),
             };
+        }
+
+        fn bind_value(statement: &mut Statement<Self>, is_text: bool, value: &[u8]) {
+            if is_text {
+                statement.bind(String::from_utf8_lossy(value).into_owned());
+            } else {
+                statement.bind(value);
+            }
         }
 
         fn fetch<'c>(
@@ -436,6 +447,14 @@ mod mysql {
                 Cell::Text(value) => statement.bind(value.as_str()),
                 Cell::Bytes(value) => statement.bind(value.as_slice()),
             };
+        }
+
+        fn bind_value(statement: &mut Statement<Self>, is_text: bool, value: &[u8]) {
+            if is_text {
+                statement.bind(String::from_utf8_lossy(value).into_owned());
+            } else {
+                statement.bind(value);
+            }
         }
 
         fn fetch<'c>(

@@ -33,6 +33,64 @@ impl Prepared {
     }
 }
 
+/// How many values of the columns of a table are under which key.
+#[derive(Debug, Default)]
+struct Tally(Vec<TallyOfColumn>);
+
+#[derive(Debug)]
+struct TallyOfColumn {
+    phase: &'static str,
+    column: Column,
+    keys: Vec<(Option<KeyId>, u64)>,
+}
+
+/// A column by its position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Sealed(usize),
+    Index(usize),
+}
+
+impl Tally {
+    fn add(&mut self, phase: &'static str, column: Column, key: Option<KeyId>) {
+        let found = self
+            .0
+            .iter()
+            .position(|tally| tally.column == column && tally.phase == phase);
+        let place = found.unwrap_or_else(|| {
+            self.0.push(TallyOfColumn {
+                phase,
+                column,
+                keys: Vec::new(),
+            });
+            self.0.len() - 1
+        });
+        let Some(tally) = self.0.get_mut(place) else {
+            return;
+        };
+        match tally.keys.iter_mut().find(|(of, _)| *of == key) {
+            Some((_, count)) => *count += 1,
+            None => tally.keys.push((key, 1)),
+        }
+    }
+
+    /// By the names of the columns.
+    fn named(self, table: &Table) -> BTreeMap<(&'static str, String, String), u64> {
+        let mut counts = BTreeMap::new();
+        for tally in self.0 {
+            let name = match tally.column {
+                Column::Sealed(i) => table.sealed.get(i).map(|column| &column.sql_name),
+                Column::Index(i) => table.indexes.get(i).map(|index| &index.sql_name),
+            };
+            for (key, count) in tally.keys {
+                let key = key.map_or_else(|| "-".to_owned(), |key| key.to_string());
+                counts.insert((tally.phase, name.cloned().unwrap_or_default(), key), count);
+            }
+        }
+        counts
+    }
+}
+
 /// The keys of the subjects of a page, by tenant.
 pub(crate) type Subjects = Vec<(Option<TenantName>, SubjectKeyMap)>;
 
@@ -43,10 +101,8 @@ pub(crate) struct Preparing<'a> {
     pub(crate) subjects: &'a Subjects,
     active: HashMap<Option<TenantName>, Option<KeyId>>,
     prepared: Prepared,
+    tally: Tally,
 }
-
-/// What became of a token.
-type Resealed = (usize, Vec<u8>, Result<Vec<u8>, OpenError>);
 
 impl<'a> Preparing<'a> {
     pub(crate) fn new(table: &'a Table, keyring: &'a Keyring, subjects: &'a Subjects) -> Self {
@@ -56,7 +112,13 @@ impl<'a> Preparing<'a> {
             subjects,
             active: HashMap::new(),
             prepared: Prepared::default(),
+            tally: Tally::default(),
         }
+    }
+
+    fn finish(mut self) -> Prepared {
+        self.prepared.done.counts = self.tally.named(self.table);
+        self.prepared
     }
 
     /// Data mode, and verify: tokens are sealed again, or only opened.
@@ -75,14 +137,14 @@ impl<'a> Preparing<'a> {
                 continue;
             }
             let Some(identity) = self.table.identity(&row) else {
-                for (column, token) in &tokens {
-                    self.quarantine(&row, *column, token, "malformed");
+                for (column, _) in &tokens {
+                    self.quarantine(&row, *column, "malformed");
                 }
                 continue;
             };
             self.row_tokens(mode, &mut sealer, row, &identity, tokens)?;
         }
-        Ok(self.prepared)
+        Ok(self.finish())
     }
 
     fn row_tokens(
@@ -95,10 +157,7 @@ impl<'a> Preparing<'a> {
     ) -> Result<(), RotationError> {
         let with_keys = self.subjects.iter().find(|(of, _)| *of == identity.tenant);
         let subject_keys = with_keys.map(|(_, keys)| self.keyring.with_subjects(keys));
-        let old: Vec<_> = tokens
-            .iter()
-            .map(|(column, token)| (*column, token.clone()))
-            .collect();
+        let columns: Vec<_> = tokens.iter().map(|(column, _)| *column).collect();
         let results = match (&subject_keys, mode) {
             (Some(keys), Mode::Data) => {
                 let mut sealer = Sealer::new(keys, 1, tokens.len())?;
@@ -108,9 +167,7 @@ impl<'a> Preparing<'a> {
             (Some(keys), _) => self.checked(keys, identity, tokens),
             (None, _) => self.checked(self.keyring, identity, tokens),
         };
-        let results = old.into_iter().zip(results);
-        let results: Vec<Resealed> = results.map(|((column, old), new)| (column, old, new)).collect();
-        self.sort_out(mode, row, results)
+        self.sort_out(mode, row, columns.into_iter().zip(results))
     }
 
     fn checked(
@@ -130,28 +187,31 @@ impl<'a> Preparing<'a> {
     }
 
     /// New tokens are to be written; what does not open is noted.
-    fn sort_out(&mut self, mode: Mode, row: PageRow, results: Vec<Resealed>) -> Result<(), RotationError> {
+    fn sort_out(
+        &mut self,
+        mode: Mode,
+        row: PageRow,
+        results: impl Iterator<Item = (usize, Result<Vec<u8>, OpenError>)>,
+    ) -> Result<(), RotationError> {
         let (mut columns, mut values) = (Vec::new(), Vec::new());
-        for (column, old, result) in results {
+        for (column, result) in results {
             match result {
                 Ok(new) if mode == Mode::Data => {
                     let Some(stored) = self.table.sealed.get(column) else {
                         continue;
                     };
-                    let as_stored = |token: Vec<u8>| {
-                        if stored.is_text {
-                            text_of_token(&token).into_bytes()
-                        } else {
-                            token
-                        }
+                    let old = row.values.get(column).and_then(Cell::bytes).unwrap_or_default();
+                    let old = old.get(..stored.start()).unwrap_or(old).to_vec();
+                    let new = if stored.is_text {
+                        text_of_token(&new).into_bytes()
+                    } else {
+                        new
                     };
-                    let mut old = as_stored(old);
-                    old.truncate(stored.start());
                     columns.push(column);
-                    values.push((old, as_stored(new)));
+                    values.push((old, new));
                 }
                 Ok(_) => {}
-                Err(error) => self.note(&row, column, &old, error)?,
+                Err(error) => self.note(&row, column, error)?,
             }
         }
         if !columns.is_empty() {
@@ -209,7 +269,7 @@ impl<'a> Preparing<'a> {
                     .push(SwapRow { key, values });
             }
         }
-        Ok(self.prepared)
+        Ok(self.finish())
     }
 
     /// The new value of an index, or why the row goes into quarantine.
@@ -254,53 +314,35 @@ impl<'a> Preparing<'a> {
         }
     }
 
-    /// Counts the keys of a row, of the starts of its values.
+    /// Counts the keys of rows, of the starts of their values.
     pub(crate) fn keys(mut self, rows: &[PageRow]) -> Prepared {
+        let sealed = self.table.sealed.len();
         for row in rows {
-            let columns = self
-                .table
-                .sealed
-                .iter()
-                .map(|column| (column.sql_name.as_str(), false));
-            let indexes = self
-                .table
-                .indexes
-                .iter()
-                .map(|index| (index.sql_name.as_str(), true));
-            for ((column, is_index), cell) in columns.chain(indexes).zip(&row.values) {
+            for (i, cell) in row.values.iter().enumerate() {
                 let Some(start) = cell.bytes() else { continue };
-                let key = if is_index {
-                    start
-                        .first_chunk()
-                        .and_then(|id| KeyId::new(u32::from_be_bytes(*id)))
+                if i < sealed {
+                    self.tally
+                        .add("after", Column::Sealed(i), key_of_token_start(start));
                 } else {
-                    key_of_token_start(start)
-                };
-                count(&mut self.prepared.done.counts, "after", column, key);
+                    self.tally
+                        .add("after", Column::Index(i - sealed), key_of_index(start));
+                }
             }
             self.prepared.done.rows += 1;
         }
-        self.prepared
+        self.finish()
     }
 
     fn count_row(&mut self, row: &PageRow) {
-        let done = &mut self.prepared.done;
-        done.rows += 1;
+        self.prepared.done.rows += 1;
         let indexes = row.values.len().saturating_sub(self.table.sealed.len());
-        for (index, cell) in self.table.indexes.iter().zip(row.values.iter().take(indexes)) {
-            if let Some(value) = cell.bytes() {
-                let key = BlindIndex::from_bytes(value).and_then(|value| value.key_id());
-                count(&mut done.counts, "before", &index.sql_name, key);
-            }
-        }
-        for (column, cell) in self.table.sealed.iter().zip(row.values.iter().skip(indexes)) {
-            if let Some(token) = cell.bytes() {
-                count(
-                    &mut done.counts,
-                    "before",
-                    &column.sql_name,
-                    key_of_token_start(token),
-                );
+        for (i, cell) in row.values.iter().enumerate() {
+            let Some(value) = cell.bytes() else { continue };
+            if i < indexes {
+                self.tally.add("before", Column::Index(i), key_of_index(value));
+            } else {
+                self.tally
+                    .add("before", Column::Sealed(i - indexes), key_of_token_start(value));
             }
         }
     }
@@ -336,50 +378,43 @@ impl<'a> Preparing<'a> {
             match self.token(column, cell) {
                 Some(token) if key_of_token(&token).is_some_and(&wanted) => tokens.push((column, token)),
                 Some(_) => {}
-                None => self.quarantine(row, column, &[], "malformed"),
+                None => self.quarantine(row, column, "malformed"),
             }
         }
         tokens
     }
 
-    fn note(
-        &mut self,
-        row: &PageRow,
-        column: usize,
-        token: &[u8],
-        error: OpenError,
-    ) -> Result<(), RotationError> {
-        let own = key_of_token(token);
+    fn note(&mut self, row: &PageRow, column: usize, error: OpenError) -> Result<(), RotationError> {
+        let own = row
+            .values
+            .get(column)
+            .and_then(Cell::bytes)
+            .and_then(key_of_token_start);
         match error {
             // Of a subject record, not of the token's key: a state that somebody wanted.
             OpenError::KeyState(id) if self.table.subject_keys && Some(id) != own => {
-                let name = self
-                    .table
-                    .sealed
-                    .get(column)
-                    .map(|column| column.sql_name.as_str());
-                count(
-                    &mut self.prepared.done.counts,
-                    "shredded",
-                    name.unwrap_or_default(),
-                    own,
-                );
+                self.tally.add("shredded", Column::Sealed(column), own);
             }
             error => {
                 let reason = reason(error)?;
-                self.quarantine(row, column, token, reason);
+                self.quarantine(row, column, reason);
             }
         }
         Ok(())
     }
 
-    fn quarantine(&mut self, row: &PageRow, column: usize, token: &[u8], reason: &'static str) {
+    fn quarantine(&mut self, row: &PageRow, column: usize, reason: &'static str) {
         let name = self
             .table
             .sealed
             .get(column)
             .map(|column| column.sql_name.clone());
-        self.push_quarantined(row, name.unwrap_or_default(), key_of_token(token), reason);
+        let key = row
+            .values
+            .get(column)
+            .and_then(Cell::bytes)
+            .and_then(key_of_token_start);
+        self.push_quarantined(row, name.unwrap_or_default(), key, reason);
     }
 
     fn push_quarantined(&mut self, row: &PageRow, column: String, key: Option<KeyId>, reason: &str) {
@@ -394,14 +429,8 @@ impl<'a> Preparing<'a> {
     }
 }
 
-fn count(
-    counts: &mut BTreeMap<(&'static str, String, String), u64>,
-    phase: &'static str,
-    column: &str,
-    key: Option<KeyId>,
-) {
-    let key = key.map_or_else(|| "-".to_owned(), |key| key.to_string());
-    *counts.entry((phase, column.to_owned(), key)).or_default() += 1;
+fn key_of_index(value: &[u8]) -> Option<KeyId> {
+    KeyId::new(u32::from_be_bytes(*value.first_chunk()?))
 }
 
 /// Why a value goes into quarantine; a key that cannot be used now is no fault of the row.

@@ -785,7 +785,7 @@ async fn note<DB: RotationDatabase>(
 }
 
 /// The key of a row of names that may be long: SHA-256 of them, each with its length.
-fn digest(parts: &[&str]) -> String {
+pub(crate) fn digest(parts: &[&str]) -> String {
     use sha2::{Digest as _, Sha256};
     let mut hash = Sha256::new();
     for part in parts {

@@ -27,15 +27,15 @@ pub(crate) struct Table {
     pub(crate) subject_keys: bool,
     /// What pages are ordered by, and rows are found by.
     pub(crate) key: Vec<String>,
-    identity: Vec<IdentityColumn>,
+    pub(crate) identity: Vec<IdentityColumn>,
     pub(crate) sealed: Vec<StoredColumn>,
     pub(crate) indexes: Vec<IndexColumn>,
 }
 
 /// A column of a row's identity.
 #[derive(Debug)]
-struct IdentityColumn {
-    sql_name: String,
+pub(crate) struct IdentityColumn {
+    pub(crate) sql_name: String,
     part: IdentityPart,
     of_type: IdentityType,
 }
@@ -204,7 +204,7 @@ impl Table {
         statement
     }
 
-    fn push_bounds<DB: RotationDatabase>(
+    pub(crate) fn push_bounds<DB: RotationDatabase>(
         &self,
         statement: &mut Statement<DB>,
         after: Option<&Cursor>,
@@ -248,7 +248,7 @@ impl Table {
         statement.push("))".repeat(last));
     }
 
-    fn push_order<DB: RotationDatabase>(&self, statement: &mut Statement<DB>) {
+    pub(crate) fn push_order<DB: RotationDatabase>(&self, statement: &mut Statement<DB>) {
         statement.push(" ORDER BY ");
         statement.list(self.key.iter().map(String::as_str), |statement, name| {
             statement.name(name);

@@ -1,0 +1,258 @@
+//! A rotation as the person on call runs it: what is said, and what to do next.
+#![cfg(feature = "sqlx-sqlite")]
+
+mod made;
+
+use std::process::Output;
+
+use made::{Made, phield};
+use phield::{EncryptedPhi, Phi, SchemaFile};
+use serde_json::Value;
+use sqlx::{Pool, Sqlite};
+
+#[derive(Debug, Clone, PartialEq, EncryptedPhi)]
+#[phi(table = "patients")]
+struct Patient {
+    #[phi(row_id)]
+    id: i64,
+    #[phi(index(normalize = "ssn"))]
+    ssn: Phi<String>,
+    note: Option<Phi<String>>,
+}
+
+struct World {
+    made: Made,
+    pool: Pool<Sqlite>,
+}
+
+impl World {
+    async fn new(rows: i64) -> Self {
+        let made = Made::new();
+        std::fs::write(
+            made.path("schema.json"),
+            SchemaFile::of(&[Patient::SCHEMA]).unwrap().to_json(),
+        )
+        .unwrap();
+        let pool = Pool::connect(&format!("sqlite:{}?mode=rwc", made.text("rows.db")))
+            .await
+            .unwrap();
+        let table = "CREATE TABLE patients (id INTEGER PRIMARY KEY, ssn BLOB NOT NULL, ssn_index BLOB NOT NULL, note BLOB)";
+        sqlx::query(table).execute(&pool).await.unwrap();
+        let keyring = phield::load(made.path("phield.toml")).await.unwrap();
+        let patients: Vec<_> = (1..=rows)
+            .map(|id| Patient {
+                id,
+                ssn: Phi::new(format!("{id:09}")),
+                note: (id % 2 == 0).then(|| "a note".into()),
+            })
+            .collect();
+        let sealed = Patient::seal_batch(&patients, &keyring).unwrap();
+        phield::sqlx::insert_batch(&mut *pool.acquire().await.unwrap(), sealed)
+            .await
+            .unwrap();
+        Self { made, pool }
+    }
+
+    fn run(&self, verbs: &[&str]) -> Output {
+        let (config, schema) = (self.made.text("phield.toml"), self.made.text("schema.json"));
+        let database = format!("sqlite:{}", self.made.text("rows.db"));
+        let places = ["--config", &config, "--schema", &schema, "--database", &database];
+        phield(&[verbs, &places].concat())
+    }
+
+    fn said(&self, verbs: &[&str]) -> (i32, String) {
+        let output = self.run(verbs);
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+    }
+
+    fn json(&self, verbs: &[&str]) -> Value {
+        let output = self.run(&[verbs, &["--json"]].concat());
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    async fn open(&self) -> usize {
+        let keyring = phield::load(self.made.path("phield.toml")).await.unwrap();
+        let rows: Vec<SealedPatient> = sqlx::query_as("SELECT * FROM patients")
+            .fetch_all(&self.pool)
+            .await
+            .unwrap();
+        let opened = SealedPatient::open_batch(rows, &keyring).unwrap();
+        opened
+            .iter()
+            .filter(|row| row.ssn.expose() == &format!("{:09}", row.id))
+            .count()
+    }
+}
+
+#[tokio::test]
+async fn data_keys_are_replaced() {
+    let world = World::new(25).await;
+    let (code, said) = world.said(&["rotate", "status"]);
+    assert_eq!(
+        (code, said.contains("`phield rotate run` starts one")),
+        (1, true),
+        "{said}"
+    );
+    let plan = world.json(&["rotate", "plan", "data"]);
+    assert_eq!(plan["values_to_write"], 0);
+    let old = plan["active_keys"][0].as_str().unwrap().to_owned();
+
+    // The successor of `phield init` has not waited: it is published, and that is said.
+    let (code, said) = world.said(&["rotate", "run", "data", "--replace-key"]);
+    assert_eq!(code, 1);
+    assert!(
+        said.contains("is published, and every process knows it from")
+            && said.contains("Run the same command again then"),
+        "{said}"
+    );
+
+    let report = world.made.text("report.json");
+    let run = [
+        "rotate",
+        "run",
+        "data",
+        "--replace-key",
+        "--acknowledged-by-every-instance",
+        "--who",
+        "night shift",
+    ];
+    let (code, said) = world.said(&[&run[..], &["--report", &report]].concat());
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains(&format!("0 rows under key {old}")), "{said}");
+    assert!(
+        said.contains("by night shift") && said.contains("The signed report is"),
+        "{said}"
+    );
+    assert_eq!(world.open().await, 25);
+    let (code, said) = world.said(&[&run[..], &["--report", &report]].concat());
+    assert_eq!(
+        (code, said.contains("a report is not replaced")),
+        (1, true),
+        "{said}"
+    );
+
+    let plan = world.json(&["rotate", "plan", "data"]);
+    assert_eq!(plan["values_to_write"], 0);
+    assert_ne!(plan["active_keys"][0].as_str().unwrap(), old);
+    let status = world.json(&["rotate", "status"]);
+    assert_eq!(
+        (status["state"].as_str(), status["tables"][0]["written"].as_u64()),
+        (Some("done"), Some(25))
+    );
+    let (_, said) = world.said(&["rotate", "status"]);
+    assert!(
+        said.contains("25 of 25 rows, 25 written") && said.contains("It ended at"),
+        "{said}"
+    );
+
+    // The evidence does not do before the waiting period.
+    let config = world.made.text("phield.toml");
+    let destroy = [
+        "keys",
+        "destroy",
+        &old,
+        "--report",
+        &report,
+        "--backups-acknowledged",
+        "--config",
+        &config,
+    ];
+    let output = phield(&destroy);
+    assert!(!output.status.success());
+    println!("{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn peppers_and_pauses() {
+    let world = World::new(10).await;
+    let (code, said) = world.said(&["rotate", "pause"]);
+    assert_eq!((code, said.contains("there is no rotation")), (1, true), "{said}");
+    let run = [
+        "rotate",
+        "run",
+        "pepper",
+        "--replace-key",
+        "--acknowledged-by-every-instance",
+    ];
+    let (code, said) = world.said(&run);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(world.open().await, 10);
+    let (code, said) = world.said(&["rotate", "run", "pepper", "--dry-run"]);
+    assert_eq!(
+        (code, said.contains("nothing is under another key")),
+        (0, true),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn what_does_not_open_is_listed_without_its_row() {
+    let world = World::new(10).await;
+    for sql in [
+        "UPDATE patients SET ssn = (SELECT ssn FROM patients AS p WHERE p.id = 5) WHERE id = 4",
+        "UPDATE patients SET note = 'in the clear' WHERE id = 6",
+        "CREATE TABLE copies AS SELECT ssn AS secret FROM patients",
+    ] {
+        sqlx::query(sql).execute(&world.pool).await.unwrap();
+    }
+    let (code, said) = world.said(&["rotate", "verify"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(
+        said.contains("PLAINTEXT: 1 of the first rows of patients.note hold no token"),
+        "{said}"
+    );
+    assert!(said.contains("copies.secret"), "{said}");
+    let (_, said) = world.said(&["rotate", "quarantine"]);
+    assert!(
+        said.contains("patients.ssn: authentication") && said.contains("patients.note: malformed"),
+        "{said}"
+    );
+    assert!(!said.contains("i4"), "{said}");
+    let (_, said) = world.said(&["rotate", "quarantine", "--rows"]);
+    assert!(said.contains("patients.ssn row i4: authentication"), "{said}");
+    let (code, said) = world.said(&["scan"]);
+    assert_eq!((code, said.contains("copies.secret")), (2, true), "{said}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_none() {
+    let world = World::new(1).await;
+    let config = world.made.text("phield.toml");
+    for (arguments, expected) in [
+        (
+            &["rotate", "status", "--config", &config][..],
+            "cannot use phield.schema.json",
+        ),
+        (
+            &[
+                "rotate",
+                "plan",
+                "data",
+                "--config",
+                &config,
+                "--database",
+                "oracle:x",
+            ],
+            "the URL of the database is not understood",
+        ),
+    ] {
+        let output = phield(arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            !output.status.success() && (said.contains(expected) || said.contains("which database?")),
+            "{said}"
+        );
+    }
+    let (code, said) = world.said(&["rotate", "plan", "data", "--tables", "pateints"]);
+    assert_eq!(
+        (code, said.contains("the schema has no table pateints")),
+        (1, true),
+        "{said}"
+    );
+}

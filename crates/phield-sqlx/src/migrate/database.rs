@@ -1,0 +1,127 @@
+//! What each database does in its own way.
+
+use phield_core::{Dialect, ValueType};
+
+use crate::rotate::RotationDatabase;
+use crate::statement::Statement;
+
+/// A database that columns are migrated in. Not for users to implement.
+pub trait MigrationDatabase: RotationDatabase {
+    /// Its SQL.
+    #[doc(hidden)]
+    const DIALECT: Dialect;
+    /// Type, and 1 where SQL NULL is allowed: of the table `?`, the column `?`, and the schema `?`, twice, or an empty text.
+    #[doc(hidden)]
+    const COLUMN: &'static str;
+
+    /// Columns that an index starts with, of the table `?` in the schema `?`, twice, or an empty text.
+    #[doc(hidden)]
+    const INDEXED: &'static str;
+
+    /// The expression that a plaintext of this type is read and compared by; `{column}` stands for the column.
+    #[doc(hidden)]
+    fn plaintext(value_type: ValueType) -> &'static str;
+
+    /// That `{column}`, and the `{value}` that was read from it, are the same byte for byte.
+    #[doc(hidden)]
+    fn is_unchanged(value_type: ValueType) -> &'static str;
+
+    #[doc(hidden)]
+    fn bind_bytes(statement: &mut Statement<Self>, bytes: Option<&[u8]>);
+
+    #[doc(hidden)]
+    fn bind_text(statement: &mut Statement<Self>, text: Option<&str>);
+}
+
+#[allow(unused_macros, reason = "used behind features")]
+macro_rules! binds {
+    () => {
+        fn bind_bytes(statement: &mut Statement<Self>, bytes: Option<&[u8]>) {
+            statement.bind(bytes.map(<[u8]>::to_vec));
+        }
+
+        fn bind_text(statement: &mut Statement<Self>, text: Option<&str>) {
+            statement.bind(text.map(str::to_owned));
+        }
+    };
+}
+
+// What a column holds decides about its type: integers, text and bytes come as they are.
+#[cfg(feature = "sqlite")]
+impl MigrationDatabase for sqlx::Sqlite {
+    const DIALECT: Dialect = Dialect::Sqlite;
+    const COLUMN: &'static str = "SELECT lower(type), CASE WHEN \"notnull\" = 0 AND pk = 0 THEN 1 ELSE 0 END FROM pragma_table_info(?) \
+         WHERE name = ? AND ? IS NOT NULL AND ? IS NOT NULL";
+    const INDEXED: &'static str = "SELECT c.name FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c \
+         WHERE c.seqno = 0 AND c.name IS NOT NULL AND ? IS NOT NULL AND ? IS NOT NULL";
+
+    fn plaintext(value_type: ValueType) -> &'static str {
+        match value_type {
+            ValueType::Decimal => "CAST({column} AS TEXT)",
+            _ => "{column}",
+        }
+    }
+
+    fn is_unchanged(value_type: ValueType) -> &'static str {
+        match value_type {
+            ValueType::Decimal => "CAST({column} AS TEXT) COLLATE BINARY = {value}",
+            _ => "{column} COLLATE BINARY = {value}",
+        }
+    }
+
+    binds!();
+}
+
+#[cfg(feature = "postgres")]
+impl MigrationDatabase for sqlx::Postgres {
+    const DIALECT: Dialect = Dialect::Postgres;
+    const COLUMN: &'static str = "SELECT data_type::text, CASE WHEN is_nullable = 'YES' THEN 1 ELSE 0 END::int8 \
+         FROM information_schema.columns WHERE table_name = ? AND column_name = ? \
+         AND (table_schema = ? OR (? = '' AND table_schema = ANY (current_schemas(false))))";
+    const INDEXED: &'static str = "SELECT a.attname::text FROM pg_index AS i JOIN pg_class AS t ON t.oid = i.indrelid \
+         JOIN pg_namespace AS n ON n.oid = t.relnamespace \
+         JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = i.indkey[0] \
+         WHERE i.indisvalid AND t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid)))";
+
+    fn plaintext(value_type: ValueType) -> &'static str {
+        match value_type {
+            ValueType::Bytes => "{column}",
+            _ => "CAST({column} AS TEXT)",
+        }
+    }
+
+    fn is_unchanged(value_type: ValueType) -> &'static str {
+        match value_type {
+            ValueType::Bytes => "{column} = {value}",
+            _ => r#"CAST({column} AS TEXT) COLLATE "C" = {value} COLLATE "C""#,
+        }
+    }
+
+    binds!();
+}
+
+#[cfg(feature = "mysql")]
+impl MigrationDatabase for sqlx::MySql {
+    const DIALECT: Dialect = Dialect::MariaDb;
+    const COLUMN: &'static str = "SELECT CAST(column_type AS CHAR), CASE WHEN is_nullable = 'YES' THEN 1 ELSE 0 END \
+         FROM information_schema.columns WHERE table_name = ? AND column_name = ? \
+         AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END";
+    const INDEXED: &'static str = "SELECT CAST(column_name AS CHAR) FROM information_schema.statistics \
+         WHERE table_name = ? AND seq_in_index = 1 AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END";
+
+    fn plaintext(value_type: ValueType) -> &'static str {
+        match value_type {
+            ValueType::Bytes | ValueType::Uuid => "CAST({column} AS BINARY)",
+            _ => "CAST({column} AS CHAR CHARACTER SET utf8mb4)",
+        }
+    }
+
+    fn is_unchanged(value_type: ValueType) -> &'static str {
+        match value_type {
+            ValueType::Bytes | ValueType::Uuid => "CAST({column} AS BINARY) = {value}",
+            _ => "CAST(CAST({column} AS CHAR CHARACTER SET utf8mb4) AS BINARY) = CAST({value} AS BINARY)",
+        }
+    }
+
+    binds!();
+}

@@ -1,0 +1,512 @@
+//! The four steps, and the ways back.
+
+use super::column::{Migrated, look_up};
+use super::database::MigrationDatabase;
+use super::error::{Check, MigrationError};
+use super::mixed::MIXED_TIME_HOLDS;
+use super::pass::Unsealed;
+use super::step::{self, MigrationRecord, Step};
+use super::unseal::ColumnForm;
+use super::{Acknowledgement, Migration};
+use crate::backend::Reuse;
+use crate::rotate::state;
+use crate::statement::{Statement, quoted, quoted_table};
+use phield_core::Dialect;
+
+/// Passes of one backfill, before it says that somebody writes plaintext alone.
+const MAX_PASSES: u32 = 5;
+
+/// What a migration would do.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct MigrationPlan {
+    /// Where it is now; none before `add`.
+    pub step: Option<Step>,
+    /// The statements of `add`.
+    pub add: Vec<String>,
+    /// The statements of `drop`.
+    pub drop: Vec<String>,
+    /// Rows of the table.
+    pub rows: u64,
+    /// Rows that are to be sealed.
+    pub left: u64,
+    /// Whether the column of the plaintext takes NULL, as it must at the cutover.
+    pub is_plaintext_nullable: bool,
+}
+
+impl<DB: MigrationDatabase> Migration<DB> {
+    /// What a migration would do with the column, by its logical names, whose plaintext stands in `from`, by its name in SQL.
+    /// Changes nothing.
+    ///
+    /// # Errors
+    /// See [`MigrationError`].
+    pub async fn plan(&self, table: &str, column: &str, from: &str) -> Result<MigrationPlan, MigrationError> {
+        let mut connection = self.pool.acquire().await?;
+        let migrated = Migrated::find::<DB>(&mut connection, &self.schema, [table, column], from).await?;
+        let record = step::of::<DB>(&mut connection, table, column).await?;
+        let rows = migrated.count_all::<DB>(&mut connection).await?;
+        let is_added = look_up::<DB>(&mut connection, &migrated.table.sql_table, &migrated.sealed)
+            .await?
+            .is_some();
+        let left = if is_added {
+            migrated.count_left::<DB>(&mut connection).await?
+        } else {
+            rows
+        };
+        Ok(MigrationPlan {
+            step: record.and_then(|record| record.step),
+            add: self.add_statements(&mut connection, &migrated).await?,
+            drop: self.drop_statements(&migrated)?,
+            rows,
+            left,
+            is_plaintext_nullable: migrated.plaintext_nullable,
+        })
+    }
+
+    /// The migrations of this database.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn status(&self) -> Result<Vec<MigrationRecord>, MigrationError> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(step::all::<DB>(&mut connection).await?)
+    }
+
+    /// `add`: declares the migration, and adds the column of tokens and those of its indexes. Run again, it adds what is missing.
+    ///
+    /// # Errors
+    /// See [`MigrationError`].
+    pub async fn add(
+        &self,
+        table: &str,
+        column: &str,
+        from: &str,
+    ) -> Result<MigrationRecord, MigrationError> {
+        step::create::<DB>(&self.pool).await?;
+        state::create::<DB>(&self.pool).await?;
+        let mut connection = self.pool.acquire().await?;
+        let migrated = Migrated::find::<DB>(&mut connection, &self.schema, [table, column], from).await?;
+        let record = MigrationRecord {
+            table: table.to_owned(),
+            column: column.to_owned(),
+            plaintext_column: from.to_owned(),
+            source: self.source_name().to_owned(),
+            step: Some(Step::Add),
+            who: self.options.who.clone(),
+            since: 0,
+            sealed: 0,
+            left: None,
+            place: String::new(),
+        };
+        // The columns first: who finds the record finds them.
+        let known = step::of::<DB>(&mut connection, table, column).await?;
+        if let Some(known) = &known
+            && (known.plaintext_column != from || known.source != record.source)
+        {
+            return Err(MigrationError::Another {
+                from: known.plaintext_column.clone(),
+                source_name: known.source.clone(),
+            });
+        }
+        if known
+            .as_ref()
+            .is_none_or(|known| known.step.is_some_and(Step::is_open))
+        {
+            for statement in self.add_statements(&mut connection, &migrated).await? {
+                run::<DB>(&mut connection, &statement).await?;
+            }
+        }
+        if known.is_none() {
+            step::insert::<DB>(&mut connection, &record).await?;
+        }
+        drop(connection);
+        self.record(table, column).await
+    }
+
+    /// `backfill`: seals the plaintext of every row that has no token, until none is left but those in the quarantine. With
+    /// `plaintext_wins`, tokens that hold something else than the plaintext beside them are made again first.
+    ///
+    /// `report` is called with the number of rows of every page.
+    ///
+    /// # Errors
+    /// See [`MigrationError`]. Whatever was done stays done; the same call goes on from there.
+    pub async fn backfill(
+        &self,
+        table: &str,
+        column: &str,
+        plaintext_wins: bool,
+        report: impl Fn(u64) + Send + Sync,
+    ) -> Result<MigrationRecord, MigrationError> {
+        let (mut record, migrated) = self.under_way(table, column).await?;
+        match known_step(&record)? {
+            Step::Add | Step::Backfill => {}
+            at => {
+                let next = "its cutover was. To seal what was written without a token since, `phield migrate revert` first";
+                return Err(MigrationError::Order { at, next });
+            }
+        }
+        if plaintext_wins {
+            self.compare_pass(&migrated, true, true).await?;
+        }
+        let mut left = 0;
+        for _ in 0..MAX_PASSES {
+            self.seal_pass(&migrated, &record, &report).await?;
+            let mut connection = self.pool.acquire().await?;
+            left = migrated.count_left::<DB>(&mut connection).await?;
+            step::leave::<DB>(&mut connection, &record, left).await?;
+            record.place.clear();
+            drop(connection);
+            if left <= self.count_notes(&migrated).await? {
+                return self.after_backfill(record, left).await;
+            }
+        }
+        Err(MigrationError::NotEnding {
+            passes: MAX_PASSES,
+            left,
+        })
+    }
+
+    async fn after_backfill(
+        &self,
+        record: MigrationRecord,
+        left: u64,
+    ) -> Result<MigrationRecord, MigrationError> {
+        if left == 0 && record.step == Some(Step::Add) {
+            self.take(&record, Step::Backfill).await?;
+        }
+        self.record(&record.table, &record.column).await
+    }
+
+    /// What stands between plaintext and tokens: opens every token, and compares. Writes nothing but the quarantine.
+    ///
+    /// # Errors
+    /// See [`MigrationError`].
+    pub async fn check(&self, table: &str, column: &str) -> Result<Check, MigrationError> {
+        let (record, migrated) = self.under_way(table, column).await?;
+        self.forget_notes(&migrated).await?;
+        let is_open = known_step(&record)?.is_open();
+        self.compare_pass(&migrated, is_open, false).await
+    }
+
+    /// `cutover`: plaintext is no longer read or written. Refused while a row has no token, or one that does not hold its
+    /// plaintext, and before somebody says that every process that writes the column writes both.
+    ///
+    /// # Errors
+    /// See [`MigrationError`].
+    pub async fn cutover(
+        &self,
+        table: &str,
+        column: &str,
+        dual_writes_on: bool,
+    ) -> Result<MigrationRecord, MigrationError> {
+        let (record, migrated) = self.under_way(table, column).await?;
+        match known_step(&record)? {
+            Step::Backfill => {}
+            Step::Cutover => return Ok(record),
+            at @ Step::Add => {
+                return Err(MigrationError::Order {
+                    at,
+                    next: "`phield migrate backfill` comes first, until 0 rows are left",
+                });
+            }
+            at @ Step::Drop => {
+                return Err(MigrationError::Order {
+                    at,
+                    next: "it is done",
+                });
+            }
+        }
+        if !dual_writes_on {
+            return Err(MigrationError::DualWrites);
+        }
+        if !migrated.plaintext_nullable {
+            return Err(not_null::<DB>(&migrated));
+        }
+        let check = self.check(table, column).await?;
+        if !check.is_clean() {
+            return Err(MigrationError::Rows(Box::new(check)));
+        }
+        self.take(&record, Step::Cutover).await?;
+        self.record(table, column).await
+    }
+
+    /// `drop`: drops the column of the plaintext, and makes the column of tokens NOT NULL where the schema says so and the database
+    /// can. There is no way back. Refused while a row has no token or one that does not open, and for 60 seconds after the cutover.
+    ///
+    /// # Errors
+    /// See [`MigrationError`].
+    pub async fn drop_plaintext(
+        &self,
+        table: &str,
+        column: &str,
+        acknowledgement: &Acknowledgement,
+    ) -> Result<MigrationRecord, MigrationError> {
+        let record = self.record(table, column).await?;
+        match known_step(&record)? {
+            Step::Cutover => {}
+            Step::Drop => return Ok(record),
+            at => {
+                return Err(MigrationError::Order {
+                    at,
+                    next: "`phield migrate cutover` comes first",
+                });
+            }
+        }
+        acknowledgement.check(&format!("backups still hold the plaintext of {table}.{column}"))?;
+        let mut connection = self.pool.acquire().await?;
+        let holds = i64::try_from(MIXED_TIME_HOLDS.as_secs()).unwrap_or(i64::MAX);
+        let seconds = record.since.saturating_add(holds) - state::now::<DB>(&mut connection).await?;
+        if seconds > 0 {
+            return Err(MigrationError::TooSoon { seconds });
+        }
+        // Killed between the statement and the step: the column is gone.
+        let sql_table = super::column::entry_of(&self.schema, [table, column])?
+            .0
+            .sql_table
+            .clone();
+        if look_up::<DB>(&mut connection, &sql_table, &record.plaintext_column)
+            .await?
+            .is_some()
+        {
+            drop(connection);
+            let (_, migrated) = self.under_way(table, column).await?;
+            let check = self.check(table, column).await?;
+            if !check.is_clean() {
+                return Err(MigrationError::Rows(Box::new(check)));
+            }
+            let mut connection = self.pool.acquire().await?;
+            for statement in self.drop_statements(&migrated)? {
+                run::<DB>(&mut connection, &statement).await?;
+            }
+        } else {
+            drop(connection);
+        }
+        self.take(&record, Step::Drop).await?;
+        self.record(table, column).await
+    }
+
+    /// One step back: from the cutover to the mixed time; from the mixed time to plaintext alone, which drops the column of tokens.
+    /// None: the migration is gone. Refused where a row would lose its value.
+    ///
+    /// # Errors
+    /// See [`MigrationError`].
+    pub async fn revert(&self, table: &str, column: &str) -> Result<Option<MigrationRecord>, MigrationError> {
+        let (record, migrated) = self.under_way(table, column).await?;
+        match known_step(&record)? {
+            Step::Cutover => {
+                self.take(&record, Step::Backfill).await?;
+                return self.record(table, column).await.map(Some);
+            }
+            Step::Add | Step::Backfill => {}
+            at @ Step::Drop => {
+                let next = "the plaintext is gone, and nothing is taken back; `phield unseal` writes the values into a column of \
+                            plaintext again";
+                return Err(MigrationError::Order { at, next });
+            }
+        }
+        let mut connection = self.pool.acquire().await?;
+        let rows = migrated.count_only_sealed::<DB>(&mut connection).await?;
+        drop(connection);
+        if rows > 0 {
+            return Err(MigrationError::OnlySealed { rows });
+        }
+        if record.sealed > 0 {
+            let check = self.compare_pass(&migrated, true, false).await?;
+            if check.differing > 0 {
+                return Err(MigrationError::Rows(Box::new(check)));
+            }
+        }
+        let mut connection = self.pool.acquire().await?;
+        for added in self.schema.add_column(DB::DIALECT, table, column)? {
+            if look_up::<DB>(&mut connection, &migrated.table.sql_table, &added.sql_name)
+                .await?
+                .is_some()
+            {
+                // SQLite drops no column that an index is over.
+                if let (Dialect::Sqlite, Some(drop)) =
+                    (DB::DIALECT, added.create_index.as_deref().and_then(drop_index))
+                {
+                    run::<DB>(&mut connection, &drop).await?;
+                }
+                run::<DB>(&mut connection, &added.drop).await?;
+            }
+        }
+        step::forget::<DB>(&mut connection, &record).await?;
+        Ok(None)
+    }
+
+    /// Migration out: writes what every token of the column holds into the column of plaintext `into`, by its name in SQL. Rows that
+    /// have it are left as they are; run again, it goes on.
+    ///
+    /// # Security
+    /// The database, its backups, replicas and logs hold the plaintext from here on.
+    ///
+    /// # Errors
+    /// See [`MigrationError`].
+    pub async fn unseal(
+        &self,
+        table: &str,
+        column: &str,
+        into: &str,
+        acknowledgement: &Acknowledgement,
+        report: impl Fn(u64) + Send + Sync,
+    ) -> Result<Unsealed, MigrationError> {
+        acknowledgement.check(&format!(
+            "write the plaintext of {table}.{column} into the database"
+        ))?;
+        state::create::<DB>(&self.pool).await?;
+        let mut connection = self.pool.acquire().await?;
+        let migrated = Migrated::find::<DB>(&mut connection, &self.schema, [table, column], into).await?;
+        let unsupported = |why: String| MigrationError::Unsupported {
+            table: table.to_owned(),
+            column: column.to_owned(),
+            why,
+        };
+        let record = step::of::<DB>(&mut connection, table, column).await?;
+        if record.is_some_and(|record| record.plaintext_column == into && record.source != "plaintext") {
+            return Err(unsupported(format!(
+                "column {into} holds another library's ciphertext: name a new column for the plaintext"
+            )));
+        }
+        let form = ColumnForm::of(DB::DIALECT, migrated.value_type, &migrated.plaintext_type);
+        let form = form.ok_or_else(|| {
+            unsupported(format!(
+                "a column of type {} does not take these values: make one that does",
+                migrated.plaintext_type
+            ))
+        })?;
+        drop(connection);
+        self.unseal_pass(&migrated, form, &report).await
+    }
+
+    async fn record(&self, table: &str, column: &str) -> Result<MigrationRecord, MigrationError> {
+        let mut connection = self.pool.acquire().await?;
+        let record = step::of::<DB>(&mut connection, table, column).await?;
+        record.ok_or_else(|| MigrationError::NoMigration {
+            table: table.to_owned(),
+            column: column.to_owned(),
+        })
+    }
+
+    /// A migration that was declared, with the source that it was declared with.
+    async fn under_way(
+        &self,
+        table: &str,
+        column: &str,
+    ) -> Result<(MigrationRecord, Migrated), MigrationError> {
+        let record = self.record(table, column).await?;
+        if record.source != self.source_name() {
+            return Err(MigrationError::Another {
+                from: record.plaintext_column,
+                source_name: record.source,
+            });
+        }
+        if known_step(&record)? == Step::Drop {
+            return Err(MigrationError::Order {
+                at: Step::Drop,
+                next: "it is done",
+            });
+        }
+        let mut connection = self.pool.acquire().await?;
+        let names = [table, column];
+        let migrated =
+            Migrated::find::<DB>(&mut connection, &self.schema, names, &record.plaintext_column).await?;
+        Ok((record, migrated))
+    }
+
+    async fn take(&self, record: &MigrationRecord, step: Step) -> Result<(), MigrationError> {
+        let mut connection = self.pool.acquire().await?;
+        if step::take::<DB>(&mut connection, record, step, &self.options.who).await? {
+            Ok(())
+        } else {
+            Err(MigrationError::Race)
+        }
+    }
+
+    /// What is missing of the columns and their indexes.
+    async fn add_statements(
+        &self,
+        connection: &mut DB::Connection,
+        migrated: &Migrated,
+    ) -> Result<Vec<String>, MigrationError> {
+        let mut statements = Vec::new();
+        let indexed = super::column::indexed_columns::<DB>(connection, &migrated.table.sql_table).await?;
+        for added in self
+            .schema
+            .add_column(DB::DIALECT, migrated.table.name(), &migrated.column)?
+        {
+            if look_up::<DB>(connection, &migrated.table.sql_table, &added.sql_name)
+                .await?
+                .is_none()
+            {
+                statements.push(added.add);
+            }
+            let create_index = added.create_index.filter(|_| !indexed.contains(&added.sql_name));
+            statements.extend(create_index.map(|create| match DB::DIALECT {
+                // The table has rows, and writers that would wait.
+                Dialect::Postgres => create.replacen(" INDEX ", " INDEX CONCURRENTLY ", 1),
+                _ => create,
+            }));
+        }
+        Ok(statements)
+    }
+
+    fn drop_statements(&self, migrated: &Migrated) -> Result<Vec<String>, MigrationError> {
+        let mut statements = Vec::new();
+        for added in self
+            .schema
+            .add_column(DB::DIALECT, migrated.table.name(), &migrated.column)?
+        {
+            statements.extend(added.set_not_null.filter(|_| added.create_index.is_none()));
+        }
+        statements.push(format!(
+            "ALTER TABLE {} DROP COLUMN {};",
+            quoted_table::<DB>(&migrated.table.sql_table),
+            quoted::<DB>(&migrated.plaintext)
+        ));
+        Ok(statements)
+    }
+}
+
+/// Runs a statement of the schema.
+async fn run<DB: MigrationDatabase>(
+    connection: &mut DB::Connection,
+    statement: &str,
+) -> Result<(), MigrationError> {
+    DB::execute(Statement::new(statement), Reuse::Unlikely, connection).await?;
+    Ok(())
+}
+
+fn known_step(record: &MigrationRecord) -> Result<Step, MigrationError> {
+    record.step.ok_or_else(|| MigrationError::UnknownStep {
+        table: record.table.clone(),
+        column: record.column.clone(),
+    })
+}
+
+fn not_null<DB: MigrationDatabase>(migrated: &Migrated) -> MigrationError {
+    let (table, column) = (
+        quoted_table::<DB>(&migrated.table.sql_table),
+        quoted::<DB>(&migrated.plaintext),
+    );
+    let how = match DB::DIALECT {
+        Dialect::Postgres => format!("ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL;"),
+        Dialect::MariaDb => format!(
+            "ALTER TABLE {table} MODIFY {column} {} NULL;",
+            migrated.plaintext_type
+        ),
+        _ => "SQLite cannot: make the table anew, as its page on ALTER TABLE says".to_owned(),
+    };
+    MigrationError::NotNull {
+        table: migrated.table.sql_table.clone(),
+        column: migrated.plaintext.clone(),
+        how,
+    }
+}
+
+/// `DROP INDEX name;` of `CREATE [UNIQUE] INDEX name ON …`
+fn drop_index(create: &str) -> Option<String> {
+    let (_, rest) = create.split_once(" INDEX ")?;
+    let (name, _) = rest.split_once(" ON ")?;
+    Some(format!("DROP INDEX {name};"))
+}
