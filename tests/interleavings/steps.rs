@@ -44,7 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (instance.clone(), row.clone(), any::<u32>()).prop_map(|(instance, row, value)| Step::Write { instance, row, value }),
         2 => (instance.clone(), row).prop_map(|(instance, row)| Step::Read { instance, row }),
         // Most are killed.
-        5 => (any::<bool>(), prop_oneof![3 => 0_u32..400, 1 => Just(u32::MAX)], prop::bool::weighted(0.8))
+        5 => (any::<bool>(), prop_oneof![3 => 0_u32..100, 1 => Just(u32::MAX)], prop::bool::weighted(0.8))
             .prop_map(|(pepper, polls, acknowledged)| Step::Rotate { pepper, polls, acknowledged }),
         2 => instance.clone().prop_map(|instance| Step::Reload { instance }),
         1 => (0_usize..8).prop_map(|key| Step::Destroy { key }),
