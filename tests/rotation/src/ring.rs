@@ -8,6 +8,9 @@ use phield::{
     RingSettings, Rollout, Suite,
 };
 
+use phield::{KekReference, ProviderName};
+use phield_core::Rekek;
+
 use crate::Failed;
 
 /// The ring of a folder, as its `phield.toml` describes it.
@@ -61,4 +64,25 @@ pub fn short(milliseconds: (u64, u64)) -> Result<CachePolicy, Failed> {
     let (soft, hard) = milliseconds;
     let millis = std::time::Duration::from_millis;
     Ok(CachePolicy::new(millis(soft), millis(hard))?)
+}
+
+/// The provider of a ring, and the one that a rotation of key-encryption keys goes to; both have the key `1`.
+pub const PROVIDERS: [&str; 2] = ["local", "other"];
+
+/// Re-wraps every key from the first provider to the other, two keys at a time. Gives a report in lines.
+pub async fn rekek(ring: &Ring) -> Result<String, Failed> {
+    let kek = |provider: &str| -> Result<_, Failed> {
+        Ok((
+            ProviderName::new(provider)?,
+            KekReference::new("1").ok_or("no name")?,
+        ))
+    };
+    let [from, to] = PROVIDERS;
+    let mut rekek = Rekek::new(kek(from)?, kek(to)?);
+    rekek.batch = 2;
+    let done = ring.rekek(&rekek, &mut |_| {}).await?;
+    if let Some((key, error)) = done.failed.into_iter().next() {
+        return Err(format!("key {key}: {error}").into());
+    }
+    Ok("quarantined 0\n".to_owned())
 }

@@ -3,7 +3,7 @@
 use crate::process::KillPoint;
 
 /// How many of them CI takes of one database and mode.
-const SPREAD: usize = 40;
+const SPREAD: usize = 30;
 
 /// All kill points of so many writes, before and after each, where `PHIELD_KILL_EVERY` is set (`cargo xtask rotation --every`);
 /// otherwise a spread of them.

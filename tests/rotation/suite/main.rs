@@ -12,6 +12,7 @@
 )]
 #![allow(clippy::duplicate_mod, reason = "that is how a case runs on every database")]
 
+mod kek;
 mod kill_points;
 mod lane;
 mod outage;
@@ -27,6 +28,7 @@ macro_rules! on_every_database {
                 use phield_rotation_tests::$database::table;
 
                 pub(crate) mod killed;
+                mod broken;
                 mod traffic;
                 mod workers;
             }

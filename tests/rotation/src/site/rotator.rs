@@ -14,12 +14,14 @@ use crate::arguments::Arguments;
 use crate::model::Patient;
 use crate::{Failed, ring};
 
-/// `folder=` of the ring, `url=`, `mode=` data or pepper, `report=` a file; `replace=` the active key that is to go, if that is to
+/// `folder=` of the ring, `url=`, `mode=` data, pepper or kek, `report=` a file; `replace=` the active key that is to go, if that is to
 /// be done first; `batch=`, `rate=`, `workers=`, `hard_ttl=` and `lease=` in seconds, `alone=yes`, `acknowledged=yes`,
 /// and `wait=yes` to wait for the hard TTL instead.
 pub async fn run(arguments: &Arguments) -> Result<(), Failed> {
     let ring = ring::open(&PathBuf::from(arguments.text("folder")?)).await?;
+    let report_file = Path::new(arguments.text("report")?);
     let (mode, key_use) = match arguments.text("mode")? {
+        "kek" => return write_new(report_file, &ring::rekek(&ring).await?),
         "data" => (Mode::Data, KeyUse::Data),
         "pepper" => (Mode::Pepper, KeyUse::Index),
         other => return Err(format!("no mode `{other}`").into()),
@@ -42,7 +44,7 @@ pub async fn run(arguments: &Arguments) -> Result<(), Failed> {
     };
     let text = report(&status);
     rotation.keep_report(&status.id, &text).await?;
-    write_new(Path::new(arguments.text("report")?), &text)
+    write_new(report_file, &text)
 }
 
 fn options(arguments: &Arguments) -> Result<RotationOptions, Failed> {

@@ -95,6 +95,15 @@ pub async fn check(pool: &Pool<Db>, keyring: &Keyring, expected: &[Patient]) -> 
 
 /// How many tokens, and how many index values, are under which key, counted without phield's rotation.
 pub async fn keys(pool: &Pool<Db>) -> Result<[BTreeMap<KeyId, u64>; 2], Failed> {
+    count(pool, false).await
+}
+
+/// As [`keys`], of a table where some values are no tokens.
+pub async fn keys_of_good(pool: &Pool<Db>) -> Result<[BTreeMap<KeyId, u64>; 2], Failed> {
+    count(pool, true).await
+}
+
+async fn count(pool: &Pool<Db>, is_good_only: bool) -> Result<[BTreeMap<KeyId, u64>; 2], Failed> {
     let columns = TOKENS.iter().chain(&INDEXES).copied().collect::<Vec<_>>().join(", ");
     let rows = sqlx::query(sql(&format!("SELECT {columns} FROM patients"))).fetch_all(pool).await?;
     let mut counts = [BTreeMap::new(), BTreeMap::new()];
@@ -107,6 +116,9 @@ pub async fn keys(pool: &Pool<Db>) -> Result<[BTreeMap<KeyId, u64>; 2], Failed> 
                 _ => row.try_get::<Option<Vec<u8>>, _>(column)?,
             };
             if let Some(value) = value {
+                if is_good_only && TokenInfo::parse(&value).is_err() {
+                    continue;
+                }
                 *tokens.entry(TokenInfo::parse(&value)?.key_id).or_default() += 1;
             }
         }
@@ -142,4 +154,11 @@ pub async fn owners(pool: &Pool<Db>) -> BTreeSet<String> {
 pub async fn rotations(pool: &Pool<Db>) -> Result<Vec<(i64, i64)>, Failed> {
     let rotations = "SELECT t.changed, r.pass FROM phield_rotation r JOIN phield_rotation_table t ON t.rotation = r.id";
     Ok(sqlx::query_as(rotations).fetch_all(pool).await?)
+}
+
+/// Sets a column of a row to what an SQL expression says.
+pub async fn set(pool: &Pool<Db>, column: &str, expression: &str, id: i64) -> Result<(), Failed> {
+    let update = format!("UPDATE patients SET {column} = {expression} WHERE id = {id}");
+    sqlx::query(sql(&update)).execute(pool).await?;
+    Ok(())
 }

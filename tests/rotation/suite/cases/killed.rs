@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use phield::{KeyId, KeyState, KeyUse, Manifest, Ring};
+use phield::{KeyId, KeyState, KeyUse, Manifest, Ring, RingSettings};
 use phield_rotation_tests::model::Patient;
 use phield_rotation_tests::{Failed, ring};
 
@@ -21,6 +21,7 @@ const LANES: usize = 2;
 /// What all lanes of a test share.
 struct Test {
     start: Start,
+    settings: RingSettings,
     mode: &'static str,
     key_use: KeyUse,
     /// The key that is rotated away.
@@ -39,6 +40,10 @@ impl Test {
     async fn new(mode: &'static str, pragma: Option<&'static str>) -> (Self, Vec<Lane>) {
         let start = Start::new();
         let key_use = if mode == "pepper" { KeyUse::Index } else { KeyUse::Data };
+        if mode == "kek" {
+            start.add_provider();
+        }
+        let settings = ring::open(start.ring.folder()).await.unwrap().settings.clone();
         let before = start.ring.ring().load().await.unwrap().manifest().clone();
         let keyring = start.ring.keyring();
         let (mut patients, mut lanes) = (Vec::new(), Vec::new());
@@ -56,7 +61,7 @@ impl Test {
             lanes.push(Lane { name, url });
         }
         let old = ring::active(&before, key_use).unwrap();
-        let test = Self { start, mode, key_use, old, before, patients };
+        let test = Self { start, settings, mode, key_use, old, before, patients };
         (test, lanes)
     }
 
@@ -117,8 +122,11 @@ impl Test {
 
     /// What holds once a run came to its end: as without any kill.
     async fn ended(&self, lane: &Lane, folder: &Path) -> Result<(), Failed> {
-        let ring = ring::of_copy(self.start.settings(), folder);
+        let ring = ring::of_copy(&self.settings, folder);
         let manifest = self.holds(lane, &ring).await?;
+        if self.mode == "kek" {
+            return self.rewrapped(&manifest);
+        }
         let active = ring::active(&manifest, self.key_use).ok_or("no key is active")?;
         let old = manifest.record(self.old).map(|record| record.state);
         if active == self.old || old != Some(KeyState::DecryptOnly) {
@@ -139,11 +147,23 @@ impl Test {
         Ok(())
     }
 
+    /// Every key is under the other key-encryption key, and under that alone.
+    fn rewrapped(&self, manifest: &Manifest) -> Result<(), Failed> {
+        let [_, other] = ring::PROVIDERS;
+        for record in &manifest.records {
+            if record.wraps.len() != 1 || record.wraps.iter().any(|wrap| wrap.provider.as_str() != other) {
+                return Err(format!("key {} is not re-wrapped", record.context.key_id).into());
+            }
+        }
+        let is_as_before = manifest.records.len() == self.before.records.len();
+        is_as_before.then_some(()).ok_or_else(|| "there are other keys than before".into())
+    }
+
     /// One kill: what is left holds, and the same command finishes.
     async fn kill(&self, lane: &Lane, point: KillPoint) -> Result<Ended, Failed> {
         let folder = self.reset(lane).await?;
         let ended = process::kill_at(&mut self.rotator(lane, &folder), point).await?;
-        let ring = ring::of_copy(self.start.settings(), &folder);
+        let ring = ring::of_copy(&self.settings, &folder);
         self.holds(lane, &ring).await.map_err(|error| format!("after the kill: {error}"))?;
         process::finish(&mut self.rotator(lane, &folder)).await.map_err(|error| format!("the second run: {error}"))?;
         self.ended(lane, &folder).await.map_err(|error| format!("in the end: {error}"))?;
@@ -196,6 +216,7 @@ impl Test {
 pub(crate) async fn run(mode: &'static str, pragma: Option<&'static str>) {
     let (test, lanes) = Test::new(mode, pragma).await;
     let database = module_path!().rsplit("::").nth(1).unwrap();
+    let database = if mode == "kek" { "key file" } else { database };
     let database = pragma.map_or(database.to_owned(), |pragma| format!("{database} ({pragma})"));
     Arc::new(test).all(lanes, &database).await;
 }
