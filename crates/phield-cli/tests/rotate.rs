@@ -210,7 +210,7 @@ async fn what_does_not_open_is_listed_without_its_row() {
     let (code, said) = world.said(&["rotate", "verify"]);
     assert_eq!(code, 2, "{said}");
     assert!(
-        said.contains("PLAINTEXT: 1 of the first rows of patients.note hold no token"),
+        said.contains("PLAINTEXT: 1 values of patients.note are no tokens"),
         "{said}"
     );
     assert!(said.contains("copies.secret"), "{said}");

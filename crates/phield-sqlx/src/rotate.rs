@@ -338,13 +338,14 @@ impl<DB: RotationDatabase> Rotation<DB> {
     }
 
     /// Looks for what the schema does not have: columns that hold tokens and are not registered, and plaintext where tokens should
-    /// be. Reads the first rows of every table of the database, and writes nothing.
+    /// be. The database looks through every column of bytes, text or JSON for what looks like a token; of registered columns the first
+    /// rows are read (a rotation counts them all). Writes nothing.
     ///
     /// # Errors
     /// See [`RotationError`].
     pub async fn unregistered(&self) -> Result<Unregistered, RotationError> {
         let mut connection = self.pool.acquire().await?;
-        scan::unregistered::<DB>(&mut connection, &self.schema).await
+        scan::unregistered::<DB>(&mut connection, &self.schema, &self.keyring).await
     }
 
     /// Whether a rotation of this database has seen this key active.

@@ -113,7 +113,10 @@ impl<DB: Backend> Statement<DB> {
 
 /// A name as the database quotes names.
 pub(crate) fn quoted<DB: Backend>(name: &str) -> String {
-    format!("{quote}{name}{quote}", quote = DB::QUOTE)
+    let quote = DB::QUOTE;
+    // A name that the database has may be anything.
+    let name = name.replace(quote, &format!("{quote}{quote}"));
+    format!("{quote}{name}{quote}")
 }
 
 /// A table, its schema and its name each quoted.
@@ -150,6 +153,7 @@ mod tests {
         statement.column("clinic.order", "group").push(" = ").bind(5_i64);
         let (sql, arguments) = statement.finish().unwrap();
         assert_eq!(sql.as_str(), r#"SELECT "clinic"."order"."group" = ?"#);
+        assert_eq!(quoted::<Sqlite>(r#"a" b"#), r#""a"" b""#);
         assert_eq!(arguments.len(), 1);
     }
 

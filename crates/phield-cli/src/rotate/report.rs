@@ -177,10 +177,9 @@ pub(crate) struct End<'a> {
 impl End<'_> {
     pub(crate) fn text(&self) -> String {
         let mut text = self.signed.report().to_string().trim_end().to_owned();
-        for column in &self.unregistered.plaintext {
+        for (table, column, values) in self.plaintext() {
             text += &format!(
-                "\nPLAINTEXT: {} of the first rows of {}.{} hold no token. Seal them: phield migrate",
-                column.rows, column.table, column.column
+                "\nPLAINTEXT: {values} values of {table}.{column} are no tokens. Seal them: phield migrate"
             );
         }
         for table in &self.unregistered.unbound {
@@ -198,9 +197,31 @@ impl End<'_> {
         text
     }
 
+    /// Values of registered columns that are no tokens: as they were counted, or found in the first rows.
+    fn plaintext(&self) -> Vec<(&str, &str, u64)> {
+        let counts = self.status.counts.iter().filter(|count| count.key == "-");
+        let mut found: Vec<(&str, &str, u64)> = Vec::new();
+        for count in counts {
+            let place = (count.table.as_str(), count.column.as_str());
+            match found
+                .iter_mut()
+                .find(|(table, column, _)| (*table, *column) == place)
+            {
+                Some((.., values)) => *values = (*values).max(count.count),
+                None => found.push((place.0, place.1, count.count)),
+            }
+        }
+        for column in &self.unregistered.plaintext {
+            if !found.iter().any(|(_, name, _)| *name == column.column) {
+                found.push((&column.table, &column.column, column.rows));
+            }
+        }
+        found
+    }
+
     /// An exit code that a script sees: values in quarantine and unregistered columns are a warning, plaintext an error.
     pub(crate) fn findings(&self) -> Result<(), Error> {
-        let errors = self.unregistered.plaintext.len();
+        let errors = self.plaintext().len();
         let quarantined: u64 = self.status.quarantined.iter().map(|noted| noted.count).sum();
         let warnings = usize::from(quarantined > 0) + self.unregistered.columns.len();
         if errors + warnings == 0 {

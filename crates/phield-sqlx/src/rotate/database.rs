@@ -42,9 +42,12 @@ pub trait RotationDatabase: KeyStoreDatabase {
     /// What it binds: 0 for the schema, or an empty text, and 1 for the table.
     #[doc(hidden)]
     const UNIQUE_KEY_NAMES: &'static [usize];
-    /// Columns of every table of the database: schema, table, column.
+    /// Columns of every table of the database that can hold tokens: schema, table, column, and 1 for text.
     #[doc(hidden)]
     const COLUMNS_OF_ALL: &'static str;
+    /// What a value looks like that may be a token: of a column of bytes, and of one of text. `{c}` stands for the column.
+    #[doc(hidden)]
+    const LIKE_TOKEN: [&'static str; 2];
 
     #[doc(hidden)]
     fn bind_cell(statement: &mut Statement<Self>, cell: &Cell);
@@ -200,8 +203,13 @@ mod sqlite {
              UNION ALL SELECT 'rowid', name, 1 FROM pragma_table_info(?) \
              WHERE pk = 1 AND (SELECT count(*) FROM pragma_table_info(?) WHERE pk > 0) = 1";
         const UNIQUE_KEY_NAMES: &'static [usize] = &[1, 1, 1];
-        const COLUMNS_OF_ALL: &'static str = "SELECT '', m.name, c.name FROM sqlite_schema AS m, pragma_table_info(m.name) AS c \
+        const COLUMNS_OF_ALL: &'static str = "SELECT '', m.name, c.name, 0 FROM sqlite_schema AS m, pragma_table_info(m.name) AS c \
              WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY m.name, c.cid";
+        // Columns of SQLite hold either.
+        const LIKE_TOKEN: [&'static str; 2] = [
+            "(substr({c}, 1, 1) IN (x'11', x'12') AND length({c}) >= 63) OR {c} LIKE '%phi1.%'",
+            "{c} LIKE '%phi1.%'",
+        ];
 
         fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
             match cell {
@@ -293,11 +301,20 @@ mod postgres {
              AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid))) \
              ORDER BY 3 DESC, 1, k.place";
         const UNIQUE_KEY_NAMES: &'static [usize] = &[1, 0, 0];
-        const COLUMNS_OF_ALL: &'static str = "SELECT table_schema::text, table_name::text, column_name::text \
-             FROM information_schema.columns JOIN information_schema.tables USING (table_catalog, table_schema, table_name) \
-             WHERE table_type = 'BASE TABLE' AND table_schema NOT IN ('pg_catalog', 'information_schema') \
-             AND data_type IN ('bytea', 'text', 'character varying', 'character', 'json', 'jsonb') \
-             ORDER BY 1, 2, ordinal_position";
+        // A partition is its table.
+        const COLUMNS_OF_ALL: &'static str = "SELECT n.nspname::text, t.relname::text, a.attname::text, \
+             CASE WHEN y.typname = 'bytea' THEN 0 ELSE 1 END::int8 \
+             FROM pg_attribute AS a JOIN pg_class AS t ON t.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = t.relnamespace \
+             JOIN pg_type AS y ON y.oid = a.atttypid \
+             WHERE t.relkind IN ('r', 'p', 'm') AND NOT t.relispartition AND a.attnum > 0 AND NOT a.attisdropped \
+             AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%' \
+             AND n.nspname NOT LIKE 'pg\\_temp%' \
+             AND (y.typname IN ('bytea', 'json', 'jsonb', 'xml', 'hstore') OR y.typcategory IN ('S', 'A')) \
+             ORDER BY 1, 2, a.attnum";
+        const LIKE_TOKEN: [&'static str; 2] = [
+            "octet_length({c}) >= 63 AND substr({c}, 1, 1) IN ('\\x11'::bytea, '\\x12'::bytea)",
+            "CAST({c} AS TEXT) LIKE '%phi1.%'",
+        ];
 
         fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
             match cell {
@@ -433,11 +450,17 @@ mod mysql {
              AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END AND table_name = ? \
              ORDER BY 3 DESC, 1, seq_in_index";
         const UNIQUE_KEY_NAMES: &'static [usize] = &[0, 0, 1];
-        const COLUMNS_OF_ALL: &'static str = "SELECT '', CAST(table_name AS CHAR), CAST(column_name AS CHAR) \
+        const COLUMNS_OF_ALL: &'static str = "SELECT '', CAST(table_name AS CHAR), CAST(column_name AS CHAR), \
+             CASE WHEN data_type LIKE '%binary' OR data_type LIKE '%blob' THEN 0 ELSE 1 END \
              FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name) \
              WHERE table_type = 'BASE TABLE' AND table_schema = database() \
-             AND data_type IN ('varbinary', 'binary', 'blob', 'tinyblob', 'mediumblob', 'longblob', 'varchar', 'char', 'text', 'tinytext', 'mediumtext', 'longtext') \
+             AND data_type IN ('varbinary', 'binary', 'blob', 'tinyblob', 'mediumblob', 'longblob', 'varchar', 'char', 'text', 'tinytext', \
+             'mediumtext', 'longtext', 'json') \
              ORDER BY 1, 2, ordinal_position";
+        const LIKE_TOKEN: [&'static str; 2] = [
+            "length({c}) >= 63 AND substr({c}, 1, 1) IN (x'11', x'12')",
+            "{c} LIKE '%phi1.%'",
+        ];
 
         fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
             match cell {

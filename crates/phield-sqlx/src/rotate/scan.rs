@@ -2,21 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use phield_core::{ColumnEntry, Keyring, SchemaFile, key_of_token};
+use phield_core::{ColumnEntry, KeyId, Keyring, SchemaFile, key_of_token};
 
 use super::cell::{Cell, Cursor};
 use super::database::RotationDatabase;
 use super::error::RotationError;
 use super::page::Preparing;
-use super::state::{self, KeyCount};
+use super::state::{self, AnyColumn, KeyCount};
 use super::table::{Read, Table};
 use crate::backend::Reuse;
-use crate::statement::Statement;
+use crate::statement::{Statement, quoted};
 
 /// Rows of a page.
 const PAGE: u32 = 5000;
-/// Rows that are looked at in a column that is not registered.
+/// Values of a column that are looked at.
 const SAMPLE: u32 = 200;
+/// Most bytes of them.
+const SAMPLE_BYTES: usize = 4 << 20;
 
 /// What stands in the database and not in the schema, or the other way round.
 #[derive(Debug, Clone, Default)]
@@ -80,10 +82,11 @@ pub(crate) async fn count_keys<DB: RotationDatabase>(
     })
 }
 
-/// Looks at the first rows of every column that can hold tokens.
+/// Looks into every column of the database that can hold tokens. The database sorts out what does not look like one.
 pub(crate) async fn unregistered<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     schema: &SchemaFile,
+    keyring: &Keyring,
 ) -> Result<Unregistered, RotationError> {
     let mut found = Unregistered::default();
     for entry in schema.tables() {
@@ -91,67 +94,132 @@ pub(crate) async fn unregistered<DB: RotationDatabase>(
             found.unbound.push(entry.table.to_string());
         }
     }
-    for (sql_schema, table, column) in state::columns_of_all::<DB>(connection).await? {
-        if table.starts_with("phield_") {
+    let known: Vec<KeyId> = keyring.status().keys.into_iter().map(|key| key.id).collect();
+    for column in state::columns_of_all::<DB>(connection).await? {
+        if column.table.starts_with("phield_") {
             continue;
         }
-        let is_registered = registered(schema, &sql_schema, &table, &column);
-        let sql_table = if sql_schema.is_empty() {
-            table
+        if is_registered(schema, &column) {
+            let rows = others::<DB>(connection, &column).await?;
+            found.plaintext.extend(rows.map(|rows| column.found(rows)));
         } else {
-            format!("{sql_schema}.{table}")
-        };
-        let (tokens, others) = sample::<DB>(connection, &sql_table, &column).await?;
-        let of = |rows| UnregisteredColumn {
-            table: sql_table.clone(),
-            column: column.clone(),
-            rows,
-        };
-        match is_registered {
-            false if tokens > 0 => found.columns.push(of(tokens)),
-            true if others > 0 => found.plaintext.push(of(others)),
-            _ => {}
+            let rows = tokens::<DB>(connection, &column, &known).await?;
+            found.columns.extend(rows.map(|rows| column.found(rows)));
         }
     }
     Ok(found)
 }
 
-/// Whether the schema has a sealed column of this name in SQL. A table without a schema in its name may be in any.
-fn registered(schema: &SchemaFile, sql_schema: &str, table: &str, column: &str) -> bool {
-    let is_table = |sql_table: &str| match sql_table.rsplit_once('.') {
-        Some((of, name)) => name == table && (of == sql_schema || sql_schema.is_empty()),
-        None => sql_table == table,
-    };
-    schema
-        .tables()
-        .iter()
-        .filter(|entry| is_table(&entry.sql_table))
-        .any(|entry| {
-            entry
-                .columns
-                .iter()
-                .any(|entry| matches!(entry, ColumnEntry::Sealed { sql_name, .. } if sql_name == column))
-        })
+impl AnyColumn {
+    fn found(&self, rows: u64) -> UnregisteredColumn {
+        let schema = if self.schema.is_empty() {
+            String::new()
+        } else {
+            format!("{}.", self.schema)
+        };
+        UnregisteredColumn {
+            table: format!("{schema}{}", self.table),
+            column: self.name.clone(),
+            rows,
+        }
+    }
+
+    /// `SELECT column FROM table WHERE `
+    fn select<DB: RotationDatabase>(&self) -> Statement<DB> {
+        let mut statement = Statement::<DB>::new("SELECT ");
+        statement.name(&self.name).push(" FROM ");
+        if !self.schema.is_empty() {
+            statement.name(&self.schema).push(".");
+        }
+        // A name may have dots.
+        statement.name(&self.table).push(" WHERE ");
+        statement
+    }
 }
 
-/// How many tokens, and how many other values, stand in the first rows of a column that have a value.
-async fn sample<DB: RotationDatabase>(
-    connection: &mut DB::Connection,
-    table: &str,
-    column: &str,
-) -> Result<(u64, u64), RotationError> {
-    let mut statement = Statement::<DB>::new("SELECT ");
-    statement.name(column).push(" FROM ").table(table).push(" WHERE ");
-    statement
-        .name(column)
-        .push(format_args!(" IS NOT NULL LIMIT {SAMPLE}"));
-    let rows = DB::fetch(statement, Reuse::Unlikely, 4 << 20, connection).await?;
-    let is_token = |row: &Vec<Cell>| {
-        row.first()
-            .and_then(Cell::bytes)
-            .is_some_and(|value| key_of_token(value).is_some())
+/// Whether the schema has a sealed column of this name in SQL. A table without a schema in its name may be in any.
+fn is_registered(schema: &SchemaFile, column: &AnyColumn) -> bool {
+    let is_table = |sql_table: &str| match sql_table.rsplit_once('.') {
+        Some((of, name)) => name == column.table && (of == column.schema || column.schema.is_empty()),
+        None => sql_table == column.table,
     };
-    let tokens = rows.iter().filter(|row| is_token(row)).count();
-    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    Ok((count(tokens), count(rows.len() - tokens)))
+    let is_column = |entry: &ColumnEntry| matches!(entry, ColumnEntry::Sealed { sql_name, .. } if *sql_name == column.name);
+    let mut entries = schema.tables().iter().filter(|entry| is_table(&entry.sql_table));
+    entries.any(|entry| entry.columns.iter().any(is_column))
+}
+
+/// How many of the first values that look like tokens are some; none where none is. In bytes, a token names a key of the ring: what
+/// is random looks like a token once in a while.
+async fn tokens<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    column: &AnyColumn,
+    known: &[KeyId],
+) -> Result<Option<u64>, RotationError> {
+    let [bytes, text] = DB::LIKE_TOKEN;
+    let like = if column.is_text { text } else { bytes };
+    let mut statement = column.select::<DB>();
+    let name = quoted::<DB>(&column.name);
+    statement
+        .push(like.replace("{c}", &name))
+        .push(format_args!(" LIMIT {SAMPLE}"));
+    let rows = DB::fetch(statement, Reuse::Unlikely, SAMPLE_BYTES, connection).await?;
+    let holds = |row: &&Vec<Cell>| match row.first() {
+        Some(Cell::Text(text)) => holds_token(text),
+        Some(Cell::Bytes(bytes)) => {
+            key_of_token(bytes).is_some_and(|key| known.contains(&key))
+                || std::str::from_utf8(bytes).is_ok_and(holds_token)
+        }
+        _ => false,
+    };
+    Ok(count(rows.iter().filter(holds).count()))
+}
+
+/// Whether a text is a token, or has one somewhere in it, as JSON does.
+fn holds_token(text: &str) -> bool {
+    text.match_indices("phi1.").any(|(at, _)| {
+        let rest = text.get(at..).unwrap_or_default();
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        key_of_token(rest.get(..end).unwrap_or_default().as_bytes()).is_some()
+    })
+}
+
+/// How many of the first values of a registered column are no tokens; none where all are.
+async fn others<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    column: &AnyColumn,
+) -> Result<Option<u64>, RotationError> {
+    let mut statement = column.select::<DB>();
+    statement
+        .name(&column.name)
+        .push(format_args!(" IS NOT NULL LIMIT {SAMPLE}"));
+    let rows = DB::fetch(statement, Reuse::Unlikely, SAMPLE_BYTES, connection).await?;
+    let is_other = |row: &&Vec<Cell>| row.first().and_then(Cell::bytes).and_then(key_of_token).is_none();
+    Ok(count(rows.iter().filter(is_other).count()))
+}
+
+fn count(rows: usize) -> Option<u64> {
+    u64::try_from(rows).ok().filter(|rows| *rows > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_in_texts() {
+        let token = "phi1.EQAAAAeggYKDhIWGh4iJiouMjY6PkJGSk5SVlpeYmZqbnJ2en6ChoqOkpaanqKmqq6ytrq-wsbKztLW2t7i5uru8vb4";
+        assert!(holds_token(token));
+        assert!(holds_token(&format!(r#"{{"ssn": "{token}", "n": 1}}"#)));
+        assert!(holds_token(&format!("phi1. {token}")));
+        for other in [
+            "",
+            "phi1.",
+            "phi1.EQAA",
+            "see phi1.example.org",
+            &token.replace("phi1", "phi2"),
+        ] {
+            assert!(!holds_token(other), "{other}");
+        }
+    }
 }

@@ -1057,10 +1057,20 @@ pub(crate) async fn unique_keys<DB: RotationDatabase>(
     Ok(keys.into_iter().map(|(_, columns)| columns).collect())
 }
 
-/// Every column that can hold tokens: schema, table and column.
+/// A column that can hold tokens.
+#[derive(Debug)]
+pub(crate) struct AnyColumn {
+    /// The schema of its table, where the database has schemas.
+    pub(crate) schema: String,
+    pub(crate) table: String,
+    pub(crate) name: String,
+    pub(crate) is_text: bool,
+}
+
+/// Every column of the database that can hold tokens.
 pub(crate) async fn columns_of_all<DB: RotationDatabase>(
     connection: &mut DB::Connection,
-) -> Result<Vec<(String, String, String)>, RotationError> {
+) -> Result<Vec<AnyColumn>, RotationError> {
     let rows = DB::fetch(
         Statement::new(DB::COLUMNS_OF_ALL),
         Reuse::Unlikely,
@@ -1068,6 +1078,14 @@ pub(crate) async fn columns_of_all<DB: RotationDatabase>(
         connection,
     )
     .await?;
-    let column = |row: &Vec<Cell>| Some((string(row.first())?, string(row.get(1))?, string(row.get(2))?));
-    Ok(rows.iter().filter_map(column).collect())
+    let column = |row: &Vec<Cell>| {
+        Some(AnyColumn {
+            schema: string(row.first())?,
+            table: string(row.get(1))?,
+            name: string(row.get(2))?,
+            is_text: integer(row.get(3))? != 0,
+        })
+    };
+    let columns = rows.iter().map(column).collect::<Option<_>>();
+    columns.ok_or(RotationError::Checkpoint("(columns)"))
 }

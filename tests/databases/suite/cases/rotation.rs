@@ -6,7 +6,7 @@ use phield::sqlx::rotate::{Mode, Rotation, RotationError, RotationOptions, Rotat
 use phield::sqlx::{insert_batch, update};
 use phield::{EncryptedPhi, KeyId, KeyUse, Keyring, Phi, Rollout, SchemaFile, Suite};
 use phield_testkit::TestRing;
-use sqlx::Pool;
+use sqlx::{Database as _, Pool};
 
 use super::{Db, fresh, sql};
 
@@ -276,15 +276,32 @@ async fn several_workers_do_every_row_once() {
 async fn columns_that_nobody_registered_are_found() {
     let (db, world) = (fresh().await, World::new());
     let keyring = world.keyring().await;
-    filled(&db, &keyring, 5).await;
-    sqlx::query(sql("CREATE TABLE copies AS SELECT id, ssn AS secret, ward FROM patients")).execute(&*db).await.unwrap();
-    sqlx::query(sql("UPDATE patients SET note = 'in the clear' WHERE id = 2")).execute(&*db).await.unwrap();
+    filled(&db, &keyring, 400).await;
+    for text in [
+        "CREATE TABLE copies AS SELECT id, ssn AS secret, ward FROM patients",
+        // Beyond the first rows, inside of other text, and what only looks like a token.
+        "UPDATE copies SET secret = NULL WHERE id < 399",
+        "CREATE TABLE letters (id {int}, body {other_text}, digest {bytes})",
+        "INSERT INTO letters SELECT id, concat('{\"note\": \"', note, '\"}'), ssn_index FROM patients WHERE id = 4",
+        "UPDATE patients SET note = 'in the clear' WHERE id = 2",
+    ] {
+        let text = if Db::NAME == "SQLite" {
+            text.replace("concat('{\"note\": \"', note, '\"}')", "'{\"note\": \"' || note || '\"}'")
+        } else {
+            text.to_owned()
+        };
+        // Braces that are not of types.
+        let text = text.replace("'{\"note\"", "'(\"note\"").replace("'\"}'", "'\")'");
+        sqlx::query(sql(&text)).execute(&*db).await.unwrap();
+    }
     let found = world.rotation(&db, &keyring, 5).unregistered().await.unwrap();
     let names = |columns: &[phield::sqlx::rotate::UnregisteredColumn]| {
-        let names = columns.iter().map(|c| (c.table.rsplit('.').next().unwrap().to_owned(), c.column.clone(), c.rows));
+        let names = columns
+            .iter()
+            .map(|c| format!("{}.{} {}", c.table.rsplit('.').next().unwrap(), c.column, c.rows));
         names.collect::<Vec<_>>()
     };
-    assert_eq!(names(&found.columns), [("copies".to_owned(), "secret".to_owned(), 5)]);
-    assert_eq!(names(&found.plaintext), [("patients".to_owned(), "note".to_owned(), 1)]);
+    assert_eq!(names(&found.columns), ["copies.secret 2", "letters.body 1"]);
+    assert_eq!(names(&found.plaintext), ["patients.note 1"]);
     assert!(found.unbound.is_empty());
 }
