@@ -46,7 +46,7 @@ fn patient(id: i64, value: u32) -> Patient {
     Patient {
         id,
         name: Phi::new(format!("{id} {value}")),
-        note: (value % 3 > 0).then(|| Phi::new(format!("note {value}"))),
+        note: (!value.is_multiple_of(3)).then(|| Phi::new(format!("note {value}"))),
     }
 }
 
@@ -111,7 +111,7 @@ impl World {
                 acknowledged,
             } => self.rotate(pepper, polls, acknowledged).await,
             Step::Reload { instance } | Step::Restart { instance } => {
-                self.instances[instance] = self.fresh().await
+                self.instances[instance] = self.fresh().await;
             }
             Step::Destroy { key } => self.destroy(key).await,
         }
