@@ -44,7 +44,11 @@ mod wraps;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
+#[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+use std::sync::Arc;
 
+#[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+use phield_core::SubjectStore;
 use phield_core::{Backends, SchemaFile};
 use serde::Serialize;
 
@@ -136,6 +140,8 @@ pub struct Host<'a> {
     out: &'a mut dyn Write,
     verbs: Vec<OsString>,
     schema: Option<SchemaFile>,
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    subjects: Option<Arc<dyn SubjectStore>>,
     backends: Backends,
 }
 
@@ -147,6 +153,8 @@ impl<'a> Host<'a> {
             out,
             verbs: Vec::new(),
             schema: None,
+            #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+            subjects: None,
             backends: backends(),
         }
     }
@@ -162,6 +170,14 @@ impl<'a> Host<'a> {
     #[must_use]
     pub fn with_schema(mut self, schema: SchemaFile) -> Self {
         self.schema = Some(schema);
+        self
+    }
+
+    /// Where the secrets of subjects are, so that tables with subject keys are rotated and verified, too.
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    #[must_use]
+    pub fn with_subjects(mut self, subjects: Arc<dyn SubjectStore>) -> Self {
+        self.subjects = Some(subjects);
         self
     }
 

@@ -4,7 +4,7 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use phield_core::{AppName, KeyId, Keyring, SchemaFile};
+use phield_core::{AppName, KeyId, Keyring, SchemaFile, SubjectStore};
 use phield_sqlx::KeyStoreDatabase as _;
 use phield_sqlx::rotate::{
     Mode, Quarantined, Rotation, RotationError, RotationOptions, RotationPlan, RotationStatus, Unregistered,
@@ -123,6 +123,7 @@ impl Database {
         keyring: Arc<Keyring>,
         schema: SchemaFile,
         options: RotationOptions,
+        subjects: Option<Arc<dyn SubjectStore>>,
     ) -> Result<Job, Error> {
         // Two a worker, one for the progress, one that renews leases.
         let connections = options.workers.saturating_mul(2).saturating_add(2);
@@ -135,7 +136,11 @@ impl Database {
                     .connect_with((**$connect).clone())
                     .await
                     .map_err(RotationError::from)?;
-                Job::$database(Rotation::new(pool, keyring, schema).with_options(options))
+                let rotation = Rotation::new(pool, keyring, schema).with_options(options);
+                Job::$database(match subjects {
+                    Some(subjects) => rotation.with_subjects(subjects),
+                    None => rotation,
+                })
             }};
         }
         Ok(match self {
@@ -151,8 +156,13 @@ impl Database {
     /// For what needs no keys.
     async fn without_keys(&self, schema: &SchemaFile) -> Result<Job, Error> {
         let keyring = Keyring::ephemeral(AppName::from_static("none"))?;
-        self.job(Arc::new(keyring), schema.clone(), RotationOptions::default())
-            .await
+        self.job(
+            Arc::new(keyring),
+            schema.clone(),
+            RotationOptions::default(),
+            None,
+        )
+        .await
     }
 
     pub(crate) async fn status(&self, schema: &SchemaFile) -> Result<Option<RotationStatus>, Error> {

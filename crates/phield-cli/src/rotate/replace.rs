@@ -7,7 +7,7 @@ use super::rows::{Context, RunArguments};
 use crate::text::{now, utc};
 use crate::{Error, Host, backup};
 
-/// Publishes a successor, or activates the one that has waited. True: rows may be sealed again at once, if that was acknowledged.
+/// Publishes a successor, or activates the one that has waited.
 ///
 /// Does nothing while the rotation is under way, and after an activation that no rotation has followed yet: so a run that was killed
 /// is repeated as it is.
@@ -16,10 +16,10 @@ pub(crate) async fn key(
     job: &Job,
     arguments: &RunArguments,
     host: &mut Host<'_>,
-) -> Result<bool, Error> {
+) -> Result<(), Error> {
     let status = job.status().await?;
     if status.is_some_and(|status| status.state != "done") {
-        return Ok(true);
+        return Ok(());
     }
     let verified = context.ring.load().await?;
     let (key_use, manifest) = (arguments.mode.key_use(), verified.manifest());
@@ -34,7 +34,9 @@ pub(crate) async fn key(
             active.context.scope.clone(),
             active.context.suite,
         );
-        let was_replaced = of_use(KeyState::DecryptOnly).any(|old| old.context.scope == scope);
+        let was_replaced = of_use(KeyState::DecryptOnly)
+            .chain(of_use(KeyState::Compromised))
+            .any(|old| old.context.scope == scope);
         if was_replaced && !job.has_seen(id).await? {
             continue;
         }
@@ -59,8 +61,7 @@ pub(crate) async fn key(
             at: utc(now().saturating_add(seconds)),
         });
     }
-    backup_of(context, arguments, host).await?;
-    Ok(true)
+    backup_of(context, arguments, host).await
 }
 
 async fn backup_of(context: &Context, arguments: &RunArguments, host: &mut Host<'_>) -> Result<(), Error> {

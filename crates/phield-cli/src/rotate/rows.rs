@@ -200,7 +200,7 @@ impl WorkArguments {
         let options = self.options(context, acknowledged);
         context
             .database
-            .job(keyring, context.schema.clone(), options)
+            .job(keyring, context.schema.clone(), options, host.subjects.clone())
             .await
     }
 }
@@ -227,11 +227,10 @@ pub(super) async fn start(arguments: &RunArguments, host: &mut Host<'_>) -> Resu
     if let Some(path) = &work.report {
         report::check_free(path)?;
     }
-    let mut acknowledged = arguments.acknowledged_by_every_instance;
+    let acknowledged = arguments.acknowledged_by_every_instance;
     if arguments.replace_key {
         let job = work.job(&context, acknowledged, host).await?;
-        let replaced = replace::key(&context, &job, arguments, host).await?;
-        acknowledged &= replaced;
+        replace::key(&context, &job, arguments, host).await?;
     }
     go(arguments.mode.mode(), work, &context, acknowledged, host).await
 }

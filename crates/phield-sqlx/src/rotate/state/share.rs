@@ -1,0 +1,276 @@
+//! Shares of a table: given out, renewed, written down, given back.
+
+use sqlx::Transaction;
+
+use super::counts::{Done, add_counts, note};
+use super::{Record, begin, by_id, cursor, execute, fetch, integer, string, text, written};
+use crate::backend::Reuse;
+use crate::rotate::cell::{Cell, Cursor};
+use crate::rotate::database::RotationDatabase;
+use crate::rotate::error::RotationError;
+use crate::statement::Statement;
+
+/// A share of a table.
+#[derive(Debug, Clone)]
+pub(crate) struct Share {
+    pub(crate) table: String,
+    pub(crate) number: i64,
+    /// The last key that is done.
+    pub(crate) after: Option<Cursor>,
+    /// The last key that belongs to it; none: to the end of the table.
+    pub(crate) until: Option<Cursor>,
+    pub(crate) owner: String,
+    /// How long it stays with a worker that does not write, in seconds.
+    pub(crate) lease: i64,
+}
+
+/// What there is to do for a worker.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    Share(Share),
+    /// All is given out; other workers have shares.
+    Wait,
+    /// The pass is through.
+    Through,
+}
+
+/// Whether the rotation is still in the phase and pass that a worker works for: another process may have ended it.
+pub(super) async fn is_current<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    record: &Record,
+) -> Result<bool, RotationError> {
+    let now = by_id::<DB>(connection, &record.id).await?;
+    Ok((now.phase, now.pass) == (record.phase, record.pass))
+}
+
+/// Takes the next share for a worker: one whose worker has died, else the next rows of a table.
+pub(crate) async fn claim<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    record: &Record,
+    (owner, lease): (&str, i64),
+    end_of_share: impl Fn(&str, Option<&Cursor>) -> Option<Statement<DB>> + Send + Sync,
+) -> Result<Claim, RotationError> {
+    let mut transaction = begin::<DB>(connection).await?;
+    let id = text(&record.id);
+    let abandoned = format!(
+        "SELECT tbl, share_no, place, until FROM phield_rotation_share WHERE rotation = ? AND lease < {} \
+         ORDER BY tbl, share_no LIMIT 1{}",
+        DB::NOW,
+        DB::SKIP_LOCKED
+    );
+    let found = fetch::<DB>(&mut transaction, &abandoned, std::slice::from_ref(&id)).await?;
+    if let Some(row) = found.first() {
+        if !is_current::<DB>(&mut transaction, record).await? {
+            transaction.commit().await?;
+            return Ok(Claim::Through);
+        }
+        let share =
+            share(row, (owner, lease)).ok_or(RotationError::Checkpoint("phield_rotation_share"))??;
+        let text = format!(
+            "UPDATE phield_rotation_share SET owner = ?, lease = {} + {lease} WHERE rotation = ? AND tbl = ? AND share_no = ?",
+            DB::NOW
+        );
+        let cells = [
+            self::text(owner),
+            id,
+            self::text(&share.table),
+            Cell::Integer(share.number),
+        ];
+        execute::<DB>(&mut transaction, &text, &cells).await?;
+        transaction.commit().await?;
+        return Ok(Claim::Share(share));
+    }
+    let next = format!(
+        "SELECT tbl, place, shares FROM phield_rotation_table WHERE rotation = ? AND exhausted = 0 ORDER BY tbl LIMIT 1{}",
+        DB::SKIP_LOCKED
+    );
+    let found = fetch::<DB>(&mut transaction, &next, std::slice::from_ref(&id)).await?;
+    // After the row is locked: what is read now is not older than it.
+    if !is_current::<DB>(&mut transaction, record).await? {
+        transaction.commit().await?;
+        return Ok(Claim::Through);
+    }
+    let Some(row) = found.first() else {
+        let text = "SELECT tbl FROM phield_rotation_table WHERE rotation = ? AND exhausted = 0 \
+             UNION ALL SELECT tbl FROM phield_rotation_share WHERE rotation = ? LIMIT 1";
+        let open = fetch::<DB>(&mut transaction, text, &[id.clone(), id]).await?;
+        transaction.commit().await?;
+        return Ok(if open.is_empty() {
+            Claim::Through
+        } else {
+            Claim::Wait
+        });
+    };
+    let read = || Some((string(row.first())?, string(row.get(1))?, integer(row.get(2))?));
+    let (table, place, number) = read().ok_or(RotationError::Checkpoint("phield_rotation_table"))?;
+    let after = cursor(&place)?;
+    let end =
+        end_of_share(&table, after.as_ref()).ok_or_else(|| RotationError::NoSuchTable(table.clone()))?;
+    let until = DB::fetch(end, Reuse::Likely, usize::MAX, &mut transaction).await?;
+    let until = until.into_iter().next().map(Cursor);
+    let cells = [
+        id.clone(),
+        text(&table),
+        Cell::Integer(number),
+        written(after.as_ref()),
+        written(until.as_ref()),
+        text(owner),
+    ];
+    let insert = format!(
+        "INSERT INTO phield_rotation_share (rotation, tbl, share_no, place, until, owner, lease, row_count, changed) \
+         VALUES (?, ?, ?, ?, ?, ?, {} + {lease}, 0, 0)",
+        DB::NOW
+    );
+    execute::<DB>(&mut transaction, &insert, &cells).await?;
+    execute::<DB>(
+        &mut transaction,
+        "UPDATE phield_rotation_table SET place = ?, exhausted = ?, shares = shares + 1 WHERE rotation = ? AND tbl = ?",
+        &[
+            written(until.as_ref().or(after.as_ref())),
+            Cell::Integer(i64::from(until.is_none())),
+            id,
+            text(&table),
+        ],
+    )
+    .await?;
+    transaction.commit().await?;
+    Ok(Claim::Share(Share {
+        table,
+        number,
+        after,
+        until,
+        owner: owner.to_owned(),
+        lease,
+    }))
+}
+
+pub(super) fn share(row: &[Cell], (owner, lease): (&str, i64)) -> Option<Result<Share, RotationError>> {
+    let (after, until) = (string(row.get(2))?, string(row.get(3))?);
+    let (table, number) = (string(row.first())?, integer(row.get(1))?);
+    Some(cursor(&after).and_then(|after| {
+        Ok(Share {
+            table,
+            number,
+            after,
+            until: cursor(&until)?,
+            owner: owner.to_owned(),
+            lease,
+        })
+    }))
+}
+
+/// The share as its checkpoint has it; none when it is finished, or somebody else's.
+pub(crate) async fn reload<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    record: &Record,
+    share: &Share,
+) -> Result<Option<Share>, RotationError> {
+    let rows = fetch::<DB>(
+        connection,
+        "SELECT tbl, share_no, place, until FROM phield_rotation_share \
+         WHERE rotation = ? AND tbl = ? AND share_no = ? AND owner = ?",
+        &[
+            text(&record.id),
+            text(&share.table),
+            Cell::Integer(share.number),
+            text(&share.owner),
+        ],
+    )
+    .await?;
+    let again = rows
+        .first()
+        .map(|row| self::share(row, (&share.owner, share.lease)));
+    let again = again.map(|again| again.ok_or(RotationError::Checkpoint("phield_rotation_share")));
+    again.transpose()?.transpose()
+}
+
+/// Gives shares back: those of one worker, or of all.
+pub(crate) async fn end_leases<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    rotation: &str,
+    owner: Option<&str>,
+) -> Result<(), RotationError> {
+    let update = "UPDATE phield_rotation_share SET lease = 0, owner = '' WHERE rotation = ?";
+    match owner {
+        None => execute::<DB>(connection, update, &[text(rotation)]).await?,
+        Some(owner) => {
+            let update = format!("{update} AND owner = ?");
+            execute::<DB>(connection, &update, &[text(rotation), text(owner)]).await?
+        }
+    };
+    Ok(())
+}
+
+/// Keeps the shares of a worker that is busy with one page for long.
+pub(crate) async fn renew_leases<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    rotation: &str,
+    (owner, lease): (&str, i64),
+) -> Result<(), RotationError> {
+    let update = format!(
+        "UPDATE phield_rotation_share SET lease = {} + {lease} WHERE rotation = ? AND owner = ?",
+        DB::NOW
+    );
+    execute::<DB>(connection, &update, &[text(rotation), text(owner)])
+        .await
+        .map(drop)
+}
+
+/// Writes the checkpoint of a page into its transaction, or the end of the share. False: the share is somebody else's by now.
+pub(crate) async fn checkpoint<DB: RotationDatabase>(
+    transaction: &mut Transaction<'_, DB>,
+    record: &Record,
+    share: &Share,
+    done: &Done,
+    place: Option<&Cursor>,
+    is_last: bool,
+) -> Result<bool, RotationError> {
+    let key = [text(&record.id), text(&share.table), Cell::Integer(share.number)];
+    let count = |n: u64| Cell::Integer(i64::try_from(n).unwrap_or(i64::MAX));
+    let cells = [
+        &[written(place), count(done.rows), count(done.changed)][..],
+        &key,
+        &[text(&share.owner)],
+    ]
+    .concat();
+    let lease = share.lease;
+    let update = format!(
+        "UPDATE phield_rotation_share SET place = ?, row_count = row_count + ?, changed = changed + ?, lease = {} + {lease} \
+         WHERE rotation = ? AND tbl = ? AND share_no = ? AND owner = ?",
+        DB::NOW
+    );
+    if execute::<DB>(transaction, &update, &cells).await? != 1 {
+        return Ok(false);
+    }
+    add_counts::<DB>(transaction, record, &share.table, &done.counts).await?;
+    note::<DB>(transaction, record, &done.quarantined).await?;
+    if is_last {
+        let totals = fetch::<DB>(
+            transaction,
+            "SELECT row_count, changed FROM phield_rotation_share WHERE rotation = ? AND tbl = ? AND share_no = ?",
+            &key,
+        )
+        .await?;
+        let [id, table, _] = &key;
+        let [rows, changed] = [0, 1].map(|i| {
+            totals
+                .first()
+                .and_then(|row| row.get(i))
+                .cloned()
+                .unwrap_or(Cell::Integer(0))
+        });
+        execute::<DB>(
+            transaction,
+            "UPDATE phield_rotation_table SET row_count = row_count + ?, changed = changed + ? WHERE rotation = ? AND tbl = ?",
+            &[rows, changed, id.clone(), table.clone()],
+        )
+        .await?;
+        execute::<DB>(
+            transaction,
+            "DELETE FROM phield_rotation_share WHERE rotation = ? AND tbl = ? AND share_no = ?",
+            &key,
+        )
+        .await?;
+    }
+    Ok(true)
+}
