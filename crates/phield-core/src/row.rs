@@ -1,12 +1,12 @@
 //! Sealing and opening rows (format §4): one salt, one row key and one commitment for the fields of a row.
 
+mod planned;
+
 use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use zeroize::Zeroize as _;
-
 use crate::binding::RowBinding;
-use crate::cipher::{self, Body, RowCipher, SealedBody};
+use crate::cipher::{self, RowCipher, SealedBody};
 use crate::column::Column;
 use crate::context::{self, Row};
 use crate::error::{OpenError, OpenRowError, SealError, Unsealable};
@@ -22,9 +22,12 @@ use crate::row_id::RowId;
 use crate::schedule;
 use crate::sealed::Storage;
 use crate::subject_key::{Keys, SubjectError, SubjectKey, SubjectKeyring, SubjectKeys};
-use crate::token::{self, BODY_AT, Commitment, Head, Nonce, Parts, RowSalt, Suite, TAG_LEN};
-use crate::value::{Encoded, Opened, Value, ValueType};
+use crate::token::{self, BODY_AT, Commitment, Head, Nonce, Parts, RowSalt, Suite};
+use crate::value::{Opened, Value, ValueType};
 use crate::wipe::Wiped;
+
+use planned::seal_planned;
+pub(crate) use planned::{Frame, Planned};
 
 /// Random bytes of one row before its nonces: `r12`, the random input of the salt.
 const SALT_RANDOM: usize = 12;
@@ -276,87 +279,6 @@ fn seal_fields(
         });
     }
     seal_planned(key, salt, identity, planned, nonce)
-}
-
-/// A token that is about to be made.
-pub(crate) struct Planned<'a> {
-    pub(crate) column: &'a ColumnName,
-    pub(crate) extra: Option<&'a [u8]>,
-    pub(crate) frame: Frame<'a>,
-    pub(crate) token: &'a mut Token,
-}
-
-/// What goes into a token.
-#[derive(Clone, Copy)]
-pub(crate) enum Frame<'a> {
-    /// A value, and the length of its padded frame.
-    Of(&'a Encoded<'a>, usize),
-    /// The frame of another token, with its padding.
-    Again(&'a [u8]),
-}
-
-impl Frame<'_> {
-    fn len(self) -> usize {
-        match self {
-            Self::Of(_, padded_len) => padded_len,
-            Self::Again(frame) => frame.len(),
-        }
-    }
-
-    fn write(self, buffer: &mut Vec<u8>) {
-        match self {
-            Self::Of(value, padded_len) => {
-                frame::write(buffer, value.value_type(), value.as_bytes(), padded_len);
-            }
-            Self::Again(frame) => buffer.extend_from_slice(frame),
-        }
-    }
-}
-
-fn seal_planned(
-    key: &SealingKey<'_>,
-    salt: RowSalt,
-    identity: Identity<'_>,
-    planned: Vec<Planned<'_>>,
-    mut nonce: impl FnMut() -> Result<Nonce, SealError>,
-) -> Result<(), SealError> {
-    let head = Head::new(key.suite, key.id, salt);
-    let (row_key, commitment) = schedule::row_key(key.key, &head, identity.row);
-    let cipher = RowCipher::new(key.suite, &row_key).map_err(|_| SealError::NoActiveKey)?;
-    // Everything that can fail comes before the first byte of plaintext is copied.
-    let mut aads = Vec::with_capacity(planned.len() * AAD_CAPACITY);
-    let mut started = Vec::with_capacity(planned.len());
-    for Planned {
-        column,
-        extra,
-        frame,
-        token,
-    } in planned
-    {
-        let start = aads.len();
-        write_aad(&mut aads, &head, &commitment, column, extra.or(identity.extra))?;
-        let nonce = nonce()?;
-        let buffer = token
-            .0
-            .insert(token::start(&head, &commitment, &nonce, frame.len()));
-        started.push((start..aads.len(), buffer, frame));
-    }
-    let mut bodies: Vec<_> = started
-        .into_iter()
-        .map(|(aad, buffer, frame)| {
-            frame.write(buffer);
-            buffer.resize(buffer.len() + TAG_LEN, 0);
-            let aad = aads.get(aad).unwrap_or_default();
-            let (nonce, buffer) = token::nonce_and_body_mut(buffer);
-            Body { nonce, aad, buffer }
-        })
-        .collect();
-    let sealed = cipher.seal_fields(salt, &mut bodies);
-    if sealed.is_err() {
-        // No input causes this; still, no plaintext is left.
-        bodies.iter_mut().for_each(|body| body.buffer.zeroize());
-    }
-    sealed.map_err(|_| Unsealable::ValueTooLong.into())
 }
 
 /// Two equal FIELDs in one call are refused: they would be interchangeable.
@@ -646,19 +568,31 @@ mod tests {
         };
         let (ssn, note) = (Phi::from("999-12-3456"), Phi::new("x".repeat(100)));
         let column = ColumnName::from_static;
+        let extra = [0; 1025];
         let fields = [
             Field::new(column("ssn"), &ssn).unwrap(),
-            Field::new(column("note"), &note).unwrap(),
+            Field::new(column("note"), &note).unwrap().with_extra(&extra),
         ];
         let mut tokens = [const { Token(None) }; 2];
         let identity = Identity {
             row: b"ROW",
             extra: None,
         };
-        let failed = seal_fields(&key, RowSalt([2; 12]), identity, &fields, &mut tokens, 50, || {
-            Ok(Nonce([3; 12]))
-        });
-        assert_eq!(failed, Err(Unsealable::ValueTooLong.into()));
+        let mut seal = |limit| {
+            let nonce = || Ok(Nonce([3; 12]));
+            let failed = seal_fields(
+                &key,
+                RowSalt([2; 12]),
+                identity,
+                &fields,
+                &mut tokens,
+                limit,
+                nonce,
+            );
+            (failed, tokens.iter().filter(|token| token.0.is_some()).count())
+        };
+        assert_eq!(seal(50), (Err(Unsealable::ValueTooLong.into()), 0));
+        assert_eq!(seal(500), (Err(Unsealable::Extra.into()), 1));
         let started = tokens.iter().filter_map(|token| token.0.as_ref());
         assert!(started.clone().count() == 1 && started.clone().all(|token| token.len() == BODY_AT));
     }
@@ -669,7 +603,9 @@ pub(crate) mod fixed {
     //! Sealing with given salts and nonces, for vectors. Exists in this crate's own tests alone.
 
     use super::*;
+    use crate::cipher::Body;
     use crate::frame::Padding;
+    use crate::token::TAG_LEN;
     use crate::value::Encoded;
 
     /// Seals fields under a fixed salt, the nonces taken in turn.

@@ -422,7 +422,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
         let batch = self.options.batch.clamp(1, 10_000);
         let slow = self.schema.tables().iter().flat_map(|table| &table.indexes);
         let mut slow = slow.filter(|index| index.algorithm.is_slow());
-        if record.mode == Mode::Pepper && slow.next().is_some() && !tables.is_empty() {
+        if matches!(record.mode, Mode::Pepper | Mode::Index) && slow.next().is_some() && !tables.is_empty() {
             batch.min(32)
         } else {
             batch
@@ -492,12 +492,12 @@ impl<DB: RotationDatabase> Rotation<DB> {
             .iter()
             .find(|entry| entry.table.as_str() == count.table);
         let mut indexes = entry.into_iter().flat_map(|entry| &entry.indexes);
-        indexes.any(|index| index.sql_name == count.column) == (mode == Mode::Pepper)
+        indexes.any(|index| index.sql_name == count.column) == matches!(mode, Mode::Pepper | Mode::Index)
     }
 
     /// The keys of a mode's use that are in some states.
     fn keys_in(&self, mode: Mode, is_in: impl Fn(KeyState) -> bool) -> Vec<String> {
-        let key_use = if mode == Mode::Pepper {
+        let key_use = if matches!(mode, Mode::Pepper | Mode::Index) {
             KeyUse::Index
         } else {
             KeyUse::Data

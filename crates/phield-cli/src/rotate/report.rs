@@ -36,6 +36,7 @@ fn report(
     let mode = match status.mode {
         Mode::Data => CoverageMode::Data,
         Mode::Pepper => CoverageMode::Pepper,
+        Mode::Index => CoverageMode::Migrate,
         Mode::Verify => CoverageMode::Verify,
         Mode::Scan => CoverageMode::Scan,
     };

@@ -19,6 +19,9 @@ pub enum ModeChoice {
     Data,
     /// Blind indexes are computed again under the active pepper; tokens stay
     Pepper,
+    /// Blind indexes are computed where there are none: for a new index with a column of its own. Duplicates of a unique one go into
+    /// quarantine
+    Index,
 }
 
 impl ModeChoice {
@@ -26,13 +29,14 @@ impl ModeChoice {
         match self {
             Self::Data => Mode::Data,
             Self::Pepper => Mode::Pepper,
+            Self::Index => Mode::Index,
         }
     }
 
     pub(super) const fn key_use(self) -> KeyUse {
         match self {
             Self::Data => KeyUse::Data,
-            Self::Pepper => KeyUse::Index,
+            Self::Pepper | Self::Index => KeyUse::Index,
         }
     }
 }
@@ -228,7 +232,7 @@ pub(super) async fn start(arguments: &RunArguments, host: &mut Host<'_>) -> Resu
         report::check_free(path)?;
     }
     let acknowledged = arguments.acknowledged_by_every_instance;
-    if arguments.replace_key {
+    if arguments.replace_key && arguments.mode != ModeChoice::Index {
         let job = work.job(&context, acknowledged, host).await?;
         replace::key(&context, &job, arguments, host).await?;
     }

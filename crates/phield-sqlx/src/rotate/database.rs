@@ -84,8 +84,20 @@ pub struct Swap<'a> {
 pub(crate) struct SwapColumn<'a> {
     pub(crate) name: &'a str,
     pub(crate) is_text: bool,
-    /// How much of the old value is compared, in bytes or characters; all of it when there is none.
-    pub(crate) compared: Option<usize>,
+    pub(crate) compared: Compared,
+    /// Whether it is compared alone, and stays.
+    pub(crate) stays: bool,
+}
+
+/// What is compared with the value that was read, before it is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compared {
+    /// Its first bytes, or characters.
+    Start(usize),
+    /// All of it.
+    Whole,
+    /// There has to be none.
+    Null,
 }
 
 /// A row whose columns are replaced.
@@ -117,16 +129,29 @@ fn push_unchanged<DB: RotationDatabase>(statement: &mut Statement<DB>, swap: &Sw
     for (i, column) in swap.columns.iter().enumerate() {
         statement.push(" AND ");
         match column.compared {
-            Some(len) => {
+            Compared::Null => {
+                statement.column(swap.table, column.name).push(" IS NULL");
+                continue;
+            }
+            Compared::Start(len) => {
                 statement.push("substr(").column(swap.table, column.name);
                 statement.push(format_args!(", 1, {len})"));
             }
-            None => {
+            Compared::Whole => {
                 statement.column(swap.table, column.name);
             }
         }
         statement.push(" = ").column(NEW, &short('o', i));
     }
+}
+
+/// The columns that are replaced: they come before those that stay.
+#[allow(dead_code, reason = "used by the databases whose feature is on")]
+fn changing<'s>(swap: &'s Swap<'_>) -> impl Iterator<Item = (usize, &'s SwapColumn<'s>)> {
+    swap.columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| !column.stays)
 }
 
 fn push_same_key<DB: RotationDatabase>(statement: &mut Statement<DB>, swap: &Swap<'_>) {
@@ -251,7 +276,7 @@ mod sqlite {
                 push_values(&mut statement, swap, row);
             }
             statement.push(")) UPDATE ").table(swap.table).push(" SET ");
-            for (i, column) in swap.columns.iter().enumerate() {
+            for (i, column) in changing(swap) {
                 statement.push(if i > 0 { ", " } else { "" });
                 statement
                     .name(column.name)
@@ -347,7 +372,7 @@ mod postgres {
         fn compare_and_swap(swap: &Swap<'_>, rows: &[SwapRow]) -> Statement<Self> {
             let mut statement = Statement::new("UPDATE ");
             statement.table(swap.table).push(" SET ");
-            for (i, column) in swap.columns.iter().enumerate() {
+            for (i, column) in changing(swap) {
                 statement.push(if i > 0 { ", " } else { "" });
                 statement
                     .name(column.name)
@@ -523,7 +548,7 @@ mod mysql {
             push_same_key(&mut statement, swap);
             push_unchanged(&mut statement, swap);
             statement.push(" SET ");
-            for (i, column) in swap.columns.iter().enumerate() {
+            for (i, column) in changing(swap) {
                 statement.push(if i > 0 { ", " } else { "" });
                 statement
                     .column(swap.table, column.name)

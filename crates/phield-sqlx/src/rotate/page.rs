@@ -23,9 +23,28 @@ pub(crate) struct Prepared {
     pub(crate) last: Option<Cursor>,
     /// Whether the share ends with it.
     pub(crate) is_last: bool,
+    /// Rows of it that were written one by one.
+    pub(crate) written_before: u64,
 }
 
 impl Prepared {
+    /// Notes a row whose index value somebody else has.
+    pub(crate) fn duplicate(&mut self, table: &Table, columns: &[usize], row: &SwapRow) {
+        for (column, (_, new)) in columns.iter().zip(&row.values) {
+            let Some(index) = table.indexes.get(*column).filter(|index| index.unique) else {
+                continue;
+            };
+            self.done.quarantined.push(Quarantined {
+                table: table.name().to_owned(),
+                row_key: Cursor(row.key.clone()).to_text(),
+                column: index.sql_name.clone(),
+                reason: "duplicate".to_owned(),
+                key: key_of_index(new).map(|key| key.to_string()).unwrap_or_default(),
+                noted: 0,
+            });
+        }
+    }
+
     /// How many rows are to be written.
     pub(crate) fn expected(&self) -> u64 {
         let rows = self.groups.values().map(Vec::len).sum::<usize>();
@@ -226,8 +245,8 @@ impl<'a> Preparing<'a> {
         Ok(())
     }
 
-    /// Pepper mode: index values are computed again.
-    pub(crate) async fn indexes(mut self, rows: Vec<PageRow>) -> Result<Prepared, RotationError> {
+    /// Pepper mode: index values are computed again. Index mode: where there are none.
+    pub(crate) async fn indexes(mut self, mode: Mode, rows: Vec<PageRow>) -> Result<Prepared, RotationError> {
         let indexes = self.table.indexes.len();
         for mut row in rows {
             self.count_row(&row);
@@ -240,24 +259,38 @@ impl<'a> Preparing<'a> {
             let identity = self.table.identity(&row);
             let (mut columns, mut values) = (Vec::new(), Vec::new());
             for index in 0..indexes {
-                let Some(old) = row.values.get(index).and_then(Cell::bytes) else {
-                    continue;
+                let old = row.values.get(index).and_then(Cell::bytes).map(<[u8]>::to_vec);
+                let old_key = old.as_deref().and_then(key_of_index);
+                let wanted = match (mode, &old) {
+                    (Mode::Index, None) => self.is_indexed(index, &tokens),
+                    (Mode::Index, Some(_)) | (_, None) => false,
+                    (_, Some(_)) => old_key != Some(active),
                 };
-                let old = old.to_vec();
-                if BlindIndex::from_bytes(&old).and_then(|value| value.key_id()) == Some(active) {
+                if !wanted {
                     continue;
                 }
                 match self.index(index, identity.as_ref(), &tokens).await? {
-                    Ok(new) => {
+                    Ok(Some(new)) => {
                         columns.push(index);
-                        values.push((old, new.as_bytes().to_vec()));
+                        values.push((old.unwrap_or_default(), new.as_bytes().to_vec()));
                     }
-                    Err(reason) => {
-                        let key = BlindIndex::from_bytes(&old).and_then(|value| value.key_id());
-                        let column = self.table.indexes.get(index).map(|index| index.sql_name.clone());
-                        self.push_quarantined(&row, column.unwrap_or_default(), key, reason);
-                    }
+                    // An encrypted null is not indexed.
+                    Ok(None) if mode == Mode::Index => {}
+                    // A value for a row that has none: whoever wrote it did not go by the schema.
+                    Ok(None) => self.quarantine_index(&row, index, old_key, "malformed"),
+                    Err(reason) => self.quarantine_index(&row, index, old_key, reason),
                 }
+            }
+            if mode == Mode::Index {
+                let parts = columns
+                    .iter()
+                    .flat_map(|index| self.table.rows.index_parts(*index));
+                values.extend(parts.filter_map(|part| {
+                    let start = self.table.sealed.get(*part)?.start();
+                    let token = tokens.get(*part)?.bytes()?;
+                    let start = token.get(..start).unwrap_or(token).to_vec();
+                    Some((start.clone(), start))
+                }));
             }
             if !columns.is_empty() {
                 self.prepared.done.changed += 1;
@@ -272,13 +305,24 @@ impl<'a> Preparing<'a> {
         Ok(self.finish())
     }
 
-    /// The new value of an index, or why the row goes into quarantine.
+    /// Whether every part of an index has a value.
+    fn is_indexed(&self, index: usize, tokens: &[Cell]) -> bool {
+        let mut parts = self.table.rows.index_parts(index).iter();
+        parts.all(|part| tokens.get(*part).is_some_and(|token| !token.is_null()))
+    }
+
+    fn quarantine_index(&mut self, row: &PageRow, index: usize, key: Option<KeyId>, reason: &'static str) {
+        let column = self.table.indexes.get(index).map(|index| index.sql_name.clone());
+        self.push_quarantined(row, column.unwrap_or_default(), key, reason);
+    }
+
+    /// The new value of an index, none for a row without one; or why the row goes into quarantine.
     async fn index(
         &self,
         index: usize,
         identity: Option<&RowIdentity>,
         tokens: &[Cell],
-    ) -> Result<Result<BlindIndex, &'static str>, RotationError> {
+    ) -> Result<Result<Option<BlindIndex>, &'static str>, RotationError> {
         let Some(identity) = identity else {
             return Ok(Err("malformed"));
         };
@@ -305,9 +349,8 @@ impl<'a> Preparing<'a> {
             }
         };
         match value {
-            Ok(Some(value)) => Ok(Ok(value)),
-            // A value for a row that has none: whoever wrote it did not go by the schema.
-            Ok(None) | Err(ReindexError::Identity(_)) => Ok(Err("malformed")),
+            Ok(value) => Ok(Ok(value)),
+            Err(ReindexError::Identity(_)) => Ok(Err("malformed")),
             Err(ReindexError::Open(_, error)) => reason(error).map(Err),
             Err(ReindexError::Index(error)) => Err(error.into()),
             Err(_) => Ok(Err("malformed")),

@@ -39,6 +39,9 @@ pub enum Mode {
     Data,
     /// Index values are computed again under the active pepper.
     Pepper,
+    /// Index values are computed where there are none: for a new index with a column of its own. What is in use already in a unique
+    /// index goes into quarantine as `duplicate`.
+    Index,
     /// Everything is opened, nothing is written.
     Verify,
     /// Nothing is opened: the keys of all tokens and index values are counted.
@@ -52,13 +55,14 @@ impl Mode {
         match self {
             Self::Data => "data",
             Self::Pepper => "pepper",
+            Self::Index => "index",
             Self::Verify => "verify",
             Self::Scan => "scan",
         }
     }
 
     pub(crate) fn of(text: &str) -> Option<Self> {
-        [Self::Data, Self::Pepper, Self::Verify, Self::Scan]
+        [Self::Data, Self::Pepper, Self::Index, Self::Verify, Self::Scan]
             .into_iter()
             .find(|mode| mode.as_str() == text)
     }
@@ -66,7 +70,7 @@ impl Mode {
     /// Whether rows are written.
     #[must_use]
     pub const fn writes(self) -> bool {
-        matches!(self, Self::Data | Self::Pepper)
+        matches!(self, Self::Data | Self::Pepper | Self::Index)
     }
 }
 

@@ -10,11 +10,11 @@ use phield_core::{Keyring, SubjectStore, TenantName};
 use sqlx::{Pool, pool::PoolConnection};
 
 use super::cell::Cursor;
-use super::database::{RotationDatabase, Swap, SwapColumn};
+use super::database::{Compared, RotationDatabase, Swap, SwapColumn};
 use super::error::RotationError;
 use super::page::{Prepared, Preparing, Subjects};
 use super::state::{self, Claim, Mode, Phase, Record, Share};
-use super::table::{PageRow, Read, Table};
+use super::table::{PageRow, Read, StoredColumn, Table};
 use crate::backend::Reuse;
 
 /// Most bytes of the values of one page, in memory.
@@ -211,7 +211,7 @@ impl<DB: RotationDatabase> Worker<DB> {
             .table(&share.table)
             .ok_or_else(|| RotationError::NoSuchTable(share.table.clone()))?;
         let read = match (record.phase, record.mode) {
-            (Phase::Work, Mode::Pepper) => Read::IndexesAndTokens,
+            (Phase::Work, Mode::Pepper | Mode::Index) => Read::IndexesAndTokens,
             (Phase::Work, _) => Read::Tokens,
             _ => Read::Keys,
         };
@@ -276,7 +276,11 @@ impl<DB: RotationDatabase> Worker<DB> {
         );
         match work.read {
             Read::Keys => Ok(Preparing::new(&table, &keyring, &subjects).keys(&rows)),
-            Read::IndexesAndTokens => Preparing::new(&table, &keyring, &subjects).indexes(rows).await,
+            Read::IndexesAndTokens => {
+                Preparing::new(&table, &keyring, &subjects)
+                    .indexes(mode, rows)
+                    .await
+            }
             Read::Tokens => {
                 let sealed = tokio::task::spawn_blocking(move || {
                     Preparing::new(&table, &keyring, &subjects).tokens(mode, rows)
@@ -338,10 +342,17 @@ impl<DB: RotationDatabase> Worker<DB> {
             tries += 1;
             page.done.rows = rows;
             page.done.counts.clone_from(&counts);
-            match self
+            let written = match self
                 .write_once(writer, work, share, &page, tries >= MAX_TRIES)
-                .await?
+                .await
             {
+                Err(RotationError::Database(error)) if error.is_unique_violation() => {
+                    self.write_each(writer, work, &mut page).await?;
+                    self.write_once(writer, work, share, &page, true).await?
+                }
+                other => other?,
+            };
+            match written {
                 Written::Lost => return Ok(true),
                 Written::Complete => {
                     share.after = last.or_else(|| share.after.clone());
@@ -358,6 +369,32 @@ impl<DB: RotationDatabase> Worker<DB> {
         }
     }
 
+    /// Writes the rows of a page one by one: a value that is in a unique index already goes into quarantine.
+    async fn write_each(
+        &self,
+        writer: &mut PoolConnection<DB>,
+        work: &Work<'_>,
+        page: &mut Prepared,
+    ) -> Result<(), RotationError> {
+        for (columns, rows) in std::mem::take(&mut page.groups) {
+            let swap = swap(work, &columns);
+            for row in rows {
+                let statement = DB::compare_and_swap(&swap, std::slice::from_ref(&row));
+                match DB::execute(statement, Reuse::Likely, writer)
+                    .await
+                    .map_err(RotationError::from)
+                {
+                    Ok(written) => page.written_before += written,
+                    Err(RotationError::Database(error)) if error.is_unique_violation() => {
+                        page.duplicate(work.table, &columns, &row);
+                    }
+                    Err(other) => return Err(other),
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// One short transaction: the rows of a page, and the checkpoint.
     async fn write_once(
         &self,
@@ -370,7 +407,7 @@ impl<DB: RotationDatabase> Worker<DB> {
         let mut transaction = state::begin::<DB>(writer).await?;
         let mut written = 0;
         for (columns, rows) in &page.groups {
-            let swap = swap(work.table, work.read, columns);
+            let swap = swap(work, columns);
             let mut rest = rows.as_slice();
             while !rest.is_empty() {
                 let (now, later) = rest.split_at(statement_rows::<DB>(&swap, rest));
@@ -385,7 +422,7 @@ impl<DB: RotationDatabase> Worker<DB> {
         }
         let complete = written == page.expected() || leave_rest;
         let mut done = page.done.clone();
-        done.changed = written;
+        done.changed = written + page.written_before;
         let checkpoint = if complete {
             let place = page.last.as_ref().or(share.after.as_ref());
             state::checkpoint::<DB>(&mut transaction, work.record, share, &done, place, page.is_last).await?
@@ -415,23 +452,34 @@ impl<DB: RotationDatabase> Worker<DB> {
 }
 
 /// What is compared and swapped for these columns.
-fn swap<'a>(table: &'a Table, read: Read, columns: &[usize]) -> Swap<'a> {
-    let column = |i: &usize| match read {
+fn swap<'a>(work: &Work<'a>, columns: &[usize]) -> Swap<'a> {
+    let (table, fills) = (work.table.as_ref(), work.record.mode == Mode::Index);
+    let token = |column: &'a StoredColumn, stays| SwapColumn {
+        name: &column.sql_name,
+        is_text: column.is_text,
+        compared: Compared::Start(column.start()),
+        stays,
+    };
+    let column = |i: &usize| match work.read {
         Read::IndexesAndTokens => table.indexes.get(*i).map(|index| SwapColumn {
             name: &index.sql_name,
             is_text: false,
-            compared: None,
+            compared: if fills { Compared::Null } else { Compared::Whole },
+            stays: false,
         }),
-        _ => table.sealed.get(*i).map(|column| SwapColumn {
-            name: &column.sql_name,
-            is_text: column.is_text,
-            compared: Some(column.start()),
-        }),
+        _ => table.sealed.get(*i).map(|column| token(column, false)),
     };
+    let changing = columns.iter().filter_map(column);
+    // An index that is empty says nothing of the value that it was computed of: its tokens have to be those that were read.
+    let parts = columns
+        .iter()
+        .filter(|_| fills)
+        .flat_map(|index| table.rows.index_parts(*index));
+    let parts = parts.filter_map(|part| table.sealed.get(*part).map(|column| token(column, true)));
     Swap {
         table: &table.sql_table,
         key: &table.key,
-        columns: columns.iter().filter_map(column).collect(),
+        columns: changing.chain(parts).collect(),
     }
 }
 

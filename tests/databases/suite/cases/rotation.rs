@@ -213,6 +213,61 @@ async fn a_row_that_others_write_is_not_lost() {
     assert_eq!(all(&db, &keyring).await, patients);
 }
 
+/// A new index, as the model of the next version has it: it has a column of its own, and no value in old rows.
+#[tokio::test]
+async fn a_new_unique_index_is_filled_and_duplicates_are_told() {
+    #[derive(Debug, EncryptedPhi)]
+    #[phi(table = "patients")]
+    struct Next {
+        #[phi(row_id)]
+        id: i64,
+        #[phi(index(normalize = "ssn"))]
+        ssn: Phi<String>,
+        #[phi(store = "text", index(normalize = "exact"))]
+        note: Option<Phi<String>>,
+        #[phi(index(normalize = "exact", unique))]
+        born: Option<Phi<String>>,
+        ward: String,
+    }
+    let (db, world) = (fresh().await, World::new());
+    let keyring = world.keyring().await;
+    table(&db).await;
+    let patients: Vec<_> = (1..=30)
+        .map(|id| Patient {
+            // 4 and 5 have the birthday of 1 and 2.
+            born: (id % 3 > 0).then(|| Phi::new(format!("1970-01-{:02}", if id < 6 { id % 3 } else { id }))),
+            ..patient(id)
+        })
+        .collect();
+    let sealed = Patient::seal_batch(&patients, &keyring).unwrap();
+    insert_batch(&mut *db.acquire().await.unwrap(), sealed).await.unwrap();
+    for column in ["note_index", "born_index"] {
+        let add = format!("ALTER TABLE patients ADD COLUMN {column} {{index}}");
+        sqlx::query(sql(&add)).execute(&*db).await.unwrap();
+    }
+    sqlx::query(sql("CREATE UNIQUE INDEX patients_born ON patients (born_index)")).execute(&*db).await.unwrap();
+    let schema = SchemaFile::of(&[Next::SCHEMA]).unwrap();
+    let mut options = RotationOptions::default();
+    (options.batch, options.acknowledged_by_every_instance) = (7, true);
+    let rotation = Rotation::new(db.clone(), Arc::clone(&keyring), schema).with_options(options);
+    let status = rotation.run(Mode::Index, |_| {}).await.unwrap();
+    assert_eq!(status.state, "done");
+    let noted = rotation.quarantine(100).await.unwrap();
+    let noted: Vec<_> = noted.iter().map(|v| (v.row_key.as_str(), v.column.as_str(), v.reason.as_str())).collect();
+    assert_eq!(noted, [("i4", "born_index", "duplicate"), ("i5", "born_index", "duplicate")]);
+    let found = Next::find_by_born(&*db, &keyring, "1970-01-29").await.unwrap();
+    assert_eq!(found.iter().map(|row| row.id).collect::<Vec<_>>(), [29]);
+    let found = Next::find_by_born(&*db, &keyring, "1970-01-01").await.unwrap();
+    assert_eq!(found.iter().map(|row| row.id).collect::<Vec<_>>(), [1]);
+
+    // Put right, it leaves the list.
+    sqlx::query(sql("DELETE FROM patients WHERE id IN (1, 5)")).execute(&*db).await.unwrap();
+    rotation.run(Mode::Index, |_| {}).await.unwrap();
+    assert_eq!(rotation.quarantine(100).await.unwrap().len(), 0);
+    let found = Next::find_by_born(&*db, &keyring, "1970-01-01").await.unwrap();
+    assert_eq!(found.iter().map(|row| row.id).collect::<Vec<_>>(), [4]);
+}
+
 #[tokio::test]
 async fn it_waits_until_nobody_seals_under_the_old_key() {
     let (db, world) = (fresh().await, World::new());
