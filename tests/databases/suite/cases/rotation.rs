@@ -350,8 +350,11 @@ async fn columns_that_nobody_registered_are_found() {
     }
     let found = world.rotation(&db, &keyring, 5).unregistered().await.unwrap();
     // Other tests have schemas of their own in the same database of PostgreSQL, which is looked through as a whole.
-    let schema = match Db::NAME {
-        "PostgreSQL" => sqlx::query_scalar("SELECT current_schema()").fetch_one(&*db).await.unwrap(),
+    let schema: String = match Db::NAME {
+        "PostgreSQL" => {
+            let schema = sqlx::query_scalar("SELECT current_schema() || '.'");
+            schema.fetch_one(&*db).await.unwrap()
+        }
         _ => String::new(),
     };
     let names = |columns: &[phield::sqlx::rotate::UnregisteredColumn]| {
