@@ -2,7 +2,7 @@
 //! statements, pages and transactions, read and written at once, with random bytes of the same length.
 //!
 //! `cargo bench -p phield-benches --bench rotate` takes 500,000 rows and prints the medians of five runs of each side, in turns. No
-//! ratio ever fails a run; the target is printed beside it. `-- --test` runs a few rows once.
+//! ratio ever fails a run; the target is printed beside it. `-- --test` runs a few rows once, `ROWS=100000` that many, three times.
 #![allow(clippy::print_stdout, missing_docs, reason = "a benchmark prints")]
 
 use std::fs;
