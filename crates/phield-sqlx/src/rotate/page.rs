@@ -45,6 +45,13 @@ impl Prepared {
         }
     }
 
+    /// A row to be written, unless nothing changes in it.
+    fn push(&mut self, columns: Vec<usize>, row: SwapRow) {
+        if !columns.is_empty() {
+            self.groups.entry(columns).or_default().push(row);
+        }
+    }
+
     /// How many rows are to be written.
     pub(crate) fn expected(&self) -> u64 {
         let rows = self.groups.values().map(Vec::len).sum::<usize>();
@@ -233,15 +240,7 @@ impl<'a> Preparing<'a> {
                 Err(error) => self.note(&row, column, error)?,
             }
         }
-        if !columns.is_empty() {
-            self.prepared.done.changed += 1;
-            let key = row.key;
-            self.prepared
-                .groups
-                .entry(columns)
-                .or_default()
-                .push(SwapRow { key, values });
-        }
+        self.prepared.push(columns, SwapRow { key: row.key, values });
         Ok(())
     }
 
@@ -292,15 +291,7 @@ impl<'a> Preparing<'a> {
                     Some((start.clone(), start))
                 }));
             }
-            if !columns.is_empty() {
-                self.prepared.done.changed += 1;
-                let key = row.key;
-                self.prepared
-                    .groups
-                    .entry(columns)
-                    .or_default()
-                    .push(SwapRow { key, values });
-            }
+            self.prepared.push(columns, SwapRow { key: row.key, values });
         }
         Ok(self.finish())
     }
