@@ -165,6 +165,7 @@ fn push_same_key<DB: RotationDatabase>(statement: &mut Statement<DB>, swap: &Swa
 }
 
 /// `k0, …, o0, n0, …`
+#[allow(dead_code, reason = "used by the databases whose feature is on")]
 fn names(swap: &Swap<'_>) -> Vec<String> {
     let keys = (0..swap.key.len()).map(|i| short('k', i));
     let values = (0..swap.columns.len()).flat_map(|i| [short('o', i), short('n', i)]);
