@@ -226,7 +226,8 @@ impl CoverageReport {
 ///
 /// # Security
 /// The MAC is by the ring key. It shows that a process wrote the report that had loaded the ring; every such process could
-/// write any. Whoever writes the database, or edits the file, cannot.
+/// write any. Whoever edits the file cannot. Whoever writes to the database during the count can change what is counted: the
+/// report is proof against mistakes, not against them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignedCoverage {
