@@ -169,3 +169,30 @@ fn min_epoch_is_raised_after_it() {
         "{said}"
     );
 }
+
+/// A pass that opens tokens has not looked at index values.
+#[test]
+fn a_report_of_verify_is_no_evidence_for_a_pepper() {
+    let made = Made::new();
+    let old = made.id("index", "active");
+    made.good(&["add", "--use", "index"]);
+    made.good(&["retire", &old, "--acknowledged-by-every-instance"]);
+    made.stopped(&old, now() - 100 * DAY);
+    let report = made.text("report.json");
+    let destroy = [
+        "destroy",
+        old.as_str(),
+        "--report",
+        report.as_str(),
+        "--backups-acknowledged",
+    ];
+    write_report(&made, 40, |report| {
+        report.column_mut("patients", "ssn_index", CoveredKind::Index);
+        report.mode = CoverageMode::Verify;
+    });
+    assert_eq!(
+        anonymous(&made.bad(&destroy), &[(old.as_str(), "KEY")]),
+        "error: key KEY was not destroyed: the report of sqlite clinic.db is of `phield rotate verify`, which opens tokens and does \
+         not look at index values: run `phield scan`\n"
+    );
+}

@@ -7,7 +7,7 @@ use phield_core::{
     ColumnEntry, CoverageMode, CoverageReport, CoveredKind, KeyId, QuarantineReason, SignedCoverage,
     VerifiedRing,
 };
-use phield_sqlx::rotate::{Mode, RotationStatus, Unregistered};
+use phield_sqlx::rotate::{KeyCount, Mode, RotationStatus, Unregistered};
 
 use super::rows::Context;
 use crate::Error;
@@ -69,6 +69,8 @@ fn report(
         for column in &entry.columns {
             let (name, kind) = match column {
                 ColumnEntry::Sealed { sql_name, .. } => (sql_name, CoveredKind::Token),
+                // A pass that only opens does not look at index values, and is no evidence of them.
+                ColumnEntry::Index { .. } if status.mode == Mode::Verify => continue,
                 ColumnEntry::Index { sql_name, .. } => (sql_name, CoveredKind::Index),
                 _ => continue,
             };
@@ -82,8 +84,19 @@ fn report(
         "after"
     };
     for count in &status.counts {
-        let Some(id) = key_id(&count.key) else { continue };
         let (table, kind) = place_of(context, &count.table, &count.column);
+        let Some(id) = key_id(&count.key) else {
+            // Under which key it is cannot be told: it has to be acknowledged by number, as what does not open is.
+            if count.phase == counted {
+                let noted = noted_without_key(status, count);
+                report.column_mut(&table, &count.column, kind).add_quarantined(
+                    QuarantineReason::Malformed,
+                    None,
+                    count.count.saturating_sub(noted),
+                );
+            }
+            continue;
+        };
         let key = report.column_mut(&table, &count.column, kind).key_mut(id);
         if count.phase == "shredded" {
             key.shredded += count.count;
@@ -120,6 +133,14 @@ fn report(
         .map(|column| format!("{}.{}", column.table, column.column));
     report.unregistered = names.collect();
     report
+}
+
+/// How many values of a count's column are in quarantine without a key.
+fn noted_without_key(status: &RotationStatus, count: &KeyCount) -> u64 {
+    let noted = status.quarantined.iter();
+    let noted = noted
+        .filter(|noted| noted.table == count.table && noted.column == count.column && noted.key.is_empty());
+    noted.map(|noted| noted.count).sum()
 }
 
 /// A table by its name in SQL, and what its column holds.

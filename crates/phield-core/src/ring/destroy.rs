@@ -1,6 +1,6 @@
 //! The end of a key (I-5, I-7).
 
-use crate::coverage::{CoverageReport, CoveredKind, SignedCoverage, clean};
+use crate::coverage::{CoverageMode, CoverageReport, CoveredKind, SignedCoverage, clean};
 use crate::error::RingError;
 use crate::key::KeyId;
 use crate::record::{KeyRecord, KeyState, KeyUse};
@@ -174,6 +174,11 @@ fn check_report(
     }
     if !report.complete {
         return Err(DestroyRefused::NotComplete(database()));
+    }
+    // A pass that only opens does not look at index values.
+    let is_index = record.context.key_use == KeyUse::Index;
+    if is_index && report.mode == CoverageMode::Verify {
+        return Err(DestroyRefused::IndexesNotCounted(database()));
     }
     if report.columns.is_empty() {
         return Err(DestroyRefused::NothingCounted(database()));

@@ -73,6 +73,11 @@ pub enum DestroyRefused {
     /// Not everything was counted.
     #[error("the report of {0} is not complete: let `phield scan` run to its end")]
     NotComplete(String),
+    /// A report of `verify` was given for the pepper of indexes.
+    #[error(
+        "the report of {0} is of `phield rotate verify`, which opens tokens and does not look at index values: run `phield scan`"
+    )]
+    IndexesNotCounted(String),
     /// No column was counted.
     #[error("the report of {0} counted no column: give `phield scan` the schema file of the application")]
     NothingCounted(String),

@@ -13,8 +13,8 @@ const TOKEN_START: usize = 45;
 /// The same in the text form: `phi1.` and 60 characters of base64url.
 const TEXT_TOKEN_START: usize = 5 + 60;
 /// Suite and key id of a token, and the same in text form.
-const TOKEN_KEY: usize = 5;
-const TEXT_TOKEN_KEY: usize = 5 + 8;
+/// In either form: a column that was of text once still has such tokens.
+const TOKEN_KEY: usize = 5 + 8;
 /// The key id of an index value.
 const INDEX_KEY: usize = 4;
 
@@ -170,11 +170,7 @@ impl Table {
         }
         for column in &self.sealed {
             match read {
-                Read::Keys => start(
-                    statement,
-                    &column.sql_name,
-                    if column.is_text { TEXT_TOKEN_KEY } else { TOKEN_KEY },
-                ),
+                Read::Keys => start(statement, &column.sql_name, TOKEN_KEY),
                 _ => {
                     statement.push(", ").name(&column.sql_name);
                 }
