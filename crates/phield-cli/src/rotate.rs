@@ -56,6 +56,11 @@ pub enum RotateCommand {
     /// Let the rotation end after the pages that it is at, everywhere
     #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
     Pause(DatabaseArguments),
+    /// End the rotation that is under way as it is, so that another can start
+    ///
+    /// The rows that it wrote stay as they are: every row opens, some under the old key. There is no report.
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    Cancel(DatabaseArguments),
     /// Go on with a paused rotation, or one that was killed
     #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
     Resume(ResumeArguments),
@@ -88,6 +93,8 @@ pub(crate) async fn run(command: &RotateCommand, host: &mut Host<'_>) -> Result<
         RotateCommand::Status(arguments) => rows::status(arguments, host).await,
         #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
         RotateCommand::Pause(arguments) => rows::pause(arguments, host).await,
+        #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+        RotateCommand::Cancel(arguments) => rows::cancel(arguments, host).await,
         #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
         RotateCommand::Resume(arguments) => rows::resume(arguments, host).await,
         #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]

@@ -217,6 +217,9 @@ impl<DB: RotationDatabase> Rotation<DB> {
             if record.phase == Phase::Done {
                 return patiently(|| self.status_of_record(&record)).await;
             }
+            if record.phase == Phase::Cancelled {
+                return Err(RotationError::Cancelled);
+            }
             if record.pass >= *first_pass.get_or_insert(record.pass) + MAX_PASSES {
                 return Err(patiently(|| self.not_ending(&record)).await?);
             }
@@ -278,6 +281,20 @@ impl<DB: RotationDatabase> Rotation<DB> {
     /// [`RotationError::NoRotation`] when none is under way.
     pub async fn pause(&self) -> Result<(), RotationError> {
         self.set_paused(true).await
+    }
+
+    /// Ends the rotation that is under way as it is: the rows that it wrote stay as they are, it has no report, and another may start.
+    ///
+    /// # Errors
+    /// [`RotationError::NoRotation`] when none is under way.
+    pub async fn cancel(&self) -> Result<(), RotationError> {
+        let mut connection = self.pool.acquire().await?;
+        if !state::exists::<DB>(&mut connection).await {
+            return Err(RotationError::NoRotation);
+        }
+        let open = state::open::<DB>(&mut connection).await?;
+        let open = open.ok_or(RotationError::NoRotation)?;
+        state::cancel::<DB>(&mut connection, &open.id).await
     }
 
     /// Ends the pause; [`run`](Self::run) then goes on.
@@ -454,32 +471,29 @@ impl<DB: RotationDatabase> Rotation<DB> {
         let counts = state::counts::<DB>(connection, &record.id).await?;
         let of_mode = |count: &&KeyCount| self.is_of(record.mode, count) && count.key != "-";
         let counts: Vec<_> = counts.iter().filter(of_mode).collect();
-        let sum = |phase: &str, table: &str, key: &str| {
-            let counts = counts.iter();
-            let counts =
-                counts.filter(|count| count.phase == phase && count.table == table && count.key == key);
+        let sum = |phase: &str, (table, column, key): (&str, &str, &str)| {
+            let counts = counts.iter().filter(|count| count.phase == phase);
+            let counts = counts.filter(|count| {
+                (count.table.as_str(), count.column.as_str(), count.key.as_str()) == (table, column, key)
+            });
             counts.map(|count| count.count).sum::<u64>()
         };
         let quarantined = state::quarantined_by_reason::<DB>(connection, record).await?;
         let mut left = 0_u64;
-        let mut seen = Vec::new();
         for count in counts
             .iter()
             .filter(|count| count.phase == "after" && !current.contains(&count.key))
         {
-            let place = (count.table.as_str(), count.key.as_str());
-            if seen.contains(&place) {
-                continue;
-            }
-            seen.push(place);
+            // Column by column: what one has in quarantine says nothing of another.
+            let place = (count.table.as_str(), count.column.as_str(), count.key.as_str());
             let noted = quarantined
                 .iter()
-                .filter(|noted| (noted.table.as_str(), noted.key.as_str()) == place);
+                .filter(|noted| (noted.table.as_str(), noted.column.as_str(), noted.key.as_str()) == place);
             let noted: u64 = noted.map(|noted| noted.count).sum();
-            let shredded = sum("shredded", place.0, place.1);
-            left += sum("after", place.0, place.1)
+            left += count
+                .count
                 .saturating_sub(noted)
-                .saturating_sub(shredded);
+                .saturating_sub(sum("shredded", place));
         }
         Ok(left)
     }
@@ -506,6 +520,17 @@ impl<DB: RotationDatabase> Rotation<DB> {
         keys.filter(|key| key.key_use == key_use && is_in(key.state))
             .map(|key| key.id.to_string())
             .collect()
+    }
+
+    /// What tells whether another process goes through the same columns in the same order.
+    fn shape(&self, tables: &[Arc<Table>]) -> String {
+        let tables = tables.iter().flat_map(|table| {
+            let key = table.key.iter().map(String::as_str);
+            std::iter::once(table.name()).chain(key)
+        });
+        let schema = self.schema.to_json();
+        let parts: Vec<&str> = std::iter::once(schema.as_str()).chain(tables).collect();
+        state::digest(&parts)
     }
 
     fn epoch(&self) -> i64 {
@@ -548,6 +573,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
             } else {
                 Phase::Work
             },
+            shape: self.shape(tables),
             counting_since: 0,
             report: String::new(),
         };
@@ -577,6 +603,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
         let now = state::now::<DB>(connection).await?;
         let state = match record.phase {
             Phase::Done => "done",
+            Phase::Cancelled => "cancelled",
             _ if record.paused => "paused",
             _ if record.ready > now => "waiting",
             Phase::Count => "counting",

@@ -175,6 +175,11 @@ impl Database {
         Ok(each!(Job, job, it => it.pause().await)?)
     }
 
+    pub(crate) async fn cancel(&self, schema: &SchemaFile) -> Result<(), Error> {
+        let job = self.without_keys(schema).await?;
+        Ok(each!(Job, job, it => it.cancel().await)?)
+    }
+
     pub(crate) async fn quarantine(
         &self,
         schema: &SchemaFile,

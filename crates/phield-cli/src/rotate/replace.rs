@@ -18,7 +18,7 @@ pub(crate) async fn key(
     host: &mut Host<'_>,
 ) -> Result<(), Error> {
     let status = job.status().await?;
-    if status.is_some_and(|status| status.state != "done") {
+    if status.is_some_and(|status| !matches!(status.state, "done" | "cancelled")) {
         return Ok(());
     }
     let verified = context.ring.load().await?;

@@ -314,6 +314,15 @@ pub(super) async fn pause(arguments: &DatabaseArguments, host: &mut Host<'_>) ->
     host.print("The rotation is paused: its workers end after the pages that they are at. Go on with it by: phield rotate resume")
 }
 
+pub(super) async fn cancel(arguments: &DatabaseArguments, host: &mut Host<'_>) -> Result<(), Error> {
+    let context = arguments.open(host).await?;
+    context.database.cancel(&context.schema).await?;
+    host.print(
+        "The rotation is cancelled: its workers end after the pages that they are at, and what it wrote stays as it is. It has no \
+         report. What is left is found by the next one: phield rotate run",
+    )
+}
+
 pub(super) async fn quarantine(arguments: &QuarantineArguments, host: &mut Host<'_>) -> Result<(), Error> {
     let context = arguments.database.open(host).await?;
     let values = context

@@ -220,6 +220,9 @@ impl Status {
             ("waiting", Some(begins), _) => format!(
                 "It begins at {begins}: until then processes may write under the old key. Then: phield rotate resume"
             ),
+            ("cancelled", _, Some(ended)) => {
+                format!("It was cancelled at {ended}; another finds what is left: phield rotate run")
+            }
             ("paused", ..) => "Go on with it by: phield rotate resume".to_owned(),
             (_, _, Some(ended)) => format!("It ended at {ended}."),
             _ => "If no process is at it any more, go on with it by: phield rotate resume".to_owned(),

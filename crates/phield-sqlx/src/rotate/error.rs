@@ -39,8 +39,8 @@ pub enum RotationError {
     NoRotation,
     /// Another rotation is under way.
     #[error(
-        "a rotation of mode {mode} is under way here since {since} (Unix seconds): go on with it by `phield rotate resume`, or see \
-         `phield rotate status`"
+        "a rotation of mode {mode} is under way here since {since} (Unix seconds): go on with it by `phield rotate resume`, see \
+         `phield rotate status`, or end it as it is by `phield rotate cancel`"
     )]
     UnderWay {
         /// Its mode.
@@ -48,6 +48,23 @@ pub enum RotationError {
         /// When it was started, in Unix seconds.
         since: i64,
     },
+    /// The rotation that is under way was started with another schema, or with other tables.
+    #[error(
+        "the rotation of mode {mode} that is under way here since {since} (Unix seconds) was started with another phield.schema.json or \
+         other --tables, and some tables are gone through already: go on with it with those, or end it by `phield rotate cancel` \
+         and start again"
+    )]
+    OtherSchema {
+        /// Its mode.
+        mode: String,
+        /// When it was started, in Unix seconds.
+        since: i64,
+    },
+    /// It was ended by an operator.
+    #[error(
+        "the rotation was cancelled; the rows that it wrote stay as they are, and the next one finds what is left"
+    )]
+    Cancelled,
     /// It was paused.
     #[error("the rotation is paused; `phield rotate resume` goes on with it")]
     Paused,

@@ -80,6 +80,8 @@ pub(crate) enum Phase {
     Work,
     Count,
     Done,
+    /// Given up by an operator.
+    Cancelled,
 }
 
 impl Phase {
@@ -88,11 +90,12 @@ impl Phase {
             Self::Work => "work",
             Self::Count => "count",
             Self::Done => "done",
+            Self::Cancelled => "cancelled",
         }
     }
 
     fn of(text: &str) -> Option<Self> {
-        [Self::Work, Self::Count, Self::Done]
+        [Self::Work, Self::Count, Self::Done, Self::Cancelled]
             .into_iter()
             .find(|phase| phase.as_str() == text)
     }
@@ -112,13 +115,15 @@ pub(crate) struct Record {
     pub(crate) epoch: i64,
     pub(crate) pass: i64,
     pub(crate) phase: Phase,
+    /// Digest of the schema and the tables that it was started with.
+    pub(crate) shape: String,
     /// When the count began.
     pub(crate) counting_since: i64,
     pub(crate) report: String,
 }
 
 const RECORD: &str =
-    "id, mode, paused, started, ready, ended, who, epoch, pass, phase, counting_since, report";
+    "id, mode, paused, started, ready, ended, who, epoch, pass, phase, shape, counting_since, report";
 
 pub(crate) fn text(value: impl Into<String>) -> Cell {
     Cell::Text(value.into())
@@ -168,7 +173,7 @@ pub(crate) async fn create<DB: RotationDatabase>(pool: &Pool<DB>) -> Result<(), 
         format!(
             "phield_rotation (id {name} NOT NULL PRIMARY KEY, mode {name} NOT NULL, open_slot BIGINT UNIQUE, paused BIGINT NOT NULL, \
              started BIGINT NOT NULL, ready BIGINT NOT NULL, ended BIGINT NOT NULL, who {name} NOT NULL, epoch BIGINT NOT NULL, \
-             pass BIGINT NOT NULL, phase {name} NOT NULL, counting_since BIGINT NOT NULL, report {long} NOT NULL)"
+             pass BIGINT NOT NULL, phase {name} NOT NULL, shape {name} NOT NULL, counting_since BIGINT NOT NULL, report {long} NOT NULL)"
         ),
         format!(
             "phield_rotation_table (rotation {name} NOT NULL, tbl {name} NOT NULL, place {long} NOT NULL, \
@@ -300,8 +305,9 @@ impl Record {
             epoch: int(7)?,
             pass: int(8)?,
             phase: Phase::of(&str(9)?)?,
-            counting_since: int(10)?,
-            report: str(11)?,
+            shape: str(10)?,
+            counting_since: int(11)?,
+            report: str(12)?,
         })
     }
 
@@ -372,6 +378,13 @@ pub(crate) async fn start<DB: RotationDatabase>(
                 since: under_way.started,
             });
         }
+        // What a pass has gone through already, it has gone through with the other schema.
+        if under_way.shape != record.shape {
+            return Err(RotationError::OtherSchema {
+                mode: under_way.mode.as_str().to_owned(),
+                since: under_way.started,
+            });
+        }
         return Ok(under_way);
     }
     let cells = [
@@ -382,11 +395,12 @@ pub(crate) async fn start<DB: RotationDatabase>(
         text(&record.who),
         Cell::Integer(record.epoch),
         text(record.phase.as_str()),
+        text(&record.shape),
     ];
     let inserted = execute::<DB>(
         &mut transaction,
-        "INSERT INTO phield_rotation (id, mode, open_slot, paused, started, ready, ended, who, epoch, pass, phase, counting_since, \
-         report) VALUES (?, ?, 1, 0, ?, ?, 0, ?, ?, 1, ?, 0, '')",
+        "INSERT INTO phield_rotation (id, mode, open_slot, paused, started, ready, ended, who, epoch, pass, phase, shape, \
+         counting_since, report) VALUES (?, ?, 1, 0, ?, ?, 0, ?, ?, 1, ?, ?, 0, '')",
         &cells,
     )
     .await;
@@ -423,6 +437,25 @@ pub(crate) async fn set_paused<DB: RotationDatabase>(
         &cells,
     )
     .await
+}
+
+/// Ends the rotation that is under way as it is. The rows that it wrote stay as they are; a worker that is at a page finds its share
+/// gone, and writes nothing more.
+pub(crate) async fn cancel<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    id: &str,
+) -> Result<(), RotationError> {
+    let mut transaction = begin::<DB>(connection).await?;
+    let update = format!(
+        "UPDATE phield_rotation SET phase = ?, open_slot = NULL, ended = {} WHERE id = ? AND open_slot = 1",
+        DB::NOW
+    );
+    let cells = [text(Phase::Cancelled.as_str()), text(id)];
+    execute::<DB>(&mut transaction, &update, &cells).await?;
+    let delete = "DELETE FROM phield_rotation_share WHERE rotation = ?";
+    execute::<DB>(&mut transaction, delete, &[text(id)]).await?;
+    transaction.commit().await?;
+    Ok(())
 }
 
 /// Ends a pass: on to the next phase, with every table to be gone through again. False: somebody else did it.
@@ -467,13 +500,20 @@ pub(crate) async fn next_phase<DB: RotationDatabase>(
             std::slice::from_ref(&id),
         )
         .await?;
-        let counts = if phase == Phase::Count { "after" } else { "before" };
-        execute::<DB>(
-            &mut transaction,
-            "DELETE FROM phield_rotation_count WHERE rotation = ? AND (phase = ? OR phase = 'shredded')",
-            &[id.clone(), text(counts)],
-        )
-        .await?;
+        // A pass that works tells which rows are of shredded subjects: the count after it does not open any, and is compared with that.
+        let made_anew: &[&str] = if phase == Phase::Count {
+            &["after"]
+        } else {
+            &["before", "shredded"]
+        };
+        for counts in made_anew {
+            execute::<DB>(
+                &mut transaction,
+                "DELETE FROM phield_rotation_count WHERE rotation = ? AND phase = ?",
+                &[id.clone(), text(*counts)],
+            )
+            .await?;
+        }
     }
     if record.phase == Phase::Work {
         forget_repaired::<DB>(&mut transaction, record).await?;

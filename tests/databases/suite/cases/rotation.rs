@@ -312,6 +312,81 @@ async fn paused_and_gone_on_with() {
     assert_eq!(all(&db, &keyring).await, patients);
 }
 
+/// What a pass went through with another schema it does not go through again: so it is not gone on with.
+#[tokio::test]
+async fn another_schema_does_not_join_and_a_cancelled_one_makes_room() {
+    let (db, world) = (fresh().await, World::new());
+    let patients = filled(&db, &*world.keyring().await, 12).await;
+    let old = world.replace(KeyUse::Data).await;
+    let keyring = world.keyring().await;
+    let rotation = world.rotation(&db, &keyring, 5);
+    assert!(matches!(rotation.cancel().await.unwrap_err(), RotationError::NoRotation));
+    let mut stops = RotationOptions::default();
+    stops.hard_ttl = std::time::Duration::from_secs(1000);
+    let stops = Rotation::new(db.clone(), Arc::clone(&keyring), world.schema.clone()).with_options(stops);
+    stops.run(Mode::Data, |_| {}).await.unwrap_err();
+
+    let text = world.schema.to_json().replace("\"note\"", "\"remark\"");
+    let other = SchemaFile::from_json(&text).unwrap();
+    let mut options = RotationOptions::default();
+    options.acknowledged_by_every_instance = true;
+    let other = Rotation::new(db.clone(), Arc::clone(&keyring), other).with_options(options);
+    let error = other.run(Mode::Data, |_| {}).await.unwrap_err();
+    assert!(matches!(error, RotationError::OtherSchema { .. }), "{error:?}");
+
+    rotation.cancel().await.unwrap();
+    assert_eq!(rotation.status().await.unwrap().unwrap().state, "cancelled");
+    assert!(matches!(rotation.cancel().await.unwrap_err(), RotationError::NoRotation));
+    let status = rotation.run(Mode::Data, |_| {}).await.unwrap();
+    assert_eq!((status.state, under(&status, old, "after")), ("done", 0));
+    assert_eq!(all(&db, &keyring).await, patients);
+}
+
+/// A worker that is at a page when the rotation is cancelled ends, and says why.
+#[tokio::test]
+async fn cancelled_while_it_works() {
+    let (db, world) = (fresh().await, World::new());
+    let patients = filled(&db, &*world.keyring().await, 30).await;
+    world.replace(KeyUse::Data).await;
+    let keyring = world.keyring().await;
+    let mut slow = RotationOptions::default();
+    (slow.batch, slow.rate, slow.acknowledged_by_every_instance) = (4, Some(8), true);
+    let slow = Rotation::new(db.clone(), Arc::clone(&keyring), world.schema.clone()).with_options(slow);
+    let cancelling = async {
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            if slow.cancel().await.is_ok() {
+                break;
+            }
+        }
+    };
+    let (stopped, ()) = tokio::join!(slow.run(Mode::Data, |_| {}), cancelling);
+    assert!(matches!(stopped.unwrap_err(), RotationError::Cancelled));
+    assert_eq!(all(&db, &keyring).await, patients);
+}
+
+/// More keys in one page than a statement takes values.
+#[tokio::test]
+async fn a_column_of_other_bytes_is_counted() {
+    let (db, world) = (fresh().await, World::new());
+    let keyring = world.keyring().await;
+    filled(&db, &keyring, 1).await;
+    let token: Vec<u8> = sqlx::query_scalar(sql("SELECT ssn FROM patients")).fetch_one(&*db).await.unwrap();
+    let mut transaction = db.begin().await.unwrap();
+    for id in 2_u32..5001 {
+        let mut ssn = token.clone();
+        ssn[1..5].copy_from_slice(&(id << 8).to_be_bytes());
+        let index = [&(id << 8).to_be_bytes()[..], &[7; 32]].concat();
+        let insert = "INSERT INTO patients (id, ssn, ssn_index, ward) VALUES (?, ?, ?, 'w')";
+        let insert = sqlx::query(sql(insert)).bind(i64::from(id)).bind(ssn).bind(index);
+        insert.execute(&mut *transaction).await.unwrap();
+    }
+    transaction.commit().await.unwrap();
+    let status = world.rotation(&db, &keyring, 10_000).run(Mode::Scan, |_| {}).await.unwrap();
+    let keys = status.counts.iter().filter(|count| count.phase == "after" && count.count == 1);
+    assert!(keys.count() >= 2 * 4999);
+}
+
 #[tokio::test]
 async fn several_workers_do_every_row_once() {
     let (db, world) = (fresh().await, World::new());

@@ -1,13 +1,17 @@
 //! Visits of several people, each person's rows under a key of their own, kept in a table of secrets.
 
+use std::sync::Arc;
+
+use phield::sqlx::rotate::{Mode, Rotation, RotationOptions};
 use phield::sqlx::{Error, insert, insert_batch};
 use phield::{
-    AppName, EncryptedPhi, Keyring, OpenError, Phi, SealError, SubjectError, SubjectKeyMap, SubjectStore,
+    AppName, EncryptedPhi, KeyUse, Keyring, OpenError, Phi, Rollout, SchemaFile, SealError, Suite, SubjectError, SubjectKeyMap, SubjectStore,
     SubjectStoreError, SubjectStoreFuture, TenantName, UnderSubjectKey,
 };
 use sqlx::Pool;
 
 use phield_database_tests::Fresh;
+use phield_testkit::TestRing;
 
 use super::{Db, fresh, sql};
 
@@ -117,12 +121,17 @@ fn visit(id: i64, patient_id: i64, note: &str) -> Visit {
 /// Two people with secrets, two visits of each.
 async fn two_people() -> (Keyring, Fresh<Db>, Secrets) {
     let keyring = Keyring::ephemeral(AppName::from_static("emr")).unwrap();
+    let (db, secrets) = visits_of_two(&keyring).await;
+    (keyring, db, secrets)
+}
+
+async fn visits_of_two(keyring: &Keyring) -> (Fresh<Db>, Secrets) {
     let db = database().await;
     let secrets = Secrets((*db).clone());
     for person in [ADA, EVE] {
         keyring.subject_key_or_new(&secrets, None, &person).await.unwrap();
     }
-    let subjects = secrets.load(&keyring, &[ADA, EVE]).await;
+    let subjects = secrets.load(keyring, &[ADA, EVE]).await;
     let keys = keyring.with_subjects(&subjects);
     insert(&*db, &visit(1, ADA, "cough").seal(&keys).unwrap())
         .await
@@ -136,7 +145,7 @@ async fn two_people() -> (Keyring, Fresh<Db>, Secrets) {
     let mut connection = db.acquire().await.unwrap();
     insert_batch(&mut *connection, sealed).await.unwrap();
     drop(connection);
-    (keyring, db, secrets)
+    (db, secrets)
 }
 
 fn is_open_error(error: &Error, is: impl Fn(&OpenError) -> bool) -> bool {
@@ -245,4 +254,39 @@ async fn what_was_not_loaded_is_named() {
         Visit::find_by_note(&*db, &keys, "asthma").await.unwrap(),
         [visit(2, EVE, "asthma")]
     );
+}
+
+/// Rows of a shredded person stay under the old key, and are told as such: the rotation ends.
+#[tokio::test]
+async fn a_data_rotation_ends_beside_a_shredded_person() {
+    let ring = TestRing::new("emr");
+    let keyring = ring.ring().keyring().await.unwrap();
+    let (db, secrets) = visits_of_two(&keyring).await;
+    keyring.shred_subject(&secrets, None, &ADA).await.unwrap();
+    let (of_use, suite) = (KeyUse::Data, Some(Suite::Aes256Gcm));
+    let old = keyring.status().keys.into_iter().find(|key| key.key_use == of_use && key.state.seals());
+    let old = old.unwrap().id.to_string();
+    let new = ring.ring().successor(of_use, suite, None).await.unwrap().key_id;
+    let everywhere = Rollout::AcknowledgedByEveryInstance;
+    ring.ring().activate(new, everywhere).await.unwrap();
+
+    let keyring = Arc::new(ring.ring().keyring().await.unwrap());
+    let schema = SchemaFile::of(&[Visit::SCHEMA]).unwrap();
+    let mut options = RotationOptions::default();
+    options.acknowledged_by_every_instance = true;
+    let rotation = Rotation::new((*db).clone(), Arc::clone(&keyring), schema);
+    let rotation = rotation.with_subjects(Arc::new(Secrets((*db).clone()))).with_options(options);
+    let status = rotation.run(Mode::Data, |_| {}).await.unwrap();
+    let under = |phase: &str| {
+        let counts = status.counts.iter();
+        let counts = counts.filter(|count| count.key == old && count.phase == phase);
+        counts.map(|count| count.count).sum::<u64>()
+    };
+    assert_eq!((status.state, status.pass), ("done", 1));
+    assert_eq!((under("before"), under("shredded"), under("after")), (4, 2, 2));
+    let subjects = secrets.load(&keyring, &[EVE]).await;
+    let keys = keyring.with_subjects(&subjects);
+    assert_eq!(Visit::fetch(&*db, &keys, &4).await.unwrap(), Some(visit(4, EVE, "rash")));
+    // Nothing is under way any more.
+    rotation.run(Mode::Scan, |_| {}).await.unwrap();
 }

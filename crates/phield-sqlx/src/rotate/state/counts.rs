@@ -7,6 +7,9 @@ use crate::rotate::cell::Cell;
 use crate::rotate::database::RotationDatabase;
 use crate::rotate::error::RotationError;
 
+/// Counts in one statement: SQLite takes 32,766 values, PostgreSQL and MariaDB 65,535.
+const COUNTS_OF_A_STATEMENT: usize = 500;
+
 /// What a worker did in a page.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Done {
@@ -62,9 +65,6 @@ pub(super) async fn add_counts<DB: RotationDatabase>(
     table: &str,
     counts: &BTreeMap<(&'static str, String, String), u64>,
 ) -> Result<(), RotationError> {
-    if counts.is_empty() {
-        return Ok(());
-    }
     let mut cells = Vec::with_capacity(counts.len() * 7);
     for ((phase, column, key), n) in counts {
         cells.extend([
@@ -77,12 +77,16 @@ pub(super) async fn add_counts<DB: RotationDatabase>(
             Cell::Integer(i64::try_from(*n).unwrap_or(i64::MAX)),
         ]);
     }
-    let values = vec!["(?, ?, ?, ?, ?, ?, ?)"; counts.len()].join(", ");
-    let insert = format!(
-        "INSERT INTO phield_rotation_count (id, rotation, phase, tbl, col, key_id, n) VALUES {values} {}",
-        upsert::<DB>(&[("n", true)])
-    );
-    execute::<DB>(connection, &insert, &cells).await.map(drop)
+    // A column that holds something else than phield's values looks like as many keys as it has values.
+    for cells in cells.chunks(7 * COUNTS_OF_A_STATEMENT) {
+        let values = vec!["(?, ?, ?, ?, ?, ?, ?)"; cells.len() / 7].join(", ");
+        let insert = format!(
+            "INSERT INTO phield_rotation_count (id, rotation, phase, tbl, col, key_id, n) VALUES {values} {}",
+            upsert::<DB>(&[("n", true)])
+        );
+        execute::<DB>(connection, &insert, cells).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn note<DB: RotationDatabase>(

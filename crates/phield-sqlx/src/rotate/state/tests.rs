@@ -18,6 +18,7 @@ fn record() -> Record {
         epoch: 1,
         pass: 1,
         phase: Phase::Work,
+        shape: String::new(),
         counting_since: 0,
         report: String::new(),
     }
