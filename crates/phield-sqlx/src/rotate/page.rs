@@ -28,21 +28,20 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Notes a row whose index value somebody else has.
-    pub(crate) fn duplicate(&mut self, table: &Table, columns: &[usize], row: &SwapRow) {
-        for (column, (_, new)) in columns.iter().zip(&row.values) {
-            let Some(index) = table.indexes.get(*column).filter(|index| index.unique) else {
-                continue;
-            };
-            self.done.quarantined.push(Quarantined {
-                table: table.name().to_owned(),
-                row_key: Cursor(row.key.clone()).to_text(),
-                column: index.sql_name.clone(),
-                reason: "duplicate".to_owned(),
-                key: key_of_index(new).map(|key| key.to_string()).unwrap_or_default(),
-                noted: 0,
-            });
-        }
+    /// Notes an index value of a row that another row has.
+    pub(crate) fn duplicate(&mut self, table: &Table, column: usize, row: &SwapRow) {
+        let Some(index) = table.indexes.get(column) else {
+            return;
+        };
+        let key = row.values.first().and_then(|(_, new)| key_of_index(new));
+        self.done.quarantined.push(Quarantined {
+            table: table.name().to_owned(),
+            row_key: Cursor(row.key.clone()).to_text(),
+            column: index.sql_name.clone(),
+            reason: "duplicate".to_owned(),
+            key: key.map(|key| key.to_string()).unwrap_or_default(),
+            noted: 0,
+        });
     }
 
     /// A row to be written, unless nothing changes in it.
