@@ -467,11 +467,17 @@ pub(crate) async fn next_phase<DB: RotationDatabase>(
             std::slice::from_ref(&id),
         )
         .await?;
-        let counts = if phase == Phase::Count { "after" } else { "before" };
+        // What a pass found shredded is told from what the count after it finds.
+        let counts = if phase == Phase::Count {
+            ["after", "after"]
+        } else {
+            ["before", "shredded"]
+        };
+        let [counts, others] = counts.map(text);
         execute::<DB>(
             &mut transaction,
-            "DELETE FROM phield_rotation_count WHERE rotation = ? AND (phase = ? OR phase = 'shredded')",
-            &[id.clone(), text(counts)],
+            "DELETE FROM phield_rotation_count WHERE rotation = ? AND phase IN (?, ?)",
+            &[id.clone(), counts, others],
         )
         .await?;
     }

@@ -1,10 +1,15 @@
 //! Visits of several people, each person's rows under a key of their own, kept in a table of secrets.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use phield::sqlx::rotate::{Mode, Rotation, RotationOptions};
 use phield::sqlx::{Error, insert, insert_batch};
 use phield::{
-    AppName, EncryptedPhi, Keyring, OpenError, Phi, SealError, SubjectError, SubjectKeyMap, SubjectStore,
-    SubjectStoreError, SubjectStoreFuture, TenantName, UnderSubjectKey,
+    AppName, EncryptedPhi, KeyUse, Keyring, OpenError, Phi, Rollout, SchemaFile, SealError, SubjectError,
+    SubjectKeyMap, SubjectStore, SubjectStoreError, SubjectStoreFuture, Suite, TenantName, UnderSubjectKey,
 };
+use phield_testkit::TestRing;
 use sqlx::Pool;
 
 use phield_database_tests::Fresh;
@@ -245,4 +250,62 @@ async fn what_was_not_loaded_is_named() {
         Visit::find_by_note(&*db, &keys, "asthma").await.unwrap(),
         [visit(2, EVE, "asthma")]
     );
+}
+
+/// A page has rows of many people, each sealed again under the key of its own; rows of somebody who was shredded stay.
+#[tokio::test]
+async fn a_rotation_seals_every_row_under_the_key_of_its_subject() {
+    let ring = TestRing::new("emr");
+    let before = ring.ring().keyring().await.unwrap();
+    let db = database().await;
+    let secrets = Secrets((*db).clone());
+    let people = [ADA, EVE, 9];
+    for person in people {
+        before.subject_key_or_new(&secrets, None, &person).await.unwrap();
+    }
+    let visits: Vec<_> = (1..=30)
+        .zip(people.iter().cycle())
+        .map(|(id, person)| visit(id, *person, &format!("note {id}")))
+        .collect();
+    let subjects = secrets.load(&before, &people).await;
+    let sealed = Visit::seal_batch(&visits, &before.with_subjects(&subjects)).unwrap();
+    insert_batch(&mut *db.acquire().await.unwrap(), sealed).await.unwrap();
+    before.shred_subject(&secrets, None, &ADA).await.unwrap();
+
+    for (key_use, mode) in [(KeyUse::Data, Mode::Data), (KeyUse::Index, Mode::Pepper)] {
+        let suite = (key_use == KeyUse::Data).then_some(Suite::Aes256Gcm);
+        let new = ring.ring().successor(key_use, suite, None).await.unwrap().key_id;
+        ring.ring().activate(new, Rollout::AcknowledgedByEveryInstance).await.unwrap();
+        if key_use == KeyUse::Index {
+            // As shredding asks for.
+            let rows = sqlx::query(sql("DELETE FROM visits WHERE patient_id = ?")).bind(ADA);
+            rows.execute(&*db).await.unwrap();
+        }
+        let keyring = Arc::new(ring.ring().keyring().await.unwrap());
+        let schema = SchemaFile::of(&[Visit::SCHEMA]).unwrap();
+        let mut options = RotationOptions::default();
+        (options.batch, options.acknowledged_by_every_instance) = (12, true);
+        let rotation = Rotation::new((*db).clone(), Arc::clone(&keyring), schema).with_options(options);
+        let rotation = rotation.with_subjects(Arc::new(Secrets((*db).clone())));
+        let status = rotation.run(mode, |_| {}).await.unwrap();
+        assert_eq!((status.state, status.pass, status.quarantined.len()), ("done", 1, 0));
+        let progress = status.tables.first().unwrap();
+        assert_eq!(progress.changed, 20);
+        if key_use == KeyUse::Data {
+            let shredded = status.counts.iter().filter(|count| count.phase == "shredded");
+            assert_eq!(shredded.map(|count| count.count).sum::<u64>(), 10);
+        }
+        let subjects = secrets.load(&keyring, &people).await;
+        let keys = keyring.with_subjects(&subjects);
+        for visit in visits.iter().filter(|visit| visit.patient_id != ADA) {
+            let note = visit.note.expose().as_str();
+            assert_eq!(Visit::find_by_note(&*db, &keys, note).await.unwrap(), std::slice::from_ref(visit));
+        }
+    }
+    // Format §1: no two rows have a salt in common.
+    let select = sqlx::query_scalar(sql("SELECT note FROM visits"));
+    let notes: Vec<Vec<u8>> = select.fetch_all(&*db).await.unwrap();
+    let salts: HashSet<_> = notes.iter().map(|note| note.get(5..17).unwrap()).collect();
+    let nonces: HashSet<_> = notes.iter().map(|note| note.get(33..45).unwrap()).collect();
+    assert_eq!((notes.len(), salts.len(), nonces.len()), (20, 20, 20));
 }
