@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use phield_core::{Keyring, SubjectStore, TenantName};
+use phield_core::{Keyring, SubjectKeyMap, SubjectStore, TenantName};
 use sqlx::{Pool, pool::PoolConnection};
 
 use super::cell::Cursor;
@@ -301,7 +301,7 @@ impl<DB: RotationDatabase> Worker<DB> {
         read: Read,
     ) -> Result<Subjects, RotationError> {
         let (Some(store), true, true) = (&self.subjects, table.subject_keys, read != Read::Keys) else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
         let mut by_tenant: Vec<(Option<TenantName>, Vec<phield_core::RowId<'static>>)> = Vec::new();
         for identity in rows.iter().filter_map(|row| table.identity(row)) {
@@ -315,15 +315,12 @@ impl<DB: RotationDatabase> Worker<DB> {
                 None => by_tenant.push((identity.tenant, vec![subject])),
             }
         }
-        let mut keys = Vec::new();
+        let mut keys = SubjectKeyMap::new();
         for (tenant, subjects) in by_tenant {
-            let map = self
-                .keyring
-                .subject_keys(&**store, tenant.as_ref(), &subjects)
-                .await;
-            keys.push((tenant, map.map_err(|_| RotationError::Subjects)?));
+            let of_tenant = self.keyring.subject_keys(&**store, tenant.as_ref(), &subjects);
+            keys.append(of_tenant.await.map_err(|_| RotationError::Subjects)?);
         }
-        Ok(keys)
+        Ok(Some(keys))
     }
 
     /// Writes a page, reading it again as long as others write into it. True: the share is somebody else's.
