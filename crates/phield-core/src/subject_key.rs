@@ -192,6 +192,13 @@ impl SubjectKeyMap {
         tenant.0.insert(encoded, key);
         Ok(())
     }
+
+    /// Takes the keys of another map: rows of several tenants in one batch.
+    pub fn append(&mut self, other: Self) {
+        for (tenant, keys) in other.tenants {
+            self.tenants.entry(tenant).or_default().0.extend(keys.0);
+        }
+    }
 }
 
 impl fmt::Debug for SubjectKeyMap {

@@ -28,21 +28,20 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Notes a row whose index value somebody else has.
-    pub(crate) fn duplicate(&mut self, table: &Table, columns: &[usize], row: &SwapRow) {
-        for (column, (_, new)) in columns.iter().zip(&row.values) {
-            let Some(index) = table.indexes.get(*column).filter(|index| index.unique) else {
-                continue;
-            };
-            self.done.quarantined.push(Quarantined {
-                table: table.name().to_owned(),
-                row_key: Cursor(row.key.clone()).to_text(),
-                column: index.sql_name.clone(),
-                reason: "duplicate".to_owned(),
-                key: key_of_index(new).map(|key| key.to_string()).unwrap_or_default(),
-                noted: 0,
-            });
-        }
+    /// Notes an index value of a row that another row has.
+    pub(crate) fn duplicate(&mut self, table: &Table, column: usize, row: &SwapRow) {
+        let Some(index) = table.indexes.get(column) else {
+            return;
+        };
+        let key = row.values.first().and_then(|(_, new)| key_of_index(new));
+        self.done.quarantined.push(Quarantined {
+            table: table.name().to_owned(),
+            row_key: Cursor(row.key.clone()).to_text(),
+            column: index.sql_name.clone(),
+            reason: "duplicate".to_owned(),
+            key: key.map(|key| key.to_string()).unwrap_or_default(),
+            noted: 0,
+        });
     }
 
     /// A row to be written, unless nothing changes in it.
@@ -117,8 +116,8 @@ impl Tally {
     }
 }
 
-/// The keys of the subjects of a page, by tenant.
-pub(crate) type Subjects = Vec<(Option<TenantName>, SubjectKeyMap)>;
+/// The keys of the subjects of a page; none for a table without subject keys.
+pub(crate) type Subjects = Option<SubjectKeyMap>;
 
 /// Works on the rows of one page.
 pub(crate) struct Preparing<'a> {
@@ -149,7 +148,14 @@ impl<'a> Preparing<'a> {
 
     /// Data mode, and verify: tokens are sealed again, or only opened.
     pub(crate) fn tokens(mut self, mode: Mode, rows: Vec<PageRow>) -> Result<Prepared, RotationError> {
-        let mut sealer = Sealer::new(self.keyring, rows.len(), self.table.sealed.len())?;
+        let (keyring, subjects) = (self.keyring, self.subjects.as_ref());
+        let with_subjects = subjects.map(|subjects| keyring.with_subjects(subjects));
+        let keys: &dyn Keys = match &with_subjects {
+            Some(keys) => keys,
+            None => keyring,
+        };
+        // One request for the randomness of the page; every row has a salt of its own, every field a nonce.
+        let mut sealer = Sealer::new(keys, rows.len(), self.table.sealed.len())?;
         for row in rows {
             self.count_row(&row);
             let tenant = self.table.tenant(&row);
@@ -168,32 +174,15 @@ impl<'a> Preparing<'a> {
                 }
                 continue;
             };
-            self.row_tokens(mode, &mut sealer, row, &identity, tokens)?;
+            let columns: Vec<_> = tokens.iter().map(|(column, _)| *column).collect();
+            let results = if mode == Mode::Data {
+                self.table.rows.reseal(&mut sealer, keys, &identity, tokens)?
+            } else {
+                self.checked(keys, &identity, tokens)
+            };
+            self.sort_out(mode, row, columns.into_iter().zip(results))?;
         }
         Ok(self.finish())
-    }
-
-    fn row_tokens(
-        &mut self,
-        mode: Mode,
-        sealer: &mut Sealer<'_>,
-        row: PageRow,
-        identity: &RowIdentity,
-        tokens: Vec<(usize, Vec<u8>)>,
-    ) -> Result<(), RotationError> {
-        let with_keys = self.subjects.iter().find(|(of, _)| *of == identity.tenant);
-        let subject_keys = with_keys.map(|(_, keys)| self.keyring.with_subjects(keys));
-        let columns: Vec<_> = tokens.iter().map(|(column, _)| *column).collect();
-        let results = match (&subject_keys, mode) {
-            (Some(keys), Mode::Data) => {
-                let mut sealer = Sealer::new(keys, 1, tokens.len())?;
-                self.table.rows.reseal(&mut sealer, keys, identity, tokens)?
-            }
-            (None, Mode::Data) => self.table.rows.reseal(sealer, self.keyring, identity, tokens)?,
-            (Some(keys), _) => self.checked(keys, identity, tokens),
-            (None, _) => self.checked(self.keyring, identity, tokens),
-        };
-        self.sort_out(mode, row, columns.into_iter().zip(results))
     }
 
     fn checked(
@@ -326,18 +315,13 @@ impl<'a> Preparing<'a> {
                 (false, None) => return Ok(Err("malformed")),
             });
         }
-        let with_keys = self.subjects.iter().find(|(of, _)| *of == identity.tenant);
-        let value = match with_keys {
-            Some((_, subjects)) => {
+        let rows = &self.table.rows;
+        let value = match self.subjects {
+            Some(subjects) => {
                 let keys = self.keyring.with_subjects(subjects);
-                self.table.rows.index_value(&keys, identity, index, parts).await
+                rows.index_value(&keys, identity, index, parts).await
             }
-            None => {
-                self.table
-                    .rows
-                    .index_value(self.keyring, identity, index, parts)
-                    .await
-            }
+            None => rows.index_value(self.keyring, identity, index, parts).await,
         };
         match value {
             Ok(value) => Ok(Ok(value)),

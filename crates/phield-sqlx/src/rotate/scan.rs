@@ -63,7 +63,7 @@ pub(crate) async fn count_keys<DB: RotationDatabase>(
         let page = table.page_rows(read);
         let Some(last) = page.last() else { break };
         after = Some(Cursor(last.key.clone()));
-        let prepared = Preparing::new(table, keyring, &Vec::new()).keys(&page);
+        let prepared = Preparing::new(table, keyring, &None).keys(&page);
         rows += prepared.done.rows;
         for (key, n) in prepared.done.counts {
             *sums.entry(key).or_insert(0) += n;

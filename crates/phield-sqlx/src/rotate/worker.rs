@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use phield_core::{Keyring, SubjectStore, TenantName};
+use phield_core::{Keyring, SubjectKeyMap, SubjectStore, TenantName};
 use sqlx::{Pool, pool::PoolConnection};
 
 use super::cell::Cursor;
-use super::database::{Compared, RotationDatabase, Swap, SwapColumn};
+use super::database::{Compared, RotationDatabase, Swap, SwapColumn, SwapRow};
 use super::error::RotationError;
 use super::page::{Prepared, Preparing, Subjects};
 use super::state::{self, Claim, Mode, Phase, Record, Share};
@@ -301,7 +301,7 @@ impl<DB: RotationDatabase> Worker<DB> {
         read: Read,
     ) -> Result<Subjects, RotationError> {
         let (Some(store), true, true) = (&self.subjects, table.subject_keys, read != Read::Keys) else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
         let mut by_tenant: Vec<(Option<TenantName>, Vec<phield_core::RowId<'static>>)> = Vec::new();
         for identity in rows.iter().filter_map(|row| table.identity(row)) {
@@ -315,15 +315,12 @@ impl<DB: RotationDatabase> Worker<DB> {
                 None => by_tenant.push((identity.tenant, vec![subject])),
             }
         }
-        let mut keys = Vec::new();
+        let mut keys = SubjectKeyMap::new();
         for (tenant, subjects) in by_tenant {
-            let map = self
-                .keyring
-                .subject_keys(&**store, tenant.as_ref(), &subjects)
-                .await;
-            keys.push((tenant, map.map_err(|_| RotationError::Subjects)?));
+            let of_tenant = self.keyring.subject_keys(&**store, tenant.as_ref(), &subjects);
+            keys.append(of_tenant.await.map_err(|_| RotationError::Subjects)?);
         }
-        Ok(keys)
+        Ok(Some(keys))
     }
 
     /// Writes a page, reading it again as long as others write into it. True: the share is somebody else's.
@@ -369,7 +366,7 @@ impl<DB: RotationDatabase> Worker<DB> {
         }
     }
 
-    /// Writes the rows of a page one by one: a value that is in a unique index already goes into quarantine.
+    /// Writes the rows of a page one by one: a value that is in a unique index already goes into quarantine, alone.
     async fn write_each(
         &self,
         writer: &mut PoolConnection<DB>,
@@ -377,22 +374,53 @@ impl<DB: RotationDatabase> Worker<DB> {
         page: &mut Prepared,
     ) -> Result<(), RotationError> {
         for (columns, rows) in std::mem::take(&mut page.groups) {
-            let swap = swap(work, &columns);
             for row in rows {
-                let statement = DB::compare_and_swap(&swap, std::slice::from_ref(&row));
-                match DB::execute(statement, Reuse::Likely, writer)
-                    .await
-                    .map_err(RotationError::from)
-                {
-                    Ok(written) => page.written_before += written,
-                    Err(RotationError::Database(error)) if error.is_unique_violation() => {
-                        page.duplicate(work.table, &columns, &row);
-                    }
-                    Err(other) => return Err(other),
+                match self.write_row(writer, work, &columns, &row).await? {
+                    Some(written) => page.written_before += written,
+                    None => self.write_apart(writer, work, page, &columns, &row).await?,
                 }
             }
         }
         Ok(())
+    }
+
+    /// Writes the columns of a row one by one: those that no other row is in the way of.
+    async fn write_apart(
+        &self,
+        writer: &mut PoolConnection<DB>,
+        work: &Work<'_>,
+        page: &mut Prepared,
+        columns: &[usize],
+        row: &SwapRow,
+    ) -> Result<(), RotationError> {
+        let mut written = 0;
+        for (column, row) in apart(work.table, columns, row) {
+            match self.write_row(writer, work, &[column], &row).await? {
+                Some(rows) => written = rows.max(written),
+                None => page.duplicate(work.table, column, &row),
+            }
+        }
+        page.written_before += written;
+        Ok(())
+    }
+
+    /// Writes columns of one row; none: another row has one of its unique values.
+    async fn write_row(
+        &self,
+        writer: &mut PoolConnection<DB>,
+        work: &Work<'_>,
+        columns: &[usize],
+        row: &SwapRow,
+    ) -> Result<Option<u64>, RotationError> {
+        let statement = DB::compare_and_swap(&swap(work, columns), std::slice::from_ref(row));
+        match DB::execute(statement, Reuse::Likely, writer)
+            .await
+            .map_err(RotationError::from)
+        {
+            Ok(written) => Ok(Some(written)),
+            Err(RotationError::Database(error)) if error.is_unique_violation() => Ok(None),
+            Err(other) => Err(other),
+        }
     }
 
     /// One short transaction: the rows of a page, and the checkpoint.
@@ -483,8 +511,24 @@ fn swap<'a>(work: &Work<'a>, columns: &[usize]) -> Swap<'a> {
     }
 }
 
+/// The index columns of a row, each with the tokens that it was computed of.
+fn apart(table: &Table, columns: &[usize], row: &SwapRow) -> Vec<(usize, SwapRow)> {
+    let (changing, mut tokens) = row.values.split_at(columns.len().min(row.values.len()));
+    let part = |(column, change): (&usize, &(Vec<u8>, Vec<u8>))| {
+        let parts = table.rows.index_parts(*column).len().min(tokens.len());
+        let (own, others) = tokens.split_at(parts);
+        tokens = others;
+        let row = SwapRow {
+            key: row.key.clone(),
+            values: [std::slice::from_ref(change), own].concat(),
+        };
+        (*column, row)
+    };
+    columns.iter().zip(changing).map(part).collect()
+}
+
 /// How many rows fit one statement.
-fn statement_rows<DB: RotationDatabase>(swap: &Swap<'_>, rows: &[super::database::SwapRow]) -> usize {
+fn statement_rows<DB: RotationDatabase>(swap: &Swap<'_>, rows: &[SwapRow]) -> usize {
     let binds = swap.key.len() + 2 * swap.columns.len();
     let most = DB::SET_ROWS.min(DB::MAX_BINDS / binds.max(1)).max(1);
     let mut size = 0;

@@ -268,6 +268,70 @@ async fn a_new_unique_index_is_filled_and_duplicates_are_told() {
     assert_eq!(found.iter().map(|row| row.id).collect::<Vec<_>>(), [4]);
 }
 
+/// A value that another row has keeps the row from no other index.
+#[tokio::test]
+async fn a_duplicate_in_one_new_index_hinders_no_other() {
+    #[derive(Debug, EncryptedPhi)]
+    #[phi(table = "patients")]
+    struct Next {
+        #[phi(row_id)]
+        id: i64,
+        #[phi(index(normalize = "ssn"))]
+        ssn: Phi<String>,
+        #[phi(store = "text", index(normalize = "exact", unique))]
+        note: Option<Phi<String>>,
+        #[phi(index(normalize = "exact", unique))]
+        born: Option<Phi<String>>,
+        ward: String,
+    }
+    let (db, world) = (fresh().await, World::new());
+    let keyring = world.keyring().await;
+    let create = "CREATE TABLE patients (id {int} PRIMARY KEY, ssn {bytes} NOT NULL, ssn_index {index}, note {text}, \
+                  note_index {index}, born {bytes}, born_index {index}, ward {key_text} NOT NULL)";
+    sqlx::query(sql(create)).execute(&*db).await.unwrap();
+    // 2 has the birthday of 1, 3 its note, and 4 both.
+    let values = [("a", "x"), ("b", "x"), ("a", "y"), ("a", "x"), ("e", "z")];
+    let patients = values.iter().zip(1..).map(|((note, born), id)| Patient {
+        note: Some((*note).into()),
+        born: Some((*born).into()),
+        ..patient(id)
+    });
+    let sealed = Patient::seal_batch(&patients.collect::<Vec<_>>(), &keyring).unwrap();
+    insert_batch(&mut *db.acquire().await.unwrap(), sealed).await.unwrap();
+    for text in [
+        "UPDATE patients SET ssn_index = NULL",
+        "CREATE UNIQUE INDEX patients_note ON patients (note_index)",
+        "CREATE UNIQUE INDEX patients_born ON patients (born_index)",
+    ] {
+        sqlx::query(sql(text)).execute(&*db).await.unwrap();
+    }
+    let schema = SchemaFile::of(&[Next::SCHEMA]).unwrap();
+    let mut options = RotationOptions::default();
+    options.acknowledged_by_every_instance = true;
+    let rotation = Rotation::new(db.clone(), Arc::clone(&keyring), schema).with_options(options);
+    let status = rotation.run(Mode::Index, |_| {}).await.unwrap();
+    let progress = status.tables.first().unwrap();
+    assert_eq!((progress.rows, progress.changed), (5, 5));
+    let noted = rotation.quarantine(100).await.unwrap();
+    let noted: Vec<_> = noted.iter().map(|v| (v.row_key.as_str(), v.column.as_str(), v.reason.as_str())).collect();
+    let duplicates = [("i2", "born_index"), ("i3", "note_index"), ("i4", "born_index"), ("i4", "note_index")];
+    assert_eq!(noted, duplicates.map(|(row, column)| (row, column, "duplicate")));
+    let empty = async |column: &str| {
+        let select = format!("SELECT id FROM patients WHERE {column} IS NULL ORDER BY id");
+        let ids: Vec<i64> = sqlx::query_scalar(sql(&select)).fetch_all(&*db).await.unwrap();
+        ids
+    };
+    assert_eq!(empty("ssn_index").await, [0_i64; 0]);
+    assert_eq!((empty("note_index").await, empty("born_index").await), (vec![3, 4], vec![2, 4]));
+    let ids = |found: Vec<Next>| found.iter().map(|row| row.id).collect::<Vec<_>>();
+    for id in 1..=5 {
+        let ssn = format!("{id:09}");
+        assert_eq!(ids(Next::find_by_ssn(&*db, &keyring, ssn.as_str()).await.unwrap()), [id]);
+    }
+    assert_eq!(ids(Next::find_by_note(&*db, &keyring, "b").await.unwrap()), [2]);
+    assert_eq!(ids(Next::find_by_born(&*db, &keyring, "y").await.unwrap()), [3]);
+}
+
 #[tokio::test]
 async fn it_waits_until_nobody_seals_under_the_old_key() {
     let (db, world) = (fresh().await, World::new());

@@ -1,17 +1,18 @@
 //! Visits of several people, each person's rows under a key of their own, kept in a table of secrets.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use phield::sqlx::rotate::{Mode, Rotation, RotationOptions};
 use phield::sqlx::{Error, insert, insert_batch};
 use phield::{
-    AppName, EncryptedPhi, KeyUse, Keyring, OpenError, Phi, Rollout, SchemaFile, SealError, Suite, SubjectError, SubjectKeyMap, SubjectStore,
-    SubjectStoreError, SubjectStoreFuture, TenantName, UnderSubjectKey,
+    AppName, EncryptedPhi, KeyUse, Keyring, OpenError, Phi, Rollout, SchemaFile, SealError, SubjectError,
+    SubjectKeyMap, SubjectStore, SubjectStoreError, SubjectStoreFuture, Suite, TenantName, UnderSubjectKey,
 };
+use phield_testkit::TestRing;
 use sqlx::Pool;
 
 use phield_database_tests::Fresh;
-use phield_testkit::TestRing;
 
 use super::{Db, fresh, sql};
 
@@ -121,17 +122,12 @@ fn visit(id: i64, patient_id: i64, note: &str) -> Visit {
 /// Two people with secrets, two visits of each.
 async fn two_people() -> (Keyring, Fresh<Db>, Secrets) {
     let keyring = Keyring::ephemeral(AppName::from_static("emr")).unwrap();
-    let (db, secrets) = visits_of_two(&keyring).await;
-    (keyring, db, secrets)
-}
-
-async fn visits_of_two(keyring: &Keyring) -> (Fresh<Db>, Secrets) {
     let db = database().await;
     let secrets = Secrets((*db).clone());
     for person in [ADA, EVE] {
         keyring.subject_key_or_new(&secrets, None, &person).await.unwrap();
     }
-    let subjects = secrets.load(keyring, &[ADA, EVE]).await;
+    let subjects = secrets.load(&keyring, &[ADA, EVE]).await;
     let keys = keyring.with_subjects(&subjects);
     insert(&*db, &visit(1, ADA, "cough").seal(&keys).unwrap())
         .await
@@ -145,7 +141,7 @@ async fn visits_of_two(keyring: &Keyring) -> (Fresh<Db>, Secrets) {
     let mut connection = db.acquire().await.unwrap();
     insert_batch(&mut *connection, sealed).await.unwrap();
     drop(connection);
-    (db, secrets)
+    (keyring, db, secrets)
 }
 
 fn is_open_error(error: &Error, is: impl Fn(&OpenError) -> bool) -> bool {
@@ -256,37 +252,60 @@ async fn what_was_not_loaded_is_named() {
     );
 }
 
-/// Rows of a shredded person stay under the old key, and are told as such: the rotation ends.
+/// A page has rows of many people, each sealed again under the key of its own; rows of somebody who was shredded stay.
 #[tokio::test]
-async fn a_data_rotation_ends_beside_a_shredded_person() {
+async fn a_rotation_seals_every_row_under_the_key_of_its_subject() {
     let ring = TestRing::new("emr");
-    let keyring = ring.ring().keyring().await.unwrap();
-    let (db, secrets) = visits_of_two(&keyring).await;
-    keyring.shred_subject(&secrets, None, &ADA).await.unwrap();
-    let (of_use, suite) = (KeyUse::Data, Some(Suite::Aes256Gcm));
-    let old = keyring.status().keys.into_iter().find(|key| key.key_use == of_use && key.state.seals());
-    let old = old.unwrap().id.to_string();
-    let new = ring.ring().successor(of_use, suite, None).await.unwrap().key_id;
-    let everywhere = Rollout::AcknowledgedByEveryInstance;
-    ring.ring().activate(new, everywhere).await.unwrap();
+    let before = ring.ring().keyring().await.unwrap();
+    let db = database().await;
+    let secrets = Secrets((*db).clone());
+    let people = [ADA, EVE, 9];
+    for person in people {
+        before.subject_key_or_new(&secrets, None, &person).await.unwrap();
+    }
+    let visits: Vec<_> = (1..=30)
+        .zip(people.iter().cycle())
+        .map(|(id, person)| visit(id, *person, &format!("note {id}")))
+        .collect();
+    let subjects = secrets.load(&before, &people).await;
+    let sealed = Visit::seal_batch(&visits, &before.with_subjects(&subjects)).unwrap();
+    insert_batch(&mut *db.acquire().await.unwrap(), sealed).await.unwrap();
+    before.shred_subject(&secrets, None, &ADA).await.unwrap();
 
-    let keyring = Arc::new(ring.ring().keyring().await.unwrap());
-    let schema = SchemaFile::of(&[Visit::SCHEMA]).unwrap();
-    let mut options = RotationOptions::default();
-    options.acknowledged_by_every_instance = true;
-    let rotation = Rotation::new((*db).clone(), Arc::clone(&keyring), schema);
-    let rotation = rotation.with_subjects(Arc::new(Secrets((*db).clone()))).with_options(options);
-    let status = rotation.run(Mode::Data, |_| {}).await.unwrap();
-    let under = |phase: &str| {
-        let counts = status.counts.iter();
-        let counts = counts.filter(|count| count.key == old && count.phase == phase);
-        counts.map(|count| count.count).sum::<u64>()
-    };
-    assert_eq!((status.state, status.pass), ("done", 1));
-    assert_eq!((under("before"), under("shredded"), under("after")), (4, 2, 2));
-    let subjects = secrets.load(&keyring, &[EVE]).await;
-    let keys = keyring.with_subjects(&subjects);
-    assert_eq!(Visit::fetch(&*db, &keys, &4).await.unwrap(), Some(visit(4, EVE, "rash")));
-    // Nothing is under way any more.
-    rotation.run(Mode::Scan, |_| {}).await.unwrap();
+    for (key_use, mode) in [(KeyUse::Data, Mode::Data), (KeyUse::Index, Mode::Pepper)] {
+        let suite = (key_use == KeyUse::Data).then_some(Suite::Aes256Gcm);
+        let new = ring.ring().successor(key_use, suite, None).await.unwrap().key_id;
+        ring.ring().activate(new, Rollout::AcknowledgedByEveryInstance).await.unwrap();
+        if key_use == KeyUse::Index {
+            // As shredding asks for.
+            let rows = sqlx::query(sql("DELETE FROM visits WHERE patient_id = ?")).bind(ADA);
+            rows.execute(&*db).await.unwrap();
+        }
+        let keyring = Arc::new(ring.ring().keyring().await.unwrap());
+        let schema = SchemaFile::of(&[Visit::SCHEMA]).unwrap();
+        let mut options = RotationOptions::default();
+        (options.batch, options.acknowledged_by_every_instance) = (12, true);
+        let rotation = Rotation::new((*db).clone(), Arc::clone(&keyring), schema).with_options(options);
+        let rotation = rotation.with_subjects(Arc::new(Secrets((*db).clone())));
+        let status = rotation.run(mode, |_| {}).await.unwrap();
+        assert_eq!((status.state, status.pass, status.quarantined.len()), ("done", 1, 0));
+        let progress = status.tables.first().unwrap();
+        assert_eq!(progress.changed, 20);
+        if key_use == KeyUse::Data {
+            let shredded = status.counts.iter().filter(|count| count.phase == "shredded");
+            assert_eq!(shredded.map(|count| count.count).sum::<u64>(), 10);
+        }
+        let subjects = secrets.load(&keyring, &people).await;
+        let keys = keyring.with_subjects(&subjects);
+        for visit in visits.iter().filter(|visit| visit.patient_id != ADA) {
+            let note = visit.note.expose().as_str();
+            assert_eq!(Visit::find_by_note(&*db, &keys, note).await.unwrap(), std::slice::from_ref(visit));
+        }
+    }
+    // Format §1: no two rows have a salt in common.
+    let select = sqlx::query_scalar(sql("SELECT note FROM visits"));
+    let notes: Vec<Vec<u8>> = select.fetch_all(&*db).await.unwrap();
+    let salts: HashSet<_> = notes.iter().map(|note| note.get(5..17).unwrap()).collect();
+    let nonces: HashSet<_> = notes.iter().map(|note| note.get(33..45).unwrap()).collect();
+    assert_eq!((notes.len(), salts.len(), nonces.len()), (20, 20, 20));
 }
