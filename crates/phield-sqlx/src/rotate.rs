@@ -652,7 +652,8 @@ impl<DB: RotationDatabase> Rotation<DB> {
     }
 }
 
-/// The unique key that pages are ordered by: the row id where it is one, else the primary key.
+/// The unique key that pages are ordered by: the row id where it is one, else the primary key, else another; of columns that are
+/// never NULL, and whose order is that of `>`.
 pub(crate) async fn key_of<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     entry: &TableEntry,
@@ -665,8 +666,8 @@ pub(crate) async fn key_of<DB: RotationDatabase>(
         (Some(key), _) | (None, Some(key)) => Ok(key.clone()),
         _ => Err(RotationError::Table {
             table: entry.sql_table.clone(),
-            why: "it has no primary key and no unique index over its row id, so that its rows cannot be gone through in order: \
-                  create a unique index over the columns of the row id"
+            why: "it has no primary key and no unique index over columns that are NOT NULL and of integers, UUIDs, text or bytes, so \
+                  that its rows cannot be gone through in order: create one over the columns of the row id"
                 .to_owned(),
         }),
     }

@@ -36,7 +36,8 @@ pub trait RotationDatabase: KeyStoreDatabase {
     /// Rows of one set-based update.
     #[doc(hidden)]
     const SET_ROWS: usize;
-    /// Unique keys of a table: index, column, and 1 for the primary key, in the order of columns.
+    /// Unique keys of a table: index, column, 1 for the primary key, and 1 where rows can be gone through by the column: it has no
+    /// NULL, and the order of its values is that of `>`. The primary key first, the columns of a key in their order.
     #[doc(hidden)]
     const UNIQUE_KEYS: &'static str;
     /// What it binds: 0 for the schema, or an empty text, and 1 for the table.
@@ -223,12 +224,20 @@ mod sqlite {
         const ON_CONFLICT: &'static str = "ON CONFLICT ({key}) DO UPDATE SET {set}";
         const EXCLUDED: [&'static str; 2] = ["excluded.", ""];
         const SET_ROWS: usize = 100;
-        const UNIQUE_KEYS: &'static str = "SELECT i.name, c.name, CASE WHEN i.origin = 'pk' THEN 1 ELSE 0 END \
-             FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c \
+        // A primary key takes NULL here, which every page is checked for. Where nothing else is left, rows have their number; it is
+        // not the first choice, because VACUUM can give others.
+        const UNIQUE_KEYS: &'static str = "SELECT i.name, c.name, CASE WHEN i.origin = 'pk' THEN 1 ELSE 0 END AS rank, \
+             CASE WHEN (t.\"notnull\" = 1 OR i.origin = 'pk') AND (t.type LIKE '%INT%' \
+             OR (t.type NOT LIKE '%REAL%' AND t.type NOT LIKE '%FLOA%' AND t.type NOT LIKE '%DOUB%')) THEN 1 ELSE 0 END, c.seqno \
+             FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c LEFT JOIN pragma_table_info(?) AS t ON t.name = c.name \
              WHERE i.\"unique\" = 1 AND i.partial = 0 \
-             UNION ALL SELECT 'rowid', name, 1 FROM pragma_table_info(?) \
-             WHERE pk = 1 AND (SELECT count(*) FROM pragma_table_info(?) WHERE pk > 0) = 1";
-        const UNIQUE_KEY_NAMES: &'static [usize] = &[1, 1, 1];
+             UNION ALL SELECT 'rowid', name, 1, 1, 0 FROM pragma_table_info(?) \
+             WHERE pk = 1 AND type = 'INTEGER' COLLATE NOCASE AND (SELECT count(*) FROM pragma_table_info(?) WHERE pk > 0) = 1 \
+             UNION ALL SELECT 'row number', 'rowid', -1, 1, 0 FROM pragma_table_list \
+             WHERE schema = 'main' AND name = ? COLLATE NOCASE AND type = 'table' AND wr = 0 \
+             AND NOT EXISTS (SELECT 1 FROM pragma_table_info(?) WHERE name = 'rowid' COLLATE NOCASE) \
+             ORDER BY 3 DESC, 1, 5";
+        const UNIQUE_KEY_NAMES: &'static [usize] = &[1, 1, 1, 1, 1, 1];
         const COLUMNS_OF_ALL: &'static str = "SELECT '', m.name, c.name, 0 FROM sqlite_schema AS m, pragma_table_info(m.name) AS c \
              WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY m.name, c.cid";
         // Columns of SQLite hold either.
@@ -243,7 +252,8 @@ mod sqlite {
                 Cell::Integer(value) => statement.bind(*value),
                 Cell::Uuid(value) => statement.bind(*value),
                 Cell::Text(value) => statement.bind(value.as_str().to_owned()),
-                Cell::Bytes(value) => statement.bind(value.clone()),
+                Cell::Bytes(value) | Cell::Other(value) => statement.bind(value.clone()),
+                Cell::Raw(value) => statement.push("CAST(").bind(value.clone()).push(" AS TEXT)"),
             };
         }
 
@@ -299,7 +309,11 @@ mod sqlite {
         }
         Ok(match value.type_info().name() {
             "INTEGER" | "BOOLEAN" | "INT8" | "INT4" => Cell::Integer(row.try_get_unchecked(i)?),
-            "TEXT" => Cell::Text(row.try_get_unchecked(i)?),
+            "TEXT" => {
+                let bytes: Vec<u8> = row.try_get_unchecked(i)?;
+                String::from_utf8(bytes).map_or_else(|error| Cell::Raw(error.into_bytes()), Cell::Text)
+            }
+            "REAL" => Cell::Other(row.try_get_unchecked(i)?),
             _ => Cell::Bytes(row.try_get_unchecked(i)?),
         })
     }
@@ -318,12 +332,16 @@ mod postgres {
         const ON_CONFLICT: &'static str = "ON CONFLICT ({key}) DO UPDATE SET {set}";
         const EXCLUDED: [&'static str; 2] = ["excluded.", ""];
         const SET_ROWS: usize = 1000;
-        const UNIQUE_KEYS: &'static str = "SELECT c.relname::text, a.attname::text, CASE WHEN i.indisprimary THEN 1 ELSE 0 END::int8 \
+        // An index that is not valid lets duplicates in, and so does one that is checked at the commit; an order is of a collation.
+        const UNIQUE_KEYS: &'static str = "SELECT c.relname::text, a.attname::text, CASE WHEN i.indisprimary THEN 1 ELSE 0 END::int8, \
+             CASE WHEN a.attnotnull AND i.indcollation[(k.place - 1)::int] = a.attcollation \
+             AND CASE WHEN y.typtype = 'd' THEN y.typbasetype ELSE y.oid END IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, \
+             'uuid'::regtype, 'text'::regtype, 'varchar'::regtype, 'bpchar'::regtype, 'bytea'::regtype) THEN 1 ELSE 0 END::int8 \
              FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_class AS t ON t.oid = i.indrelid \
              JOIN pg_namespace AS n ON n.oid = t.relnamespace \
              CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place) \
-             LEFT JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = k.attnum \
-             WHERE i.indisunique AND i.indpred IS NULL AND k.place <= i.indnkeyatts AND t.relname = ? \
+             LEFT JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = k.attnum LEFT JOIN pg_type AS y ON y.oid = a.atttypid \
+             WHERE i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND k.place <= i.indnkeyatts AND t.relname = ? \
              AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid))) \
              ORDER BY 3 DESC, 1, k.place";
         const UNIQUE_KEY_NAMES: &'static [usize] = &[1, 0, 0];
@@ -348,7 +366,9 @@ mod postgres {
                 Cell::Integer(value) => statement.bind(*value),
                 Cell::Uuid(value) => statement.bind(*value),
                 Cell::Text(value) => statement.bind(value.as_str()),
-                Cell::Bytes(value) => statement.bind(value.as_slice()),
+                Cell::Bytes(value) | Cell::Raw(value) | Cell::Other(value) => {
+                    statement.bind(value.as_slice())
+                }
             };
         }
 
@@ -471,9 +491,12 @@ mod mysql {
         const ON_CONFLICT: &'static str = "ON DUPLICATE KEY UPDATE {set}";
         const EXCLUDED: [&'static str; 2] = ["VALUES(", ")"];
         const SET_ROWS: usize = 500;
-        const UNIQUE_KEYS: &'static str = "SELECT CAST(index_name AS CHAR), CAST(column_name AS CHAR), CASE WHEN index_name = 'PRIMARY' THEN 1 ELSE 0 END \
-             FROM information_schema.statistics WHERE non_unique = 0 \
-             AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END AND table_name = ? \
+        const UNIQUE_KEYS: &'static str = "SELECT CAST(index_name AS CHAR), CAST(column_name AS CHAR), CASE WHEN index_name = 'PRIMARY' THEN 1 ELSE 0 END, \
+             CASE WHEN c.is_nullable = 'NO' AND c.data_type IN ('tinyint', 'smallint', 'mediumint', 'int', 'bigint', 'uuid', 'char', \
+             'varchar', 'tinytext', 'text', 'mediumtext', 'longtext', 'binary', 'varbinary', 'tinyblob', 'blob', 'mediumblob', \
+             'longblob') THEN 1 ELSE 0 END \
+             FROM information_schema.statistics LEFT JOIN information_schema.columns AS c USING (table_schema, table_name, column_name) \
+             WHERE non_unique = 0 AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END AND table_name = ? \
              ORDER BY 3 DESC, 1, seq_in_index";
         const UNIQUE_KEY_NAMES: &'static [usize] = &[0, 0, 1];
         const COLUMNS_OF_ALL: &'static str = "SELECT '', CAST(table_name AS CHAR), CAST(column_name AS CHAR), \
@@ -494,7 +517,11 @@ mod mysql {
                 Cell::Integer(value) => statement.bind(*value),
                 Cell::Uuid(value) => statement.bind(*value),
                 Cell::Text(value) => statement.bind(value.as_str()),
-                Cell::Bytes(value) => statement.bind(value.as_slice()),
+                Cell::Bytes(value) | Cell::Other(value) => statement.bind(value.as_slice()),
+                Cell::Raw(value) => statement
+                    .push("CAST(")
+                    .bind(value.as_slice())
+                    .push(" AS UNSIGNED)"),
             };
         }
 
@@ -570,13 +597,16 @@ mod mysql {
         Ok(match name {
             name if name.contains("INT") && name.contains("UNSIGNED") => {
                 let value: u64 = row.try_get_unchecked(i)?;
-                Cell::Integer(i64::try_from(value).map_err(|error| sqlx::Error::Decode(error.into()))?)
+                i64::try_from(value).map_or_else(|_| Cell::Raw(value.to_string().into_bytes()), Cell::Integer)
             }
             name if name.contains("INT") => Cell::Integer(row.try_get_unchecked(i)?),
             "BOOLEAN" => Cell::Integer(row.try_get_unchecked(i)?),
             // By its collation: the names of types call text of a `_bin` collation bytes.
             _ if <String as Type<MySql>>::compatible(&type_info) => Cell::Text(row.try_get_unchecked(i)?),
-            _ => Cell::Bytes(row.try_get_unchecked(i)?),
+            name if name.ends_with("BINARY") || name.ends_with("BLOB") => {
+                Cell::Bytes(row.try_get_unchecked(i)?)
+            }
+            _ => Cell::Other(row.try_get_unchecked(i)?),
         })
     }
 }

@@ -60,7 +60,7 @@ pub(crate) async fn count_keys<DB: RotationDatabase>(
     loop {
         let (statement, reuse) = table.page::<DB>(Read::Keys, after.as_ref(), None, PAGE);
         let read = DB::fetch(statement, reuse, usize::MAX, connection).await?;
-        let page = table.page_rows(read);
+        let page = table.page_rows(read)?;
         let Some(last) = page.last() else { break };
         after = Some(Cursor(last.key.clone()));
         let prepared = Preparing::new(table, keyring, &Vec::new()).keys(&page);

@@ -5,7 +5,7 @@ use crate::backend::Reuse;
 use crate::rotate::cell::Cell;
 use crate::rotate::database::RotationDatabase;
 use crate::rotate::error::RotationError;
-use crate::statement::{Statement, quoted};
+use crate::statement::Statement;
 
 /// How many rows a table has.
 pub(crate) async fn row_total<DB: RotationDatabase>(
@@ -18,7 +18,7 @@ pub(crate) async fn row_total<DB: RotationDatabase>(
     Ok(rows.first().and_then(|row| integer(row.first())).unwrap_or(0))
 }
 
-/// Unique keys of a table, the primary key first.
+/// Unique keys that the rows of a table can be gone through by, the primary key first.
 pub(crate) async fn unique_keys<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     sql_table: &str,
@@ -30,19 +30,25 @@ pub(crate) async fn unique_keys<DB: RotationDatabase>(
         .filter_map(|i| names.get(*i).cloned())
         .collect();
     let rows = fetch::<DB>(connection, DB::UNIQUE_KEYS, &values).await?;
-    let mut keys: Vec<(String, Vec<String>)> = Vec::new();
+    let mut keys: Vec<(String, Option<Vec<String>>)> = Vec::new();
     for row in &rows {
         let Some(index) = string(row.first()) else {
             continue;
         };
         // An expression is no column.
-        let column = string(row.get(1)).unwrap_or_else(|| quoted::<DB>(""));
+        let column = string(row.get(1)).filter(|_| integer(row.get(3)) == Some(1));
         match keys.last_mut() {
-            Some((last, columns)) if *last == index => columns.push(column),
-            _ => keys.push((index, vec![column])),
+            // A key is used as a whole.
+            Some((last, columns)) if *last == index => {
+                *columns = columns.take().zip(column).map(|(mut columns, column)| {
+                    columns.push(column);
+                    columns
+                });
+            }
+            _ => keys.push((index, column.map(|column| vec![column]))),
         }
     }
-    Ok(keys.into_iter().map(|(_, columns)| columns).collect())
+    Ok(keys.into_iter().filter_map(|(_, columns)| columns).collect())
 }
 
 /// A column that can hold tokens.
