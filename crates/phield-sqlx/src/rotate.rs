@@ -172,10 +172,14 @@ impl<DB: RotationDatabase> std::fmt::Debug for Rotation<DB> {
 
 impl<DB: RotationDatabase> Rotation<DB> {
     /// Of these tables, under the active keys of this ring. The pool needs two connections a worker, and one more.
+    ///
+    /// On PostgreSQL it gets connections of its own, with the options of the pool and `row_security = off`, so that no policy hides
+    /// rows from it: call it within a Tokio runtime. Give it a role with BYPASSRLS where tables have policies. A proxy has to let the
+    /// option through.
     #[must_use]
     pub fn new(pool: Pool<DB>, keyring: Arc<Keyring>, schema: SchemaFile) -> Self {
         Self {
-            pool,
+            pool: DB::whole_tables(pool),
             keyring,
             schema,
             subjects: None,
@@ -658,6 +662,7 @@ pub(crate) async fn key_of<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     entry: &TableEntry,
 ) -> Result<Vec<String>, RotationError> {
+    state::check_seen::<DB>(connection, &entry.sql_table).await?;
     let keys = state::unique_keys::<DB>(connection, &entry.sql_table).await?;
     let identity = table::key_of_entry(entry);
     let is_identity =

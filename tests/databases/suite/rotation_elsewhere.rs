@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use phield::sqlx::insert_batch;
+use phield::sqlx::migrate::{Migration, MigrationError};
 use phield::sqlx::rotate::{Mode, Rotation, RotationError, RotationOptions};
 use phield::{EncryptedPhi, KeyUse, Phi, Rollout, SchemaFile};
 use phield_testkit::TestRing;
-use sqlx::Pool;
+use sqlx::{AssertSqlSafe, Pool};
 
 #[derive(Debug, Clone, PartialEq, EncryptedPhi)]
 #[phi(table = "patients")]
@@ -74,6 +75,52 @@ fn rotation<DB: phield::sqlx::rotate::RotationDatabase>(
 
 fn schema() -> SchemaFile {
     SchemaFile::of(&[Patient::SCHEMA]).unwrap()
+}
+
+/// A policy hides rows from a role without a word; a rotation has to see all of them, or say that it cannot.
+#[tokio::test]
+async fn rows_that_a_policy_hides_are_an_error() {
+    let (db, keyring, _ring) = world!(postgres, "BIGINT");
+    let schema_name: String = sqlx::query_scalar("SELECT current_schema()")
+        .fetch_one(&*db)
+        .await
+        .unwrap();
+    let role = format!("{schema_name}_limited");
+    for text in [
+        format!("CREATE ROLE {role}"),
+        format!("GRANT ALL ON SCHEMA {schema_name} TO {role}"),
+        format!("GRANT ALL ON patients TO {role}"),
+        "ALTER TABLE patients ADD COLUMN ssn_plain TEXT".to_owned(),
+        "CREATE POLICY own ON patients USING (ward = current_setting('app.ward', true))".to_owned(),
+        "ALTER TABLE patients ENABLE ROW LEVEL SECURITY".to_owned(),
+    ] {
+        sqlx::query(AssertSqlSafe(text)).execute(&*db).await.unwrap();
+    }
+    let options = (*db.connect_options()).clone().options([("role", &role)]);
+    let limited = Pool::<sqlx::Postgres>::connect_with(options).await.unwrap();
+    let is_told = |error: &str| error.contains("row-level security") && error.contains("BYPASSRLS");
+    let rotation = rotation(&limited, &keyring, schema());
+    for mode in [Mode::Data, Mode::Scan, Mode::Verify] {
+        let error = rotation.run(mode, |_| {}).await.unwrap_err();
+        assert!(
+            matches!(&error, RotationError::Table { table, .. } if table == "patients"),
+            "{error:?}"
+        );
+        assert!(is_told(&error.to_string()), "{error}");
+    }
+    let error = rotation.unregistered().await.unwrap_err();
+    assert!(is_told(&error.to_string()), "{error}");
+    let migration = Migration::new(limited.clone(), Arc::clone(&keyring), schema());
+    let error = migration.plan("patients", "ssn", "ssn_plain").await.unwrap_err();
+    assert!(
+        matches!(&error, MigrationError::Table(error) if is_told(&error.to_string())),
+        "{error:?}"
+    );
+
+    let grant = format!("ALTER ROLE {role} BYPASSRLS");
+    sqlx::query(AssertSqlSafe(grant)).execute(&*db).await.unwrap();
+    let status = rotation.run(Mode::Data, |_| {}).await.unwrap();
+    assert_eq!(status.tables.first().unwrap().changed, 20);
 }
 
 /// One value that is nothing stops nothing.

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use futures_util::TryStreamExt as _;
-use sqlx::{Row as _, TypeInfo as _, ValueRef as _};
+use sqlx::{Pool, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::cell::Cell;
 use crate::backend::Reuse;
@@ -43,12 +43,23 @@ pub trait RotationDatabase: KeyStoreDatabase {
     /// What it binds: 0 for the schema, or an empty text, and 1 for the table.
     #[doc(hidden)]
     const UNIQUE_KEY_NAMES: &'static [usize];
-    /// Columns of every table of the database that can hold tokens: schema, table, column, and 1 for text.
+    /// Columns of every table of the database that can hold tokens: schema, table, column, 1 for text, and 1 where a policy hides
+    /// rows.
     #[doc(hidden)]
     const COLUMNS_OF_ALL: &'static str;
     /// What a value looks like that may be a token: of a column of bytes, and of one of text. `{c}` stands for the column.
     #[doc(hidden)]
     const LIKE_TOKEN: [&'static str; 2];
+
+    /// Finds the table whose rows a policy hides, bound as [`UNIQUE_KEYS`](Self::UNIQUE_KEYS) are; empty where there are no policies.
+    #[doc(hidden)]
+    const HIDES_ROWS: &'static str = "";
+
+    /// A pool whose connections see every row of a table, or get an error.
+    #[doc(hidden)]
+    fn whole_tables(pool: Pool<Self>) -> Pool<Self> {
+        pool
+    }
 
     #[doc(hidden)]
     fn bind_cell(statement: &mut Statement<Self>, cell: &Cell);
@@ -238,7 +249,7 @@ mod sqlite {
              AND NOT EXISTS (SELECT 1 FROM pragma_table_info(?) WHERE name = 'rowid' COLLATE NOCASE) \
              ORDER BY 3 DESC, 1, 5";
         const UNIQUE_KEY_NAMES: &'static [usize] = &[1, 1, 1, 1, 1, 1];
-        const COLUMNS_OF_ALL: &'static str = "SELECT '', m.name, c.name, 0 FROM sqlite_schema AS m, pragma_table_info(m.name) AS c \
+        const COLUMNS_OF_ALL: &'static str = "SELECT '', m.name, c.name, 0, 0 FROM sqlite_schema AS m, pragma_table_info(m.name) AS c \
              WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY m.name, c.cid";
         // Columns of SQLite hold either.
         const LIKE_TOKEN: [&'static str; 2] = [
@@ -345,9 +356,11 @@ mod postgres {
              AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid))) \
              ORDER BY 3 DESC, 1, k.place";
         const UNIQUE_KEY_NAMES: &'static [usize] = &[1, 0, 0];
+        const HIDES_ROWS: &'static str = "SELECT 1 FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace \
+             WHERE t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid))) AND row_security_active(t.oid)";
         // A partition is its table.
         const COLUMNS_OF_ALL: &'static str = "SELECT n.nspname::text, t.relname::text, a.attname::text, \
-             CASE WHEN y.typname = 'bytea' THEN 0 ELSE 1 END::int8 \
+             CASE WHEN y.typname = 'bytea' THEN 0 ELSE 1 END::int8, CASE WHEN row_security_active(t.oid) THEN 1 ELSE 0 END::int8 \
              FROM pg_attribute AS a JOIN pg_class AS t ON t.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = t.relnamespace \
              JOIN pg_type AS y ON y.oid = a.atttypid \
              WHERE t.relkind IN ('r', 'p', 'm') AND NOT t.relispartition AND a.attnum > 0 AND NOT a.attisdropped \
@@ -359,6 +372,13 @@ mod postgres {
             "octet_length({c}) >= 63 AND substr({c}, 1, 1) IN ('\\x11'::bytea, '\\x12'::bytea)",
             "CAST({c} AS TEXT) LIKE '%phi1.%'",
         ];
+
+        // A policy that comes later is an error, too: rows are not left out without a word.
+        fn whole_tables(pool: Pool<Self>) -> Pool<Self> {
+            let options = (*pool.connect_options()).clone();
+            let options = options.options([("row_security", "off")]);
+            pool.options().clone().connect_lazy_with(options)
+        }
 
         fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
             match cell {
@@ -500,7 +520,7 @@ mod mysql {
              ORDER BY 3 DESC, 1, seq_in_index";
         const UNIQUE_KEY_NAMES: &'static [usize] = &[0, 0, 1];
         const COLUMNS_OF_ALL: &'static str = "SELECT '', CAST(table_name AS CHAR), CAST(column_name AS CHAR), \
-             CASE WHEN data_type LIKE '%binary' OR data_type LIKE '%blob' THEN 0 ELSE 1 END \
+             CASE WHEN data_type LIKE '%binary' OR data_type LIKE '%blob' THEN 0 ELSE 1 END, 0 \
              FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name) \
              WHERE table_type = 'BASE TABLE' AND table_schema = database() \
              AND data_type IN ('varbinary', 'binary', 'blob', 'tinyblob', 'mediumblob', 'longblob', 'varchar', 'char', 'text', 'tinytext', \

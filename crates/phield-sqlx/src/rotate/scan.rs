@@ -95,7 +95,11 @@ pub(crate) async fn unregistered<DB: RotationDatabase>(
         }
     }
     let known: Vec<KeyId> = keyring.status().keys.into_iter().map(|key| key.id).collect();
-    for column in state::columns_of_all::<DB>(connection).await? {
+    let columns = state::columns_of_all::<DB>(connection).await?;
+    if let Some(column) = columns.iter().find(|column| column.is_hidden) {
+        return Err(state::hidden(&column.sql_table()));
+    }
+    for column in columns {
         if column.table.starts_with("phield_") {
             continue;
         }
@@ -111,14 +115,18 @@ pub(crate) async fn unregistered<DB: RotationDatabase>(
 }
 
 impl AnyColumn {
-    fn found(&self, rows: u64) -> UnregisteredColumn {
-        let schema = if self.schema.is_empty() {
-            String::new()
+    /// Its table; a dot stands between the schema and the name.
+    fn sql_table(&self) -> String {
+        if self.schema.is_empty() {
+            self.table.clone()
         } else {
-            format!("{}.", self.schema)
-        };
+            format!("{}.{}", self.schema, self.table)
+        }
+    }
+
+    fn found(&self, rows: u64) -> UnregisteredColumn {
         UnregisteredColumn {
-            table: format!("{schema}{}", self.table),
+            table: self.sql_table(),
             column: self.name.clone(),
             rows,
         }

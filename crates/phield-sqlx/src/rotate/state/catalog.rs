@@ -23,13 +23,7 @@ pub(crate) async fn unique_keys<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     sql_table: &str,
 ) -> Result<Vec<Vec<String>>, RotationError> {
-    let (schema, table) = sql_table.rsplit_once('.').unwrap_or(("", sql_table));
-    let names = [text(schema), text(table)];
-    let values: Vec<_> = DB::UNIQUE_KEY_NAMES
-        .iter()
-        .filter_map(|i| names.get(*i).cloned())
-        .collect();
-    let rows = fetch::<DB>(connection, DB::UNIQUE_KEYS, &values).await?;
+    let rows = fetch::<DB>(connection, DB::UNIQUE_KEYS, &names::<DB>(sql_table)).await?;
     let mut keys: Vec<(String, Option<Vec<String>>)> = Vec::new();
     for row in &rows {
         let Some(index) = string(row.first()) else {
@@ -51,6 +45,41 @@ pub(crate) async fn unique_keys<DB: RotationDatabase>(
     Ok(keys.into_iter().filter_map(|(_, columns)| columns).collect())
 }
 
+/// What [`UNIQUE_KEYS`](RotationDatabase::UNIQUE_KEYS) binds.
+fn names<DB: RotationDatabase>(sql_table: &str) -> Vec<Cell> {
+    let (schema, table) = sql_table.rsplit_once('.').unwrap_or(("", sql_table));
+    let names = [text(schema), text(table)];
+    let names = DB::UNIQUE_KEY_NAMES.iter().filter_map(|i| names.get(*i).cloned());
+    names.collect()
+}
+
+/// That no policy hides rows of a table from this role: what is not seen is neither rotated nor counted.
+pub(crate) async fn check_seen<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    sql_table: &str,
+) -> Result<(), RotationError> {
+    if DB::HIDES_ROWS.is_empty() {
+        return Ok(());
+    }
+    match fetch::<DB>(connection, DB::HIDES_ROWS, &names::<DB>(sql_table))
+        .await?
+        .first()
+    {
+        Some(_) => Err(hidden(sql_table)),
+        None => Ok(()),
+    }
+}
+
+/// The refusal of a table whose rows a policy hides.
+pub(crate) fn hidden(table: &str) -> RotationError {
+    RotationError::Table {
+        table: table.to_owned(),
+        why: "row-level security hides rows of it from this role, and what is not seen is neither rotated nor counted: use a role with \
+              BYPASSRLS, or the owner of the table where row-level security is not forced on it"
+            .to_owned(),
+    }
+}
+
 /// A column that can hold tokens.
 #[derive(Debug)]
 pub(crate) struct AnyColumn {
@@ -59,6 +88,8 @@ pub(crate) struct AnyColumn {
     pub(crate) table: String,
     pub(crate) name: String,
     pub(crate) is_text: bool,
+    /// Whether a policy hides rows of it.
+    pub(crate) is_hidden: bool,
 }
 
 /// Every column of the database that can hold tokens.
@@ -78,6 +109,7 @@ pub(crate) async fn columns_of_all<DB: RotationDatabase>(
             table: string(row.get(1))?,
             name: string(row.get(2))?,
             is_text: integer(row.get(3))? != 0,
+            is_hidden: integer(row.get(4))? != 0,
         })
     };
     let columns = rows.iter().map(column).collect::<Option<_>>();
