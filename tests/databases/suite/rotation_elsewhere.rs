@@ -77,6 +77,89 @@ fn schema() -> SchemaFile {
     SchemaFile::of(&[Patient::SCHEMA]).unwrap()
 }
 
+/// The schema with its table in another schema of the database.
+fn schema_in(place: &str) -> SchemaFile {
+    let json = schema().to_json().replace(
+        r#""sql_table": "patients""#,
+        &format!(r#""sql_table": "{place}.patients""#),
+    );
+    assert!(json.contains(place), "{json}");
+    SchemaFile::from_json(&json).unwrap()
+}
+
+#[tokio::test]
+async fn postgres_tables_of_the_same_name_are_not_registered() {
+    let (db, keyring, _ring) = world!(postgres, "BIGINT");
+    let schema_name: String = sqlx::query_scalar("SELECT current_schema()")
+        .fetch_one(&*db)
+        .await
+        .unwrap();
+    for text in [
+        format!("CREATE SCHEMA {schema_name}_archive"),
+        format!("CREATE TABLE {schema_name}_archive.patients AS SELECT * FROM patients"),
+    ] {
+        sqlx::query(AssertSqlSafe(text)).execute(&*db).await.unwrap();
+    }
+    for (registered, place, other) in [
+        (
+            schema(),
+            format!("{schema_name}_archive."),
+            format!("{schema_name}."),
+        ),
+        (
+            schema_in(&schema_name),
+            format!("{schema_name}_archive."),
+            format!("{schema_name}."),
+        ),
+    ] {
+        let found = rotation(&db, &keyring, registered).unregistered().await.unwrap();
+        let names: Vec<_> = found
+            .columns
+            .iter()
+            .map(|c| format!("{}.{}", c.table, c.column))
+            .collect();
+        for column in ["ssn", "note"] {
+            assert!(names.contains(&format!("{place}patients.{column}")), "{names:?}");
+            assert!(!names.contains(&format!("{other}patients.{column}")), "{names:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn mariadb_tables_of_the_same_name_are_not_registered() {
+    let (db, keyring, _ring) = world!(mariadb, "BIGINT");
+    let name: String = sqlx::query_scalar("SELECT database()")
+        .fetch_one(&*db)
+        .await
+        .unwrap();
+    let other = format!("{name}_archive");
+    for text in [
+        format!("CREATE DATABASE {other}"),
+        format!("CREATE TABLE {other}.patients LIKE patients"),
+        format!("INSERT INTO {other}.patients SELECT * FROM patients"),
+        format!("CREATE TABLE {other}.old AS SELECT ssn FROM patients"),
+    ] {
+        sqlx::query(AssertSqlSafe(text)).execute(&*db).await.unwrap();
+    }
+    let found = rotation(&db, &keyring, schema_in(&other))
+        .unregistered()
+        .await
+        .unwrap();
+    let names: Vec<_> = found
+        .columns
+        .iter()
+        .map(|c| format!("{}.{}", c.table, c.column))
+        .collect();
+    let expected = [
+        format!("{name}.patients.ssn"),
+        format!("{name}.patients.note"),
+        format!("{other}.old.ssn"),
+    ];
+    assert_eq!(names, expected);
+    let found = rotation(&db, &keyring, schema()).unregistered().await.unwrap();
+    assert_eq!(found.columns.len(), 0, "{:?}", found.columns);
+}
+
 /// A policy hides rows from a role without a word; a rotation has to see all of them, or say that it cannot.
 #[tokio::test]
 async fn rows_that_a_policy_hides_are_an_error() {

@@ -43,6 +43,14 @@ pub trait RotationDatabase: KeyStoreDatabase {
     /// What it binds: 0 for the schema, or an empty text, and 1 for the table.
     #[doc(hidden)]
     const UNIQUE_KEY_NAMES: &'static [usize];
+    /// Schema and name of a table, as [`COLUMNS_OF_ALL`](Self::COLUMNS_OF_ALL) has them: of the table `?` in the schema `?`, twice, or an
+    /// empty text.
+    #[doc(hidden)]
+    const PLACE: &'static str;
+    /// The schema that names without one are of, where `COLUMNS_OF_ALL` looks at no more than this one and those that the schema
+    /// file names; else empty.
+    #[doc(hidden)]
+    const OWN_SCHEMA: &'static str = "";
     /// Columns of every table of the database that can hold tokens: schema, table, column, 1 for text, and 1 where a policy hides
     /// rows.
     #[doc(hidden)]
@@ -249,8 +257,12 @@ mod sqlite {
              AND NOT EXISTS (SELECT 1 FROM pragma_table_info(?) WHERE name = 'rowid' COLLATE NOCASE) \
              ORDER BY 3 DESC, 1, 5";
         const UNIQUE_KEY_NAMES: &'static [usize] = &[1, 1, 1, 1, 1, 1];
-        const COLUMNS_OF_ALL: &'static str = "SELECT '', m.name, c.name, 0, 0 FROM sqlite_schema AS m, pragma_table_info(m.name) AS c \
-             WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY m.name, c.cid";
+        const PLACE: &'static str = "SELECT CASE schema WHEN 'main' THEN '' ELSE schema END, name FROM pragma_table_list \
+             WHERE name = ? COLLATE NOCASE AND (schema = ? COLLATE NOCASE OR ? = '') \
+             ORDER BY CASE schema WHEN 'temp' THEN 0 WHEN 'main' THEN 1 ELSE 2 END LIMIT 1";
+        const COLUMNS_OF_ALL: &'static str = "SELECT CASE m.schema WHEN 'main' THEN '' ELSE m.schema END, m.name, c.name, 0, 0 \
+             FROM pragma_table_list AS m, pragma_table_info(m.name, m.schema) AS c \
+             WHERE m.type <> 'view' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY 1, m.name, c.cid";
         // Columns of SQLite hold either.
         const LIKE_TOKEN: [&'static str; 2] = [
             "(substr({c}, 1, 1) IN (x'11', x'12') AND length({c}) >= 63) OR {c} LIKE '%phi1.%'",
@@ -356,6 +368,9 @@ mod postgres {
              AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid))) \
              ORDER BY 3 DESC, 1, k.place";
         const UNIQUE_KEY_NAMES: &'static [usize] = &[1, 0, 0];
+        const PLACE: &'static str = "SELECT n.nspname::text, t.relname::text FROM pg_class AS t \
+             JOIN pg_namespace AS n ON n.oid = t.relnamespace \
+             WHERE t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid)))";
         const HIDES_ROWS: &'static str = "SELECT 1 FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace \
              WHERE t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid))) AND row_security_active(t.oid)";
         // A partition is its table.
@@ -519,10 +534,14 @@ mod mysql {
              WHERE non_unique = 0 AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END AND table_name = ? \
              ORDER BY 3 DESC, 1, seq_in_index";
         const UNIQUE_KEY_NAMES: &'static [usize] = &[0, 0, 1];
-        const COLUMNS_OF_ALL: &'static str = "SELECT '', CAST(table_name AS CHAR), CAST(column_name AS CHAR), \
+        const PLACE: &'static str = "SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR) FROM information_schema.tables \
+             WHERE table_name = ? AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END";
+        const OWN_SCHEMA: &'static str = "SELECT CAST(database() AS CHAR)";
+        const COLUMNS_OF_ALL: &'static str = "SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR), CAST(column_name AS CHAR), \
              CASE WHEN data_type LIKE '%binary' OR data_type LIKE '%blob' THEN 0 ELSE 1 END, 0 \
              FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name) \
-             WHERE table_type = 'BASE TABLE' AND table_schema = database() \
+             WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') \
+             AND table_schema NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys') \
              AND data_type IN ('varbinary', 'binary', 'blob', 'tinyblob', 'mediumblob', 'longblob', 'varchar', 'char', 'text', 'tinytext', \
              'mediumtext', 'longtext', 'json') \
              ORDER BY 1, 2, ordinal_position";

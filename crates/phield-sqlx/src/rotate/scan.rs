@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use phield_core::{ColumnEntry, KeyId, Keyring, SchemaFile, key_of_token};
+use phield_core::{ColumnEntry, KeyId, Keyring, SchemaFile, TableEntry, key_of_token};
 
 use super::cell::{Cell, Cursor};
 use super::database::RotationDatabase;
@@ -96,6 +96,11 @@ pub(crate) async fn unregistered<DB: RotationDatabase>(
     }
     let known: Vec<KeyId> = keyring.status().keys.into_iter().map(|key| key.id).collect();
     let columns = state::columns_of_all::<DB>(connection).await?;
+    let registered = Registered::find::<DB>(connection, schema).await?;
+    let looked_at = columns
+        .into_iter()
+        .filter(|column| registered.looks_at(&column.schema));
+    let columns: Vec<_> = looked_at.collect();
     if let Some(column) = columns.iter().find(|column| column.is_hidden) {
         return Err(state::hidden(&column.sql_table()));
     }
@@ -103,7 +108,7 @@ pub(crate) async fn unregistered<DB: RotationDatabase>(
         if column.table.starts_with("phield_") {
             continue;
         }
-        if is_registered(schema, &column) {
+        if registered.has(&column) {
             let rows = others::<DB>(connection, &column).await?;
             found.plaintext.extend(rows.map(|rows| column.found(rows)));
         } else {
@@ -145,15 +150,42 @@ impl AnyColumn {
     }
 }
 
-/// Whether the schema has a sealed column of this name in SQL. A table without a schema in its name may be in any.
-fn is_registered(schema: &SchemaFile, column: &AnyColumn) -> bool {
-    let is_table = |sql_table: &str| match sql_table.rsplit_once('.') {
-        Some((of, name)) => name == column.table && (of == column.schema || column.schema.is_empty()),
-        None => sql_table == column.table,
-    };
-    let is_column = |entry: &ColumnEntry| matches!(entry, ColumnEntry::Sealed { sql_name, .. } if *sql_name == column.name);
-    let mut entries = schema.tables().iter().filter(|entry| is_table(&entry.sql_table));
-    entries.any(|entry| entry.columns.iter().any(is_column))
+/// The tables of the schema, where they are: a table of the same name elsewhere is another one.
+struct Registered<'a> {
+    tables: Vec<((String, String), &'a TableEntry)>,
+    own_schema: Option<String>,
+}
+
+impl<'a> Registered<'a> {
+    async fn find<DB: RotationDatabase>(
+        connection: &mut DB::Connection,
+        schema: &'a SchemaFile,
+    ) -> Result<Self, RotationError> {
+        let own_schema = state::own_schema::<DB>(connection).await?;
+        let mut tables = Vec::new();
+        for entry in schema.tables() {
+            let place = state::place::<DB>(connection, &entry.sql_table).await?;
+            tables.extend(place.map(|place| (place, entry)));
+        }
+        Ok(Self { tables, own_schema })
+    }
+
+    /// Whether this scan is about the tables of a schema: not where a server holds the databases of other applications beside it.
+    fn looks_at(&self, schema: &str) -> bool {
+        match &self.own_schema {
+            None => true,
+            Some(own) => own == schema || self.tables.iter().any(|((of, _), _)| of == schema),
+        }
+    }
+
+    /// Whether a column is one that holds tokens by the schema.
+    fn has(&self, column: &AnyColumn) -> bool {
+        let is_table =
+            |(schema, table): &(String, String)| *schema == column.schema && *table == column.table;
+        let is_column = |entry: &ColumnEntry| matches!(entry, ColumnEntry::Sealed { sql_name, .. } if *sql_name == column.name);
+        let mut entries = self.tables.iter().filter(|(place, _)| is_table(place));
+        entries.any(|(_, entry)| entry.columns.iter().any(is_column))
+    }
 }
 
 /// How many of the first values that look like tokens are some; none where none is. In bytes, a token names a key of the ring: what

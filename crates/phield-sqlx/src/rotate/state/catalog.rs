@@ -53,6 +53,30 @@ fn names<DB: RotationDatabase>(sql_table: &str) -> Vec<Cell> {
     names.collect()
 }
 
+/// Where a table is that is written in the schema file: its schema, and its name; none where it is not there.
+pub(crate) async fn place<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    sql_table: &str,
+) -> Result<Option<(String, String)>, RotationError> {
+    let (schema, table) = sql_table.rsplit_once('.').unwrap_or(("", sql_table));
+    let names = [text(table), text(schema), text(schema)];
+    let rows = fetch::<DB>(connection, DB::PLACE, &names).await?;
+    Ok(rows
+        .first()
+        .and_then(|row| Some((string(row.first())?, string(row.get(1))?))))
+}
+
+/// The schema that names without one are of, where the database has more of them than are looked at.
+pub(crate) async fn own_schema<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+) -> Result<Option<String>, RotationError> {
+    if DB::OWN_SCHEMA.is_empty() {
+        return Ok(None);
+    }
+    let rows = fetch::<DB>(connection, DB::OWN_SCHEMA, &[]).await?;
+    Ok(rows.first().and_then(|row| string(row.first())))
+}
+
 /// That no policy hides rows of a table from this role: what is not seen is neither rotated nor counted.
 pub(crate) async fn check_seen<DB: RotationDatabase>(
     connection: &mut DB::Connection,
