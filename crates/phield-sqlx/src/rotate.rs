@@ -10,6 +10,7 @@
 pub(crate) mod cell;
 pub(crate) mod database;
 mod error;
+mod forms;
 mod page;
 mod scan;
 pub(crate) mod state;
@@ -27,6 +28,8 @@ pub use database::RotationDatabase;
 #[doc(hidden)]
 pub use database::{Swap, SwapRow};
 pub use error::RotationError;
+#[doc(hidden)]
+pub use forms::Forms;
 pub use scan::{Unregistered, UnregisteredColumn};
 pub use state::{KeyCount, Mode, QuarantineCount, Quarantined, TableProgress};
 
@@ -342,8 +345,12 @@ impl<DB: RotationDatabase> Rotation<DB> {
     }
 
     /// Looks for what the schema does not have: columns that hold tokens and are not registered, and plaintext where tokens should
-    /// be. The database looks through every column of bytes, text or JSON for what looks like a token; of registered columns the first
-    /// rows are read (a rotation counts them all). Writes nothing.
+    /// be. The database looks through every column of bytes, text or JSON for the starts of tokens under keys of this ring: as they
+    /// are, in text form, in hex, in base64. Of registered columns the first rows are read (a rotation counts them all). Writes nothing.
+    ///
+    /// It does not see index values, tokens within other bytes or in hex or base64 that is itself in a column of bytes, what is
+    /// compressed or encrypted, foreign tables, rows of temporal tables that are history (MariaDB), tables that the role has no right
+    /// to see (MariaDB), other databases of a server than those that the schema names, files, logs and backups.
     ///
     /// # Errors
     /// See [`RotationError`].

@@ -293,3 +293,29 @@ async fn mariadb_numbers_above_what_a_row_id_holds() {
     assert_eq!(noted.len(), 4);
     assert!(noted.iter().all(|value| value.reason == "malformed"));
 }
+
+/// Domains are their types.
+#[tokio::test]
+async fn postgres_domains_hold_tokens() {
+    let (db, keyring, _ring) = world!(postgres, "BIGINT");
+    for text in [
+        "CREATE DOMAIN secret AS bytea",
+        "CREATE DOMAIN secret_twice AS secret",
+        "CREATE DOMAIN document AS jsonb",
+        "CREATE TABLE copies AS SELECT id, ssn::secret AS ssn, ssn::secret::secret_twice AS twice, ARRAY[ssn] AS several, \
+         jsonb_build_object('note', note)::document AS body FROM patients",
+    ] {
+        sqlx::query(text).execute(&*db).await.unwrap();
+    }
+    let schema_name: String = sqlx::query_scalar("SELECT current_schema()")
+        .fetch_one(&*db)
+        .await
+        .unwrap();
+    let found = rotation(&db, &keyring, schema()).unregistered().await.unwrap();
+    let own = found
+        .columns
+        .iter()
+        .filter(|c| c.table == format!("{schema_name}.copies"));
+    let names: Vec<_> = own.map(|c| format!("{} {}", c.column, c.rows)).collect();
+    assert_eq!(names, ["ssn 20", "twice 20", "several 20", "body 20"]);
+}

@@ -6,6 +6,7 @@ use futures_util::TryStreamExt as _;
 use sqlx::{Pool, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::cell::Cell;
+use super::forms::Forms;
 use crate::backend::Reuse;
 use crate::key_store::KeyStoreDatabase;
 use crate::statement::Statement;
@@ -55,10 +56,9 @@ pub trait RotationDatabase: KeyStoreDatabase {
     /// rows.
     #[doc(hidden)]
     const COLUMNS_OF_ALL: &'static str;
-    /// What a value looks like that may be a token: of a column of bytes, and of one of text. `{c}` stands for the column.
+    /// How a column of text is read that may be of any type; `{c}` stands for it.
     #[doc(hidden)]
-    const LIKE_TOKEN: [&'static str; 2];
-
+    const AS_TEXT: &'static str = "{c}";
     /// Finds the table whose rows a policy hides, bound as [`UNIQUE_KEYS`](Self::UNIQUE_KEYS) are; empty where there are no policies.
     #[doc(hidden)]
     const HIDES_ROWS: &'static str = "";
@@ -68,6 +68,10 @@ pub trait RotationDatabase: KeyStoreDatabase {
     fn whole_tables(pool: Pool<Self>) -> Pool<Self> {
         pool
     }
+
+    /// Whether tokens stand in a quoted column, of bytes or of text.
+    #[doc(hidden)]
+    fn holds_tokens(column: &str, is_text: bool, forms: &Forms) -> String;
 
     #[doc(hidden)]
     fn bind_cell(statement: &mut Statement<Self>, cell: &Cell);
@@ -206,6 +210,19 @@ fn push_values<DB: RotationDatabase>(statement: &mut Statement<DB>, swap: &Swap<
     }
 }
 
+/// Bytes as SQL has them: `before`, hex, `after`, with commas between them.
+#[allow(dead_code, reason = "used by the databases whose feature is on")]
+fn literals<'b>(values: impl Iterator<Item = &'b [u8]>, before: &str, after: &str) -> String {
+    let literals = values.map(|value| format!("{before}{}{after}", data_encoding::HEXLOWER.encode(value)));
+    literals.collect::<Vec<_>>().join(", ")
+}
+
+/// A regular expression of any of the forms in text.
+#[allow(dead_code, reason = "used by the databases whose feature is on")]
+fn pattern(forms: &Forms) -> String {
+    forms.texts().collect::<Vec<_>>().join("|").replace('+', "[+]")
+}
+
 /// Reads rows until there are no more, or they have grown to `max_bytes`.
 #[allow(unused_macros, reason = "used behind features")]
 macro_rules! fetch_rows {
@@ -263,11 +280,17 @@ mod sqlite {
         const COLUMNS_OF_ALL: &'static str = "SELECT CASE m.schema WHEN 'main' THEN '' ELSE m.schema END, m.name, c.name, 0, 0 \
              FROM pragma_table_list AS m, pragma_table_info(m.name, m.schema) AS c \
              WHERE m.type <> 'view' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY 1, m.name, c.cid";
-        // Columns of SQLite hold either.
-        const LIKE_TOKEN: [&'static str; 2] = [
-            "(substr({c}, 1, 1) IN (x'11', x'12') AND length({c}) >= 63) OR {c} LIKE '%phi1.%'",
-            "{c} LIKE '%phi1.%'",
-        ];
+
+        // Columns hold either.
+        fn holds_tokens(column: &str, _: bool, forms: &Forms) -> String {
+            let starts = literals(forms.starts.iter().map(<[u8; 5]>::as_slice), "x'", "'");
+            let texts = literals(forms.texts().map(str::as_bytes), "(x'", "')");
+            let column = format!("CAST({column} AS BLOB)");
+            format!(
+                "(length({column}) >= 63 AND (substr({column}, 1, 5) IN ({starts}) \
+                 OR EXISTS (SELECT 1 FROM (VALUES {texts}) WHERE instr({column}, column1) > 0)))"
+            )
+        }
 
         fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
             match cell {
@@ -373,20 +396,34 @@ mod postgres {
              WHERE t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid)))";
         const HIDES_ROWS: &'static str = "SELECT 1 FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace \
              WHERE t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid))) AND row_security_active(t.oid)";
-        // A partition is its table.
+        // A partition is its table. A domain is of the category of its type, and read as text.
         const COLUMNS_OF_ALL: &'static str = "SELECT n.nspname::text, t.relname::text, a.attname::text, \
-             CASE WHEN y.typname = 'bytea' THEN 0 ELSE 1 END::int8, CASE WHEN row_security_active(t.oid) THEN 1 ELSE 0 END::int8 \
+             CASE WHEN y.oid = 'bytea'::regtype THEN 0 ELSE 1 END::int8, CASE WHEN row_security_active(t.oid) THEN 1 ELSE 0 END::int8 \
              FROM pg_attribute AS a JOIN pg_class AS t ON t.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = t.relnamespace \
              JOIN pg_type AS y ON y.oid = a.atttypid \
              WHERE t.relkind IN ('r', 'p', 'm') AND NOT t.relispartition AND a.attnum > 0 AND NOT a.attisdropped \
              AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%' \
              AND n.nspname NOT LIKE 'pg\\_temp%' \
-             AND (y.typname IN ('bytea', 'json', 'jsonb', 'xml', 'hstore') OR y.typcategory IN ('S', 'A')) \
+             AND y.typcategory IN ('S', 'A', 'C', 'U') AND y.typname <> 'uuid' \
              ORDER BY 1, 2, a.attnum";
-        const LIKE_TOKEN: [&'static str; 2] = [
-            "octet_length({c}) >= 63 AND substr({c}, 1, 1) IN ('\\x11'::bytea, '\\x12'::bytea)",
-            "CAST({c} AS TEXT) LIKE '%phi1.%'",
-        ];
+
+        const AS_TEXT: &'static str = "CAST({c} AS TEXT)";
+
+        fn holds_tokens(column: &str, is_text: bool, forms: &Forms) -> String {
+            if is_text {
+                return format!("CAST({column} AS TEXT) ~ '{}'", pattern(forms));
+            }
+            let starts = literals(forms.starts.iter().map(<[u8; 5]>::as_slice), "'\\x", "'::bytea");
+            let texts = literals(
+                forms.text_tokens.iter().map(String::as_bytes),
+                "('\\x",
+                "'::bytea)",
+            );
+            format!(
+                "(octet_length({column}) >= 63 AND (substr({column}, 1, 5) IN ({starts}) \
+                 OR EXISTS (SELECT 1 FROM (VALUES {texts}) AS phield_forms (form) WHERE position(form IN {column}) > 0)))"
+            )
+        }
 
         // A policy that comes later is an error, too: rows are not left out without a word.
         fn whole_tables(pool: Pool<Self>) -> Pool<Self> {
@@ -545,10 +582,24 @@ mod mysql {
              AND data_type IN ('varbinary', 'binary', 'blob', 'tinyblob', 'mediumblob', 'longblob', 'varchar', 'char', 'text', 'tinytext', \
              'mediumtext', 'longtext', 'json') \
              ORDER BY 1, 2, ordinal_position";
-        const LIKE_TOKEN: [&'static str; 2] = [
-            "length({c}) >= 63 AND substr({c}, 1, 1) IN (x'11', x'12')",
-            "{c} LIKE '%phi1.%'",
-        ];
+
+        fn holds_tokens(column: &str, is_text: bool, forms: &Forms) -> String {
+            if is_text {
+                return format!(
+                    "CONVERT({column} USING utf8mb4) COLLATE utf8mb4_bin REGEXP '{}'",
+                    pattern(forms)
+                );
+            }
+            let starts = literals(forms.starts.iter().map(<[u8; 5]>::as_slice), "x'", "'");
+            let texts = forms
+                .text_tokens
+                .iter()
+                .map(|text| format!(" OR locate('{text}', {column}) > 0"));
+            format!(
+                "(length({column}) >= 63 AND (substr({column}, 1, 5) IN ({starts}){}))",
+                texts.collect::<String>()
+            )
+        }
 
         fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
             match cell {

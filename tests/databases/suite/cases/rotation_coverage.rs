@@ -79,3 +79,28 @@ async fn keys_whose_order_is_another_are_passed_over() {
     let plan = plan.tables.first().unwrap();
     assert_eq!((plan.key.as_slice(), plan.rows), (&["ward".to_owned()][..], 9));
 }
+
+/// Copies that nobody thinks of, each with the tokens in another form.
+#[tokio::test]
+async fn tokens_in_other_forms_are_found() {
+    let (db, world) = (fresh().await, World::new());
+    let keyring = world.keyring().await;
+    filled(&db, &keyring, 30).await;
+    let [hex, base64, bytes] = match Db::NAME {
+        "PostgreSQL" => ["CAST(to_jsonb(patients) AS TEXT)", "encode(ssn, 'base64')", "convert_to(note, 'UTF8')"],
+        "MySQL" => ["concat('ssn: ', hex(ssn))", "json_object('ssn', to_base64(ssn))", "CAST(note AS BINARY(500))"],
+        _ => ["'ssn: ' || hex(ssn)", "note", "CAST(note AS BLOB)"],
+    };
+    for text in [
+        "CREATE TABLE phield_audit (id {int}, body {text}, encoded {text}, blob_of_text {bytes}, quiet {text})",
+        &format!(
+            "INSERT INTO phield_audit SELECT id, {hex}, {base64}, {bytes}, 'phi1. 1100000007 EQAAAAeg' FROM patients WHERE id IN (4, 5)"
+        ),
+    ] {
+        sqlx::query(sql(text)).execute(&*db).await.unwrap();
+    }
+    let found = world.rotation(&db, &keyring, 5).unregistered().await.unwrap();
+    let own = found.columns.iter().filter(|c| c.table.ends_with("phield_audit"));
+    let names: Vec<_> = own.map(|c| format!("{} {}", c.column, c.rows)).collect();
+    assert_eq!(names, ["body 2", "encoded 2", "blob_of_text 2"]);
+}
