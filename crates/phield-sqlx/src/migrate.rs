@@ -169,10 +169,12 @@ pub struct Migration<DB: MigrationDatabase> {
 
 impl<DB: MigrationDatabase> Migration<DB> {
     /// Of columns of this schema, sealed under the active keys of this ring.
+    ///
+    /// On PostgreSQL it gets connections of its own, as [`Rotation::new`](crate::rotate::Rotation::new) says.
     #[must_use]
     pub fn new(pool: Pool<DB>, keyring: Arc<Keyring>, schema: SchemaFile) -> Self {
         Self {
-            pool,
+            pool: DB::whole_tables(pool),
             keyring,
             schema,
             source: None,

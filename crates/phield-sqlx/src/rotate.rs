@@ -10,6 +10,7 @@
 pub(crate) mod cell;
 pub(crate) mod database;
 mod error;
+mod forms;
 mod page;
 mod scan;
 pub(crate) mod state;
@@ -27,6 +28,8 @@ pub use database::RotationDatabase;
 #[doc(hidden)]
 pub use database::{Swap, SwapRow};
 pub use error::RotationError;
+#[doc(hidden)]
+pub use forms::Forms;
 pub use scan::{Unregistered, UnregisteredColumn};
 pub use state::{KeyCount, Mode, QuarantineCount, Quarantined, TableProgress};
 
@@ -172,10 +175,14 @@ impl<DB: RotationDatabase> std::fmt::Debug for Rotation<DB> {
 
 impl<DB: RotationDatabase> Rotation<DB> {
     /// Of these tables, under the active keys of this ring. The pool needs two connections a worker, and one more.
+    ///
+    /// On PostgreSQL it gets connections of its own, with the options of the pool and `row_security = off`, so that no policy hides
+    /// rows from it: call it within a Tokio runtime. Give it a role with BYPASSRLS where tables have policies. A proxy has to let the
+    /// option through.
     #[must_use]
     pub fn new(pool: Pool<DB>, keyring: Arc<Keyring>, schema: SchemaFile) -> Self {
         Self {
-            pool,
+            pool: DB::whole_tables(pool),
             keyring,
             schema,
             subjects: None,
@@ -355,8 +362,12 @@ impl<DB: RotationDatabase> Rotation<DB> {
     }
 
     /// Looks for what the schema does not have: columns that hold tokens and are not registered, and plaintext where tokens should
-    /// be. The database looks through every column of bytes, text or JSON for what looks like a token; of registered columns the first
-    /// rows are read (a rotation counts them all). Writes nothing.
+    /// be. The database looks through every column of bytes, text or JSON for the starts of tokens under keys of this ring: as they
+    /// are, in text form, in hex, in base64. Of registered columns the first rows are read (a rotation counts them all). Writes nothing.
+    ///
+    /// It does not see index values, tokens within other bytes or in hex or base64 that is itself in a column of bytes, what is
+    /// compressed or encrypted, foreign tables, rows of temporal tables that are history (MariaDB), tables that the role has no right
+    /// to see (MariaDB), other databases of a server than those that the schema names, files, logs and backups.
     ///
     /// # Errors
     /// See [`RotationError`].
@@ -679,11 +690,13 @@ impl<DB: RotationDatabase> Rotation<DB> {
     }
 }
 
-/// The unique key that pages are ordered by: the row id where it is one, else the primary key.
+/// The unique key that pages are ordered by: the row id where it is one, else the primary key, else another; of columns that are
+/// never NULL, and whose order is that of `>`.
 pub(crate) async fn key_of<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     entry: &TableEntry,
 ) -> Result<Vec<String>, RotationError> {
+    state::check_seen::<DB>(connection, &entry.sql_table).await?;
     let keys = state::unique_keys::<DB>(connection, &entry.sql_table).await?;
     let identity = table::key_of_entry(entry);
     let is_identity =
@@ -692,8 +705,8 @@ pub(crate) async fn key_of<DB: RotationDatabase>(
         (Some(key), _) | (None, Some(key)) => Ok(key.clone()),
         _ => Err(RotationError::Table {
             table: entry.sql_table.clone(),
-            why: "it has no primary key and no unique index over its row id, so that its rows cannot be gone through in order: \
-                  create a unique index over the columns of the row id"
+            why: "it has no primary key and no unique index over columns that are NOT NULL and of integers, UUIDs, text or bytes, so \
+                  that its rows cannot be gone through in order: create one over the columns of the row id"
                 .to_owned(),
         }),
     }

@@ -17,6 +17,7 @@
 
 mod key_store_outage;
 mod postgres_only;
+mod rotation_elsewhere;
 
 macro_rules! on_every_database {
     ($($database:ident)*) => {
@@ -32,6 +33,7 @@ macro_rules! on_every_database {
                 mod migration;
                 mod refusals;
                 mod rotation;
+                mod rotation_coverage;
                 mod row_ids;
                 mod rows;
                 mod schema_sql;

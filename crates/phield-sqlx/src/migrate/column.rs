@@ -249,7 +249,7 @@ impl Migrated {
         self.table.push_order(&mut statement);
         statement.push(format_args!(" LIMIT {limit}"));
         let found = DB::fetch(statement, Reuse::Likely, PAGE_BYTES, connection).await?;
-        let found = self.table.page_rows(found).into_iter();
+        let found = self.table.page_rows(found)?.into_iter();
         Ok(found.map(|row| self.row(row, &columns)).collect())
     }
 
@@ -259,7 +259,9 @@ impl Migrated {
         let plaintext = match row.values.pop() {
             Some(Cell::Integer(n)) => PlainValue::Integer(n),
             Some(Cell::Text(text)) => PlainValue::Text(text.into()),
-            Some(Cell::Bytes(bytes)) => PlainValue::Bytes(bytes.into()),
+            Some(Cell::Bytes(bytes) | Cell::Raw(bytes) | Cell::Other(bytes)) => {
+                PlainValue::Bytes(bytes.into())
+            }
             Some(Cell::Uuid(id)) => PlainValue::Text(id.to_string().into()),
             Some(Cell::Null) | None => PlainValue::Null,
         };

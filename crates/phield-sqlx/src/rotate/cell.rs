@@ -18,6 +18,11 @@ pub enum Cell {
     Text(String),
     /// Bytes.
     Bytes(Vec<u8>),
+    /// What Rust's types do not hold: text of SQLite that is not UTF-8, digits of a number of MariaDB above [`i64::MAX`]. Rows have a
+    /// place by it, and it is no identity and no token.
+    Raw(Vec<u8>),
+    /// A value of a type that rows have no place by, as the database sent it.
+    Other(Vec<u8>),
 }
 
 // Row ids may name a person.
@@ -29,6 +34,8 @@ impl std::fmt::Debug for Cell {
             Self::Uuid(_) => "Uuid(..)",
             Self::Text(_) => "Text(..)",
             Self::Bytes(_) => "Bytes(..)",
+            Self::Raw(_) => "Raw(..)",
+            Self::Other(_) => "Other(..)",
         })
     }
 }
@@ -93,8 +100,15 @@ impl Cell {
         match self {
             Self::Bytes(bytes) => Some(bytes),
             Self::Text(text) => Some(text.as_bytes()),
+            // Counted, as what has no key.
+            Self::Raw(_) | Self::Other(_) => Some(&[]),
             _ => None,
         }
+    }
+
+    /// Whether rows have a place by it.
+    pub(crate) fn is_place(&self) -> bool {
+        !matches!(self, Self::Null | Self::Other(_))
     }
 
     pub(crate) fn is_null(&self) -> bool {
@@ -103,7 +117,10 @@ impl Cell {
 
     /// About how many bytes it takes.
     pub(crate) fn size(&self) -> usize {
-        self.bytes().map_or(16, <[u8]>::len)
+        match self {
+            Self::Raw(bytes) | Self::Other(bytes) => bytes.len(),
+            _ => self.bytes().map_or(16, <[u8]>::len),
+        }
     }
 
     fn write(&self) -> String {
@@ -113,6 +130,8 @@ impl Cell {
             Self::Uuid(id) => format!("u{id}"),
             Self::Text(text) => format!("t{}", HEXLOWER.encode(text.as_bytes())),
             Self::Bytes(bytes) => format!("b{}", HEXLOWER.encode(bytes)),
+            Self::Raw(bytes) => format!("r{}", HEXLOWER.encode(bytes)),
+            Self::Other(bytes) => format!("o{}", HEXLOWER.encode(bytes)),
         }
     }
 
@@ -125,6 +144,8 @@ impl Cell {
             "u" => Self::Uuid(Uuid::try_parse(rest).ok()?),
             "t" => Self::Text(String::from_utf8(hex(rest)?).ok()?),
             "b" => Self::Bytes(hex(rest)?),
+            "r" => Self::Raw(hex(rest)?),
+            "o" => Self::Other(hex(rest)?),
             _ => return None,
         })
     }
@@ -157,6 +178,8 @@ mod tests {
             Cell::Text("a,b é".to_owned()),
             Cell::Text(String::new()),
             Cell::Bytes(vec![0, 255, 44]),
+            Cell::Raw(vec![255]),
+            Cell::Other(vec![1]),
             Cell::Null,
         ];
         let cursor = Cursor(cells);

@@ -3,9 +3,10 @@
 use std::pin::Pin;
 
 use futures_util::TryStreamExt as _;
-use sqlx::{Row as _, TypeInfo as _, ValueRef as _};
+use sqlx::{Pool, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::cell::Cell;
+use super::forms::Forms;
 use crate::backend::Reuse;
 use crate::key_store::KeyStoreDatabase;
 use crate::statement::Statement;
@@ -36,18 +37,41 @@ pub trait RotationDatabase: KeyStoreDatabase {
     /// Rows of one set-based update.
     #[doc(hidden)]
     const SET_ROWS: usize;
-    /// Unique keys of a table: index, column, and 1 for the primary key, in the order of columns.
+    /// Unique keys of a table: index, column, 1 for the primary key, and 1 where rows can be gone through by the column: it has no
+    /// NULL, and the order of its values is that of `>`. The primary key first, the columns of a key in their order.
     #[doc(hidden)]
     const UNIQUE_KEYS: &'static str;
     /// What it binds: 0 for the schema, or an empty text, and 1 for the table.
     #[doc(hidden)]
     const UNIQUE_KEY_NAMES: &'static [usize];
-    /// Columns of every table of the database that can hold tokens: schema, table, column, and 1 for text.
+    /// Schema and name of a table, as [`COLUMNS_OF_ALL`](Self::COLUMNS_OF_ALL) has them: of the table `?` in the schema `?`, twice, or an
+    /// empty text.
+    #[doc(hidden)]
+    const PLACE: &'static str;
+    /// The schema that names without one are of, where `COLUMNS_OF_ALL` looks at no more than this one and those that the schema
+    /// file names; else empty.
+    #[doc(hidden)]
+    const OWN_SCHEMA: &'static str = "";
+    /// Columns of every table of the database that can hold tokens: schema, table, column, 1 for text, and 1 where a policy hides
+    /// rows.
     #[doc(hidden)]
     const COLUMNS_OF_ALL: &'static str;
-    /// What a value looks like that may be a token: of a column of bytes, and of one of text. `{c}` stands for the column.
+    /// How a column of text is read that may be of any type; `{c}` stands for it.
     #[doc(hidden)]
-    const LIKE_TOKEN: [&'static str; 2];
+    const AS_TEXT: &'static str = "{c}";
+    /// Finds the table whose rows a policy hides, bound as [`UNIQUE_KEYS`](Self::UNIQUE_KEYS) are; empty where there are no policies.
+    #[doc(hidden)]
+    const HIDES_ROWS: &'static str = "";
+
+    /// A pool whose connections see every row of a table, or get an error.
+    #[doc(hidden)]
+    fn whole_tables(pool: Pool<Self>) -> Pool<Self> {
+        pool
+    }
+
+    /// Whether tokens stand in a quoted column, of bytes or of text.
+    #[doc(hidden)]
+    fn holds_tokens(column: &str, is_text: bool, forms: &Forms) -> String;
 
     #[doc(hidden)]
     fn bind_cell(statement: &mut Statement<Self>, cell: &Cell);
@@ -186,6 +210,19 @@ fn push_values<DB: RotationDatabase>(statement: &mut Statement<DB>, swap: &Swap<
     }
 }
 
+/// Bytes as SQL has them: `before`, hex, `after`, with commas between them.
+#[allow(dead_code, reason = "used by the databases whose feature is on")]
+fn literals<'b>(values: impl Iterator<Item = &'b [u8]>, before: &str, after: &str) -> String {
+    let literals = values.map(|value| format!("{before}{}{after}", data_encoding::HEXLOWER.encode(value)));
+    literals.collect::<Vec<_>>().join(", ")
+}
+
+/// A regular expression of any of the forms in text.
+#[allow(dead_code, reason = "used by the databases whose feature is on")]
+fn pattern(forms: &Forms) -> String {
+    forms.texts().collect::<Vec<_>>().join("|").replace('+', "[+]")
+}
+
 /// Reads rows until there are no more, or they have grown to `max_bytes`.
 #[allow(unused_macros, reason = "used behind features")]
 macro_rules! fetch_rows {
@@ -223,19 +260,37 @@ mod sqlite {
         const ON_CONFLICT: &'static str = "ON CONFLICT ({key}) DO UPDATE SET {set}";
         const EXCLUDED: [&'static str; 2] = ["excluded.", ""];
         const SET_ROWS: usize = 100;
-        const UNIQUE_KEYS: &'static str = "SELECT i.name, c.name, CASE WHEN i.origin = 'pk' THEN 1 ELSE 0 END \
-             FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c \
+        // A primary key takes NULL here, which every page is checked for. Where nothing else is left, rows have their number; it is
+        // not the first choice, because VACUUM can give others.
+        const UNIQUE_KEYS: &'static str = "SELECT i.name, c.name, CASE WHEN i.origin = 'pk' THEN 1 ELSE 0 END AS rank, \
+             CASE WHEN (t.\"notnull\" = 1 OR i.origin = 'pk') AND (t.type LIKE '%INT%' \
+             OR (t.type NOT LIKE '%REAL%' AND t.type NOT LIKE '%FLOA%' AND t.type NOT LIKE '%DOUB%')) THEN 1 ELSE 0 END, c.seqno \
+             FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c LEFT JOIN pragma_table_info(?) AS t ON t.name = c.name \
              WHERE i.\"unique\" = 1 AND i.partial = 0 \
-             UNION ALL SELECT 'rowid', name, 1 FROM pragma_table_info(?) \
-             WHERE pk = 1 AND (SELECT count(*) FROM pragma_table_info(?) WHERE pk > 0) = 1";
-        const UNIQUE_KEY_NAMES: &'static [usize] = &[1, 1, 1];
-        const COLUMNS_OF_ALL: &'static str = "SELECT '', m.name, c.name, 0 FROM sqlite_schema AS m, pragma_table_info(m.name) AS c \
-             WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY m.name, c.cid";
-        // Columns of SQLite hold either.
-        const LIKE_TOKEN: [&'static str; 2] = [
-            "(substr({c}, 1, 1) IN (x'11', x'12') AND length({c}) >= 63) OR {c} LIKE '%phi1.%'",
-            "{c} LIKE '%phi1.%'",
-        ];
+             UNION ALL SELECT 'rowid', name, 1, 1, 0 FROM pragma_table_info(?) \
+             WHERE pk = 1 AND type = 'INTEGER' COLLATE NOCASE AND (SELECT count(*) FROM pragma_table_info(?) WHERE pk > 0) = 1 \
+             UNION ALL SELECT 'row number', 'rowid', -1, 1, 0 FROM pragma_table_list \
+             WHERE schema = 'main' AND name = ? COLLATE NOCASE AND type = 'table' AND wr = 0 \
+             AND NOT EXISTS (SELECT 1 FROM pragma_table_info(?) WHERE name = 'rowid' COLLATE NOCASE) \
+             ORDER BY 3 DESC, 1, 5";
+        const UNIQUE_KEY_NAMES: &'static [usize] = &[1, 1, 1, 1, 1, 1];
+        const PLACE: &'static str = "SELECT CASE schema WHEN 'main' THEN '' ELSE schema END, name FROM pragma_table_list \
+             WHERE name = ? COLLATE NOCASE AND (schema = ? COLLATE NOCASE OR ? = '') \
+             ORDER BY CASE schema WHEN 'temp' THEN 0 WHEN 'main' THEN 1 ELSE 2 END LIMIT 1";
+        const COLUMNS_OF_ALL: &'static str = "SELECT CASE m.schema WHEN 'main' THEN '' ELSE m.schema END, m.name, c.name, 0, 0 \
+             FROM pragma_table_list AS m, pragma_table_info(m.name, m.schema) AS c \
+             WHERE m.type <> 'view' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY 1, m.name, c.cid";
+
+        // Columns hold either.
+        fn holds_tokens(column: &str, _: bool, forms: &Forms) -> String {
+            let starts = literals(forms.starts.iter().map(<[u8; 5]>::as_slice), "x'", "'");
+            let texts = literals(forms.texts().map(str::as_bytes), "(x'", "')");
+            let column = format!("CAST({column} AS BLOB)");
+            format!(
+                "(length({column}) >= 63 AND (substr({column}, 1, 5) IN ({starts}) \
+                 OR EXISTS (SELECT 1 FROM (VALUES {texts}) WHERE instr({column}, column1) > 0)))"
+            )
+        }
 
         fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
             match cell {
@@ -243,7 +298,8 @@ mod sqlite {
                 Cell::Integer(value) => statement.bind(*value),
                 Cell::Uuid(value) => statement.bind(*value),
                 Cell::Text(value) => statement.bind(value.as_str().to_owned()),
-                Cell::Bytes(value) => statement.bind(value.clone()),
+                Cell::Bytes(value) | Cell::Other(value) => statement.bind(value.clone()),
+                Cell::Raw(value) => statement.push("CAST(").bind(value.clone()).push(" AS TEXT)"),
             };
         }
 
@@ -299,7 +355,11 @@ mod sqlite {
         }
         Ok(match value.type_info().name() {
             "INTEGER" | "BOOLEAN" | "INT8" | "INT4" => Cell::Integer(row.try_get_unchecked(i)?),
-            "TEXT" => Cell::Text(row.try_get_unchecked(i)?),
+            "TEXT" => {
+                let bytes: Vec<u8> = row.try_get_unchecked(i)?;
+                String::from_utf8(bytes).map_or_else(|error| Cell::Raw(error.into_bytes()), Cell::Text)
+            }
+            "REAL" => Cell::Other(row.try_get_unchecked(i)?),
             _ => Cell::Bytes(row.try_get_unchecked(i)?),
         })
     }
@@ -318,29 +378,59 @@ mod postgres {
         const ON_CONFLICT: &'static str = "ON CONFLICT ({key}) DO UPDATE SET {set}";
         const EXCLUDED: [&'static str; 2] = ["excluded.", ""];
         const SET_ROWS: usize = 1000;
-        const UNIQUE_KEYS: &'static str = "SELECT c.relname::text, a.attname::text, CASE WHEN i.indisprimary THEN 1 ELSE 0 END::int8 \
+        // An index that is not valid lets duplicates in, and so does one that is checked at the commit; an order is of a collation.
+        const UNIQUE_KEYS: &'static str = "SELECT c.relname::text, a.attname::text, CASE WHEN i.indisprimary THEN 1 ELSE 0 END::int8, \
+             CASE WHEN a.attnotnull AND i.indcollation[(k.place - 1)::int] = a.attcollation \
+             AND CASE WHEN y.typtype = 'd' THEN y.typbasetype ELSE y.oid END IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, \
+             'uuid'::regtype, 'text'::regtype, 'varchar'::regtype, 'bpchar'::regtype, 'bytea'::regtype) THEN 1 ELSE 0 END::int8 \
              FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid JOIN pg_class AS t ON t.oid = i.indrelid \
              JOIN pg_namespace AS n ON n.oid = t.relnamespace \
              CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place) \
-             LEFT JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = k.attnum \
-             WHERE i.indisunique AND i.indpred IS NULL AND k.place <= i.indnkeyatts AND t.relname = ? \
+             LEFT JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = k.attnum LEFT JOIN pg_type AS y ON y.oid = a.atttypid \
+             WHERE i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND k.place <= i.indnkeyatts AND t.relname = ? \
              AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid))) \
              ORDER BY 3 DESC, 1, k.place";
         const UNIQUE_KEY_NAMES: &'static [usize] = &[1, 0, 0];
-        // A partition is its table.
+        const PLACE: &'static str = "SELECT n.nspname::text, t.relname::text FROM pg_class AS t \
+             JOIN pg_namespace AS n ON n.oid = t.relnamespace \
+             WHERE t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid)))";
+        const HIDES_ROWS: &'static str = "SELECT 1 FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace \
+             WHERE t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid))) AND row_security_active(t.oid)";
+        // A partition is its table. A domain is of the category of its type, and read as text.
         const COLUMNS_OF_ALL: &'static str = "SELECT n.nspname::text, t.relname::text, a.attname::text, \
-             CASE WHEN y.typname = 'bytea' THEN 0 ELSE 1 END::int8 \
+             CASE WHEN y.oid = 'bytea'::regtype THEN 0 ELSE 1 END::int8, CASE WHEN row_security_active(t.oid) THEN 1 ELSE 0 END::int8 \
              FROM pg_attribute AS a JOIN pg_class AS t ON t.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = t.relnamespace \
              JOIN pg_type AS y ON y.oid = a.atttypid \
              WHERE t.relkind IN ('r', 'p', 'm') AND NOT t.relispartition AND a.attnum > 0 AND NOT a.attisdropped \
              AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_toast%' \
              AND n.nspname NOT LIKE 'pg\\_temp%' \
-             AND (y.typname IN ('bytea', 'json', 'jsonb', 'xml', 'hstore') OR y.typcategory IN ('S', 'A')) \
+             AND y.typcategory IN ('S', 'A', 'C', 'U') AND y.typname <> 'uuid' \
              ORDER BY 1, 2, a.attnum";
-        const LIKE_TOKEN: [&'static str; 2] = [
-            "octet_length({c}) >= 63 AND substr({c}, 1, 1) IN ('\\x11'::bytea, '\\x12'::bytea)",
-            "CAST({c} AS TEXT) LIKE '%phi1.%'",
-        ];
+
+        const AS_TEXT: &'static str = "CAST({c} AS TEXT)";
+
+        fn holds_tokens(column: &str, is_text: bool, forms: &Forms) -> String {
+            if is_text {
+                return format!("CAST({column} AS TEXT) ~ '{}'", pattern(forms));
+            }
+            let starts = literals(forms.starts.iter().map(<[u8; 5]>::as_slice), "'\\x", "'::bytea");
+            let texts = literals(
+                forms.text_tokens.iter().map(String::as_bytes),
+                "('\\x",
+                "'::bytea)",
+            );
+            format!(
+                "(octet_length({column}) >= 63 AND (substr({column}, 1, 5) IN ({starts}) \
+                 OR EXISTS (SELECT 1 FROM (VALUES {texts}) AS phield_forms (form) WHERE position(form IN {column}) > 0)))"
+            )
+        }
+
+        // A policy that comes later is an error, too: rows are not left out without a word.
+        fn whole_tables(pool: Pool<Self>) -> Pool<Self> {
+            let options = (*pool.connect_options()).clone();
+            let options = options.options([("row_security", "off")]);
+            pool.options().clone().connect_lazy_with(options)
+        }
 
         fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
             match cell {
@@ -348,7 +438,9 @@ mod postgres {
                 Cell::Integer(value) => statement.bind(*value),
                 Cell::Uuid(value) => statement.bind(*value),
                 Cell::Text(value) => statement.bind(value.as_str()),
-                Cell::Bytes(value) => statement.bind(value.as_slice()),
+                Cell::Bytes(value) | Cell::Raw(value) | Cell::Other(value) => {
+                    statement.bind(value.as_slice())
+                }
             };
         }
 
@@ -471,22 +563,43 @@ mod mysql {
         const ON_CONFLICT: &'static str = "ON DUPLICATE KEY UPDATE {set}";
         const EXCLUDED: [&'static str; 2] = ["VALUES(", ")"];
         const SET_ROWS: usize = 500;
-        const UNIQUE_KEYS: &'static str = "SELECT CAST(index_name AS CHAR), CAST(column_name AS CHAR), CASE WHEN index_name = 'PRIMARY' THEN 1 ELSE 0 END \
-             FROM information_schema.statistics WHERE non_unique = 0 \
-             AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END AND table_name = ? \
+        const UNIQUE_KEYS: &'static str = "SELECT CAST(index_name AS CHAR), CAST(column_name AS CHAR), CASE WHEN index_name = 'PRIMARY' THEN 1 ELSE 0 END, \
+             CASE WHEN c.is_nullable = 'NO' AND c.data_type IN ('tinyint', 'smallint', 'mediumint', 'int', 'bigint', 'uuid', 'char', \
+             'varchar', 'tinytext', 'text', 'mediumtext', 'longtext', 'binary', 'varbinary', 'tinyblob', 'blob', 'mediumblob', \
+             'longblob') THEN 1 ELSE 0 END \
+             FROM information_schema.statistics LEFT JOIN information_schema.columns AS c USING (table_schema, table_name, column_name) \
+             WHERE non_unique = 0 AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END AND table_name = ? \
              ORDER BY 3 DESC, 1, seq_in_index";
         const UNIQUE_KEY_NAMES: &'static [usize] = &[0, 0, 1];
-        const COLUMNS_OF_ALL: &'static str = "SELECT '', CAST(table_name AS CHAR), CAST(column_name AS CHAR), \
-             CASE WHEN data_type LIKE '%binary' OR data_type LIKE '%blob' THEN 0 ELSE 1 END \
+        const PLACE: &'static str = "SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR) FROM information_schema.tables \
+             WHERE table_name = ? AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END";
+        const OWN_SCHEMA: &'static str = "SELECT CAST(database() AS CHAR)";
+        const COLUMNS_OF_ALL: &'static str = "SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR), CAST(column_name AS CHAR), \
+             CASE WHEN data_type LIKE '%binary' OR data_type LIKE '%blob' THEN 0 ELSE 1 END, 0 \
              FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name) \
-             WHERE table_type = 'BASE TABLE' AND table_schema = database() \
+             WHERE table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') \
+             AND table_schema NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys') \
              AND data_type IN ('varbinary', 'binary', 'blob', 'tinyblob', 'mediumblob', 'longblob', 'varchar', 'char', 'text', 'tinytext', \
              'mediumtext', 'longtext', 'json') \
              ORDER BY 1, 2, ordinal_position";
-        const LIKE_TOKEN: [&'static str; 2] = [
-            "length({c}) >= 63 AND substr({c}, 1, 1) IN (x'11', x'12')",
-            "{c} LIKE '%phi1.%'",
-        ];
+
+        fn holds_tokens(column: &str, is_text: bool, forms: &Forms) -> String {
+            if is_text {
+                return format!(
+                    "CONVERT({column} USING utf8mb4) COLLATE utf8mb4_bin REGEXP '{}'",
+                    pattern(forms)
+                );
+            }
+            let starts = literals(forms.starts.iter().map(<[u8; 5]>::as_slice), "x'", "'");
+            let texts = forms
+                .text_tokens
+                .iter()
+                .map(|text| format!(" OR locate('{text}', {column}) > 0"));
+            format!(
+                "(length({column}) >= 63 AND (substr({column}, 1, 5) IN ({starts}){}))",
+                texts.collect::<String>()
+            )
+        }
 
         fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
             match cell {
@@ -494,7 +607,11 @@ mod mysql {
                 Cell::Integer(value) => statement.bind(*value),
                 Cell::Uuid(value) => statement.bind(*value),
                 Cell::Text(value) => statement.bind(value.as_str()),
-                Cell::Bytes(value) => statement.bind(value.as_slice()),
+                Cell::Bytes(value) | Cell::Other(value) => statement.bind(value.as_slice()),
+                Cell::Raw(value) => statement
+                    .push("CAST(")
+                    .bind(value.as_slice())
+                    .push(" AS UNSIGNED)"),
             };
         }
 
@@ -570,13 +687,16 @@ mod mysql {
         Ok(match name {
             name if name.contains("INT") && name.contains("UNSIGNED") => {
                 let value: u64 = row.try_get_unchecked(i)?;
-                Cell::Integer(i64::try_from(value).map_err(|error| sqlx::Error::Decode(error.into()))?)
+                i64::try_from(value).map_or_else(|_| Cell::Raw(value.to_string().into_bytes()), Cell::Integer)
             }
             name if name.contains("INT") => Cell::Integer(row.try_get_unchecked(i)?),
             "BOOLEAN" => Cell::Integer(row.try_get_unchecked(i)?),
             // By its collation: the names of types call text of a `_bin` collation bytes.
             _ if <String as Type<MySql>>::compatible(&type_info) => Cell::Text(row.try_get_unchecked(i)?),
-            _ => Cell::Bytes(row.try_get_unchecked(i)?),
+            name if name.ends_with("BINARY") || name.ends_with("BLOB") => {
+                Cell::Bytes(row.try_get_unchecked(i)?)
+            }
+            _ => Cell::Other(row.try_get_unchecked(i)?),
         })
     }
 }

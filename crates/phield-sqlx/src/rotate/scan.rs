@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use phield_core::{ColumnEntry, KeyId, Keyring, SchemaFile, key_of_token};
+use phield_core::{ColumnEntry, Keyring, SchemaFile, TableEntry, key_of_token};
 
 use super::cell::{Cell, Cursor};
 use super::database::RotationDatabase;
 use super::error::RotationError;
+use super::forms::Forms;
 use super::page::Preparing;
 use super::state::{self, AnyColumn, KeyCount};
 use super::table::{Read, Table};
@@ -19,6 +20,18 @@ const PAGE: u32 = 5000;
 const SAMPLE: u32 = 200;
 /// Most bytes of them.
 const SAMPLE_BYTES: usize = 4 << 20;
+
+/// Our own tables: no token is in them. A table of the application may begin with our name.
+const OWN_TABLES: [&str; 8] = [
+    "phield_key_store",
+    "phield_migration",
+    "phield_quarantine",
+    "phield_rotation",
+    "phield_rotation_count",
+    "phield_rotation_key",
+    "phield_rotation_share",
+    "phield_rotation_table",
+];
 
 /// What stands in the database and not in the schema, or the other way round.
 #[derive(Debug, Clone, Default)]
@@ -60,7 +73,7 @@ pub(crate) async fn count_keys<DB: RotationDatabase>(
     loop {
         let (statement, reuse) = table.page::<DB>(Read::Keys, after.as_ref(), None, PAGE);
         let read = DB::fetch(statement, reuse, usize::MAX, connection).await?;
-        let page = table.page_rows(read);
+        let page = table.page_rows(read)?;
         let Some(last) = page.last() else { break };
         after = Some(Cursor(last.key.clone()));
         let prepared = Preparing::new(table, keyring, &None).keys(&page);
@@ -94,16 +107,25 @@ pub(crate) async fn unregistered<DB: RotationDatabase>(
             found.unbound.push(entry.table.to_string());
         }
     }
-    let known: Vec<KeyId> = keyring.status().keys.into_iter().map(|key| key.id).collect();
-    for column in state::columns_of_all::<DB>(connection).await? {
-        if column.table.starts_with("phield_") {
+    let forms = Forms::of(keyring);
+    let columns = state::columns_of_all::<DB>(connection).await?;
+    let registered = Registered::find::<DB>(connection, schema).await?;
+    let looked_at = columns
+        .into_iter()
+        .filter(|column| registered.looks_at(&column.schema));
+    let columns: Vec<_> = looked_at.collect();
+    if let Some(column) = columns.iter().find(|column| column.is_hidden) {
+        return Err(state::hidden(&column.sql_table()));
+    }
+    for column in columns {
+        if OWN_TABLES.contains(&column.table.as_str()) {
             continue;
         }
-        if is_registered(schema, &column) {
+        if registered.has(&column) {
             let rows = others::<DB>(connection, &column).await?;
             found.plaintext.extend(rows.map(|rows| column.found(rows)));
         } else {
-            let rows = tokens::<DB>(connection, &column, &known).await?;
+            let rows = tokens::<DB>(connection, &column, &forms).await?;
             found.columns.extend(rows.map(|rows| column.found(rows)));
         }
     }
@@ -111,23 +133,27 @@ pub(crate) async fn unregistered<DB: RotationDatabase>(
 }
 
 impl AnyColumn {
-    fn found(&self, rows: u64) -> UnregisteredColumn {
-        let schema = if self.schema.is_empty() {
-            String::new()
+    /// Its table; a dot stands between the schema and the name.
+    fn sql_table(&self) -> String {
+        if self.schema.is_empty() {
+            self.table.clone()
         } else {
-            format!("{}.", self.schema)
-        };
+            format!("{}.{}", self.schema, self.table)
+        }
+    }
+
+    fn found(&self, rows: u64) -> UnregisteredColumn {
         UnregisteredColumn {
-            table: format!("{schema}{}", self.table),
+            table: self.sql_table(),
             column: self.name.clone(),
             rows,
         }
     }
 
-    /// `SELECT column FROM table WHERE `
-    fn select<DB: RotationDatabase>(&self) -> Statement<DB> {
+    /// `SELECT value FROM table WHERE `
+    fn select<DB: RotationDatabase>(&self, value: &str) -> Statement<DB> {
         let mut statement = Statement::<DB>::new("SELECT ");
-        statement.name(&self.name).push(" FROM ");
+        statement.push(value).push(" FROM ");
         if !self.schema.is_empty() {
             statement.name(&self.schema).push(".");
         }
@@ -137,51 +163,66 @@ impl AnyColumn {
     }
 }
 
-/// Whether the schema has a sealed column of this name in SQL. A table without a schema in its name may be in any.
-fn is_registered(schema: &SchemaFile, column: &AnyColumn) -> bool {
-    let is_table = |sql_table: &str| match sql_table.rsplit_once('.') {
-        Some((of, name)) => name == column.table && (of == column.schema || column.schema.is_empty()),
-        None => sql_table == column.table,
-    };
-    let is_column = |entry: &ColumnEntry| matches!(entry, ColumnEntry::Sealed { sql_name, .. } if *sql_name == column.name);
-    let mut entries = schema.tables().iter().filter(|entry| is_table(&entry.sql_table));
-    entries.any(|entry| entry.columns.iter().any(is_column))
+/// The tables of the schema, where they are: a table of the same name elsewhere is another one.
+struct Registered<'a> {
+    tables: Vec<((String, String), &'a TableEntry)>,
+    own_schema: Option<String>,
 }
 
-/// How many of the first values that look like tokens are some; none where none is. In bytes, a token names a key of the ring: what
-/// is random looks like a token once in a while.
+impl<'a> Registered<'a> {
+    async fn find<DB: RotationDatabase>(
+        connection: &mut DB::Connection,
+        schema: &'a SchemaFile,
+    ) -> Result<Self, RotationError> {
+        let own_schema = state::own_schema::<DB>(connection).await?;
+        let mut tables = Vec::new();
+        for entry in schema.tables() {
+            let place = state::place::<DB>(connection, &entry.sql_table).await?;
+            tables.extend(place.map(|place| (place, entry)));
+        }
+        Ok(Self { tables, own_schema })
+    }
+
+    /// Whether this scan is about the tables of a schema: not where a server holds the databases of other applications beside it.
+    fn looks_at(&self, schema: &str) -> bool {
+        match &self.own_schema {
+            None => true,
+            Some(own) => own == schema || self.tables.iter().any(|((of, _), _)| of == schema),
+        }
+    }
+
+    /// Whether a column is one that holds tokens by the schema.
+    fn has(&self, column: &AnyColumn) -> bool {
+        let is_table =
+            |(schema, table): &(String, String)| *schema == column.schema && *table == column.table;
+        let is_column = |entry: &ColumnEntry| matches!(entry, ColumnEntry::Sealed { sql_name, .. } if *sql_name == column.name);
+        let mut entries = self.tables.iter().filter(|(place, _)| is_table(place));
+        entries.any(|(_, entry)| entry.columns.iter().any(is_column))
+    }
+}
+
+/// How many of the first values that look like tokens are some; none where none is. Where there are more of them than are looked at,
+/// one that is a token may be among the rest.
 async fn tokens<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     column: &AnyColumn,
-    known: &[KeyId],
+    forms: &Forms,
 ) -> Result<Option<u64>, RotationError> {
-    let [bytes, text] = DB::LIKE_TOKEN;
-    let like = if column.is_text { text } else { bytes };
-    let mut statement = column.select::<DB>();
+    if forms.is_empty() {
+        return Ok(None);
+    }
     let name = quoted::<DB>(&column.name);
+    let value = if column.is_text { DB::AS_TEXT } else { "{c}" };
+    let mut statement = column.select::<DB>(&value.replace("{c}", &name));
     statement
-        .push(like.replace("{c}", &name))
+        .push(DB::holds_tokens(&name, column.is_text, forms))
         .push(format_args!(" LIMIT {SAMPLE}"));
     let rows = DB::fetch(statement, Reuse::Unlikely, SAMPLE_BYTES, connection).await?;
-    let holds = |row: &&Vec<Cell>| match row.first() {
-        Some(Cell::Text(text)) => holds_token(text),
-        Some(Cell::Bytes(bytes)) => {
-            key_of_token(bytes).is_some_and(|key| known.contains(&key))
-                || std::str::from_utf8(bytes).is_ok_and(holds_token)
-        }
-        _ => false,
-    };
-    Ok(count(rows.iter().filter(holds).count()))
-}
-
-/// Whether a text is a token, or has one somewhere in it, as JSON does.
-fn holds_token(text: &str) -> bool {
-    text.match_indices("phi1.").any(|(at, _)| {
-        let rest = text.get(at..).unwrap_or_default();
-        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
-        key_of_token(rest.get(..end).unwrap_or_default().as_bytes()).is_some()
-    })
+    let holds = |row: &&Vec<Cell>| row.first().is_some_and(|cell| forms.are_in(cell));
+    let found = count(rows.iter().filter(holds).count());
+    let size: usize = rows.iter().flatten().map(Cell::size).sum();
+    let is_all = rows.len() < usize::try_from(SAMPLE).unwrap_or(0) && size < SAMPLE_BYTES;
+    Ok(found.or_else(|| count(rows.len()).filter(|_| !is_all)))
 }
 
 /// How many of the first values of a registered column are no tokens; none where all are.
@@ -189,7 +230,7 @@ async fn others<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     column: &AnyColumn,
 ) -> Result<Option<u64>, RotationError> {
-    let mut statement = column.select::<DB>();
+    let mut statement = column.select::<DB>(&quoted::<DB>(&column.name));
     statement
         .name(&column.name)
         .push(format_args!(" IS NOT NULL LIMIT {SAMPLE}"));
@@ -200,26 +241,4 @@ async fn others<DB: RotationDatabase>(
 
 fn count(rows: usize) -> Option<u64> {
     u64::try_from(rows).ok().filter(|rows| *rows > 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_in_texts() {
-        let token = "phi1.EQAAAAeggYKDhIWGh4iJiouMjY6PkJGSk5SVlpeYmZqbnJ2en6ChoqOkpaanqKmqq6ytrq-wsbKztLW2t7i5uru8vb4";
-        assert!(holds_token(token));
-        assert!(holds_token(&format!(r#"{{"ssn": "{token}", "n": 1}}"#)));
-        assert!(holds_token(&format!("phi1. {token}")));
-        for other in [
-            "",
-            "phi1.",
-            "phi1.EQAA",
-            "see phi1.example.org",
-            &token.replace("phi1", "phi2"),
-        ] {
-            assert!(!holds_token(other), "{other}");
-        }
-    }
 }

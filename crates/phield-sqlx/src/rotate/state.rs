@@ -26,7 +26,9 @@ use super::error::RotationError;
 use crate::backend::Reuse;
 use crate::statement::Statement;
 
-pub(crate) use catalog::{AnyColumn, columns_of_all, row_total, unique_keys};
+pub(crate) use catalog::{
+    AnyColumn, check_seen, columns_of_all, hidden, own_schema, place, row_total, unique_keys,
+};
 pub(crate) use counts::{Done, counts, digest, progress, quarantine, quarantined_by_reason};
 pub use counts::{KeyCount, QuarantineCount, Quarantined, TableProgress};
 pub(crate) use share::{Claim, Share, checkpoint, claim, end_leases, reload, renew_leases};

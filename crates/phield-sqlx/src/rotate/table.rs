@@ -4,6 +4,7 @@ use phield_core::{ColumnEntry, RowIdentity, StorageKind, TableEntry, TableRows, 
 
 use super::cell::{Cell, Cursor, IdentityType};
 use super::database::RotationDatabase;
+use super::error::RotationError;
 use crate::backend::Reuse;
 use crate::statement::Statement;
 
@@ -252,18 +253,37 @@ impl Table {
     }
 
     /// The rows of a page, of what was read.
-    pub(crate) fn page_rows(&self, rows: Vec<Vec<Cell>>) -> Vec<PageRow> {
+    ///
+    /// # Errors
+    /// [`RotationError::Table`] for a row that has no place in the order of the table: rows after it would not be read.
+    pub(crate) fn page_rows(&self, rows: Vec<Vec<Cell>>) -> Result<Vec<PageRow>, RotationError> {
         let rows = rows.into_iter();
-        rows.map(|mut key| {
+        let rows = rows.map(|mut key| {
             let mut identity = key.split_off(self.key.len().min(key.len()));
             let values = identity.split_off(self.identity.len().min(identity.len()));
-            PageRow {
+            self.check_place(&key)?;
+            Ok(PageRow {
                 key,
                 identity,
                 values,
-            }
+            })
+        });
+        rows.collect()
+    }
+
+    /// That rows can be gone through from here on.
+    pub(crate) fn check_place(&self, key: &[Cell]) -> Result<(), RotationError> {
+        if key.iter().all(Cell::is_place) {
+            return Ok(());
+        }
+        Err(RotationError::Table {
+            table: self.sql_table.clone(),
+            why: format!(
+                "a row has NULL, or a value of another type, in {}, which its rows are gone through by: give it one, and make the \
+                 column NOT NULL",
+                self.key.join(", ")
+            ),
         })
-        .collect()
     }
 
     /// What binds a row to its place; none when its columns hold nothing that a row can have been sealed with.

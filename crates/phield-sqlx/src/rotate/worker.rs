@@ -256,7 +256,7 @@ impl<DB: RotationDatabase> Worker<DB> {
         let limit = self.page_rows(work.record);
         let (statement, reuse) = work.table.page::<DB>(work.read, after, until, limit);
         let rows = DB::fetch(statement, reuse, PAGE_BYTES, connection).await?;
-        let rows = work.table.page_rows(rows);
+        let rows = work.table.page_rows(rows)?;
         self.limiter.wait(rows.len()).await;
         let last = rows.last().map(|row| Cursor(row.key.clone()));
         // A page that is cut short by its size is not the last one; an empty one is.

@@ -12,7 +12,7 @@ use super::{Db, fresh, sql};
 
 #[derive(Debug, Clone, PartialEq, EncryptedPhi)]
 #[phi(table = "patients")]
-struct Patient {
+pub(super) struct Patient {
     #[phi(row_id)]
     id: i64,
     #[phi(index(normalize = "ssn"))]
@@ -23,25 +23,25 @@ struct Patient {
     ward: String,
 }
 
-struct World {
-    ring: TestRing,
-    schema: SchemaFile,
+pub(super) struct World {
+    pub(super) ring: TestRing,
+    pub(super) schema: SchemaFile,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             ring: TestRing::new("emr"),
             schema: SchemaFile::of(&[Patient::SCHEMA]).unwrap(),
         }
     }
 
-    async fn keyring(&self) -> Arc<Keyring> {
+    pub(super) async fn keyring(&self) -> Arc<Keyring> {
         Arc::new(self.ring.ring().keyring().await.unwrap())
     }
 
     /// A new active key; gives the one that was active.
-    async fn replace(&self, key_use: KeyUse) -> KeyId {
+    pub(super) async fn replace(&self, key_use: KeyUse) -> KeyId {
         let ring = self.ring.ring();
         let suite = (key_use == KeyUse::Data).then_some(Suite::Aes256Gcm);
         let keyring = ring.keyring().await.unwrap();
@@ -53,7 +53,7 @@ impl World {
         old
     }
 
-    fn rotation(&self, db: &Pool<Db>, keyring: &Arc<Keyring>, batch: u32) -> Rotation<Db> {
+    pub(super) fn rotation(&self, db: &Pool<Db>, keyring: &Arc<Keyring>, batch: u32) -> Rotation<Db> {
         let mut options = RotationOptions::default();
         options.batch = batch;
         options.who = "the suite".to_owned();
@@ -68,7 +68,7 @@ async fn table(db: &Pool<Db>) {
     sqlx::query(sql(table)).execute(db).await.unwrap();
 }
 
-fn patient(id: i64) -> Patient {
+pub(super) fn patient(id: i64) -> Patient {
     Patient {
         id,
         ssn: Phi::new(format!("{id:09}")),
@@ -78,7 +78,7 @@ fn patient(id: i64) -> Patient {
     }
 }
 
-async fn filled(db: &Pool<Db>, keyring: &Keyring, rows: i64) -> Vec<Patient> {
+pub(super) async fn filled(db: &Pool<Db>, keyring: &Keyring, rows: i64) -> Vec<Patient> {
     table(db).await;
     let patients: Vec<_> = (1..=rows).map(patient).collect();
     let sealed = Patient::seal_batch(&patients, keyring).unwrap();
@@ -86,14 +86,14 @@ async fn filled(db: &Pool<Db>, keyring: &Keyring, rows: i64) -> Vec<Patient> {
     patients
 }
 
-async fn all(db: &Pool<Db>, keyring: &Keyring) -> Vec<Patient> {
+pub(super) async fn all(db: &Pool<Db>, keyring: &Keyring) -> Vec<Patient> {
     let select = "SELECT * FROM patients ORDER BY id";
     let rows: Vec<SealedPatient> = sqlx::query_as(sql(select)).fetch_all(db).await.unwrap();
     SealedPatient::open_batch(rows, keyring).unwrap()
 }
 
 /// How many values of these columns are under a key after the rotation.
-fn under(status: &RotationStatus, key: KeyId, phase: &str) -> u64 {
+pub(super) fn under(status: &RotationStatus, key: KeyId, phase: &str) -> u64 {
     let counts = status.counts.iter();
     let counts = counts.filter(|count| count.key == key.to_string() && count.phase == phase);
     counts.map(|count| count.count).sum()

@@ -5,7 +5,7 @@ use crate::backend::Reuse;
 use crate::rotate::cell::Cell;
 use crate::rotate::database::RotationDatabase;
 use crate::rotate::error::RotationError;
-use crate::statement::{Statement, quoted};
+use crate::statement::Statement;
 
 /// How many rows a table has.
 pub(crate) async fn row_total<DB: RotationDatabase>(
@@ -18,31 +18,90 @@ pub(crate) async fn row_total<DB: RotationDatabase>(
     Ok(rows.first().and_then(|row| integer(row.first())).unwrap_or(0))
 }
 
-/// Unique keys of a table, the primary key first.
+/// Unique keys that the rows of a table can be gone through by, the primary key first.
 pub(crate) async fn unique_keys<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     sql_table: &str,
 ) -> Result<Vec<Vec<String>>, RotationError> {
-    let (schema, table) = sql_table.rsplit_once('.').unwrap_or(("", sql_table));
-    let names = [text(schema), text(table)];
-    let values: Vec<_> = DB::UNIQUE_KEY_NAMES
-        .iter()
-        .filter_map(|i| names.get(*i).cloned())
-        .collect();
-    let rows = fetch::<DB>(connection, DB::UNIQUE_KEYS, &values).await?;
-    let mut keys: Vec<(String, Vec<String>)> = Vec::new();
+    let rows = fetch::<DB>(connection, DB::UNIQUE_KEYS, &names::<DB>(sql_table)).await?;
+    let mut keys: Vec<(String, Option<Vec<String>>)> = Vec::new();
     for row in &rows {
         let Some(index) = string(row.first()) else {
             continue;
         };
         // An expression is no column.
-        let column = string(row.get(1)).unwrap_or_else(|| quoted::<DB>(""));
+        let column = string(row.get(1)).filter(|_| integer(row.get(3)) == Some(1));
         match keys.last_mut() {
-            Some((last, columns)) if *last == index => columns.push(column),
-            _ => keys.push((index, vec![column])),
+            // A key is used as a whole.
+            Some((last, columns)) if *last == index => {
+                *columns = columns.take().zip(column).map(|(mut columns, column)| {
+                    columns.push(column);
+                    columns
+                });
+            }
+            _ => keys.push((index, column.map(|column| vec![column]))),
         }
     }
-    Ok(keys.into_iter().map(|(_, columns)| columns).collect())
+    Ok(keys.into_iter().filter_map(|(_, columns)| columns).collect())
+}
+
+/// What [`UNIQUE_KEYS`](RotationDatabase::UNIQUE_KEYS) binds.
+fn names<DB: RotationDatabase>(sql_table: &str) -> Vec<Cell> {
+    let (schema, table) = sql_table.rsplit_once('.').unwrap_or(("", sql_table));
+    let names = [text(schema), text(table)];
+    let names = DB::UNIQUE_KEY_NAMES.iter().filter_map(|i| names.get(*i).cloned());
+    names.collect()
+}
+
+/// Where a table is that is written in the schema file: its schema, and its name; none where it is not there.
+pub(crate) async fn place<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    sql_table: &str,
+) -> Result<Option<(String, String)>, RotationError> {
+    let (schema, table) = sql_table.rsplit_once('.').unwrap_or(("", sql_table));
+    let names = [text(table), text(schema), text(schema)];
+    let rows = fetch::<DB>(connection, DB::PLACE, &names).await?;
+    Ok(rows
+        .first()
+        .and_then(|row| Some((string(row.first())?, string(row.get(1))?))))
+}
+
+/// The schema that names without one are of, where the database has more of them than are looked at.
+pub(crate) async fn own_schema<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+) -> Result<Option<String>, RotationError> {
+    if DB::OWN_SCHEMA.is_empty() {
+        return Ok(None);
+    }
+    let rows = fetch::<DB>(connection, DB::OWN_SCHEMA, &[]).await?;
+    Ok(rows.first().and_then(|row| string(row.first())))
+}
+
+/// That no policy hides rows of a table from this role: what is not seen is neither rotated nor counted.
+pub(crate) async fn check_seen<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    sql_table: &str,
+) -> Result<(), RotationError> {
+    if DB::HIDES_ROWS.is_empty() {
+        return Ok(());
+    }
+    match fetch::<DB>(connection, DB::HIDES_ROWS, &names::<DB>(sql_table))
+        .await?
+        .first()
+    {
+        Some(_) => Err(hidden(sql_table)),
+        None => Ok(()),
+    }
+}
+
+/// The refusal of a table whose rows a policy hides.
+pub(crate) fn hidden(table: &str) -> RotationError {
+    RotationError::Table {
+        table: table.to_owned(),
+        why: "row-level security hides rows of it from this role, and what is not seen is neither rotated nor counted: use a role with \
+              BYPASSRLS, or the owner of the table where row-level security is not forced on it"
+            .to_owned(),
+    }
 }
 
 /// A column that can hold tokens.
@@ -53,6 +112,8 @@ pub(crate) struct AnyColumn {
     pub(crate) table: String,
     pub(crate) name: String,
     pub(crate) is_text: bool,
+    /// Whether a policy hides rows of it.
+    pub(crate) is_hidden: bool,
 }
 
 /// Every column of the database that can hold tokens.
@@ -72,6 +133,7 @@ pub(crate) async fn columns_of_all<DB: RotationDatabase>(
             table: string(row.get(1))?,
             name: string(row.get(2))?,
             is_text: integer(row.get(3))? != 0,
+            is_hidden: integer(row.get(4))? != 0,
         })
     };
     let columns = rows.iter().map(column).collect::<Option<_>>();

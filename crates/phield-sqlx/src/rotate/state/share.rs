@@ -108,6 +108,17 @@ pub(crate) async fn claim<DB: RotationDatabase>(
         end_of_share(&table, after.as_ref()).ok_or_else(|| RotationError::NoSuchTable(table.clone()))?;
     let until = DB::fetch(end, Reuse::Likely, usize::MAX, &mut transaction).await?;
     let until = until.into_iter().next().map(Cursor);
+    if until
+        .iter()
+        .flat_map(|until| &until.0)
+        .any(|cell| !cell.is_place())
+    {
+        return Err(RotationError::Table {
+            table,
+            why: "a row has NULL, or a value of another type, in the key that its rows are gone through by"
+                .to_owned(),
+        });
+    }
     let cells = [
         id.clone(),
         text(&table),

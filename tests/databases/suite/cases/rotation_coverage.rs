@@ -1,0 +1,106 @@
+//! That a rotation and a scan read every row: whatever keys a table has, and whatever stands in it.
+
+use phield::sqlx::rotate::{Mode, RotationError};
+use phield::{KeyUse, Keyring};
+use sqlx::{Database as _, Pool};
+
+use super::rotation::{Patient, World, all, filled, patient, under};
+use super::{Db, fresh, sql};
+
+/// `patients` again, with other keys.
+async fn made_again(db: &Pool<Db>, keyring: &Keyring, rows: i64, columns: &str, constraint: &str) {
+    filled(db, keyring, rows).await;
+    let create = format!(
+        "CREATE TABLE again ({columns}, ssn {{bytes}} NOT NULL, ssn_index {{index}} NOT NULL, note {{text}}, born {{bytes}}, \
+         ward {{key_text}} NOT NULL{constraint})"
+    );
+    let mut connection = db.acquire().await.unwrap();
+    for text in [
+        create.as_str(),
+        "INSERT INTO again (id, ssn, ssn_index, note, born, ward) SELECT id, ssn, ssn_index, note, born, ward FROM patients",
+        "DROP TABLE patients",
+        "ALTER TABLE again RENAME TO patients",
+    ] {
+        sqlx::query(sql(text)).execute(&mut *connection).await.unwrap();
+    }
+}
+
+/// SQLite and MariaDB have NULL before every value: a page that ends on one is followed by none.
+#[tokio::test]
+async fn a_unique_column_with_nulls_is_no_order_of_pages() {
+    let (db, world) = (fresh().await, World::new());
+    made_again(&db, &*world.keyring().await, 20, "pk {auto}, id {int} UNIQUE", "").await;
+    let no_id = "INSERT INTO patients (ssn, ssn_index, ward) SELECT ssn, ssn_index, ward FROM patients";
+    sqlx::query(sql(no_id)).execute(&*db).await.unwrap();
+    let old = world.replace(KeyUse::Data).await;
+    let keyring = world.keyring().await;
+    let rotation = world.rotation(&db, &keyring, 5);
+    let plan = rotation.plan(Mode::Data).await.unwrap();
+    let plan = plan.tables.first().unwrap();
+    assert_eq!((plan.key.as_slice(), plan.rows), (&["pk".to_owned()][..], 40));
+    let status = rotation.run(Mode::Data, |_| {}).await.unwrap();
+    let progress = status.tables.first().unwrap();
+    assert_eq!((progress.rows, under(&status, old, "before")), (40, 20 + 20 + 14 + 10));
+    // What has no id does not open, and is told.
+    assert_eq!(under(&status, old, "after"), 20);
+    assert_eq!(rotation.quarantine(100).await.unwrap().len(), 20);
+}
+
+#[tokio::test]
+async fn without_a_key_a_table_is_refused_or_gone_through_by_its_row_numbers() {
+    let (db, world) = (fresh().await, World::new());
+    made_again(&db, &*world.keyring().await, 20, "id {int} UNIQUE", "").await;
+    let old = world.replace(KeyUse::Data).await;
+    let keyring = world.keyring().await;
+    let status = world.rotation(&db, &keyring, 3).run(Mode::Data, |_| {}).await;
+    if Db::NAME == "SQLite" {
+        assert_eq!(under(&status.unwrap(), old, "after"), 0);
+        assert_eq!(all(&db, &keyring).await, (1..=20).map(patient).collect::<Vec<Patient>>());
+    } else {
+        let error = status.unwrap_err();
+        assert!(matches!(&error, RotationError::Table { why, .. } if why.contains("NOT NULL")), "{error}");
+    }
+}
+
+/// Orders in which `>` is something else.
+#[tokio::test]
+async fn keys_whose_order_is_another_are_passed_over() {
+    let (db, world) = (fresh().await, World::new());
+    let [other, value] = match Db::NAME {
+        "PostgreSQL" => ["numeric", "DEFAULT random()"],
+        "MySQL" => ["ENUM('b', 'a')", "DEFAULT 'a'"],
+        _ => ["REAL", "DEFAULT 0.5"],
+    };
+    let columns = format!("id {{int}} NOT NULL, other {other} NOT NULL {value}");
+    let keys = ", PRIMARY KEY (other, id), UNIQUE (ward)";
+    made_again(&db, &*world.keyring().await, 9, &columns, keys).await;
+    let keyring = world.keyring().await;
+    let plan = world.rotation(&db, &keyring, 3).plan(Mode::Scan).await.unwrap();
+    let plan = plan.tables.first().unwrap();
+    assert_eq!((plan.key.as_slice(), plan.rows), (&["ward".to_owned()][..], 9));
+}
+
+/// Copies that nobody thinks of, each with the tokens in another form.
+#[tokio::test]
+async fn tokens_in_other_forms_are_found() {
+    let (db, world) = (fresh().await, World::new());
+    let keyring = world.keyring().await;
+    filled(&db, &keyring, 30).await;
+    let [hex, base64, bytes] = match Db::NAME {
+        "PostgreSQL" => ["CAST(to_jsonb(patients) AS TEXT)", "encode(ssn, 'base64')", "convert_to(note, 'UTF8')"],
+        "MySQL" => ["concat('ssn: ', hex(ssn))", "json_object('ssn', to_base64(ssn))", "CAST(note AS BINARY(500))"],
+        _ => ["'ssn: ' || hex(ssn)", "note", "CAST(note AS BLOB)"],
+    };
+    for text in [
+        "CREATE TABLE phield_audit (id {int}, body {text}, encoded {text}, blob_of_text {bytes}, quiet {text})",
+        &format!(
+            "INSERT INTO phield_audit SELECT id, {hex}, {base64}, {bytes}, 'phi1. 1100000007 EQAAAAeg' FROM patients WHERE id IN (4, 5)"
+        ),
+    ] {
+        sqlx::query(sql(text)).execute(&*db).await.unwrap();
+    }
+    let found = world.rotation(&db, &keyring, 5).unregistered().await.unwrap();
+    let own = found.columns.iter().filter(|c| c.table.ends_with("phield_audit"));
+    let names: Vec<_> = own.map(|c| format!("{} {}", c.column, c.rows)).collect();
+    assert_eq!(names, ["body 2", "encoded 2", "blob_of_text 2"]);
+}
