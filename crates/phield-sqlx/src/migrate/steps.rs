@@ -3,7 +3,6 @@
 use super::column::{Migrated, look_up};
 use super::database::MigrationDatabase;
 use super::error::{Check, MigrationError};
-use super::mixed::MIXED_TIME_HOLDS;
 use super::step::{self, MigrationRecord, Step};
 use super::{Acknowledgement, Migration};
 use crate::backend::Reuse;
@@ -71,6 +70,8 @@ impl<DB: MigrationDatabase> Migration<DB> {
     }
 
     /// `add`: declares the migration, and adds the column of tokens and those of its indexes. Run again, it adds what is missing.
+    /// Refused where the column of tokens has some, and no migration is declared: `revert` would drop a column that never was one
+    /// of plaintext.
     ///
     /// # Errors
     /// See [`MigrationError`].
@@ -105,6 +106,9 @@ impl<DB: MigrationDatabase> Migration<DB> {
                 from: known.plaintext_column.clone(),
                 source_name: known.source.clone(),
             });
+        }
+        if known.is_none() {
+            migrated.refuse_tokens::<DB>(&mut connection).await?;
         }
         if known
             .as_ref()
@@ -251,12 +255,8 @@ impl<DB: MigrationDatabase> Migration<DB> {
             }
         }
         acknowledgement.check(&format!("backups still hold the plaintext of {table}.{column}"))?;
+        self.wait_out(&record).await?;
         let mut connection = self.pool.acquire().await?;
-        let holds = i64::try_from(MIXED_TIME_HOLDS.as_secs()).unwrap_or(i64::MAX);
-        let seconds = record.since.saturating_add(holds) - state::now::<DB>(&mut connection).await?;
-        if seconds > 0 {
-            return Err(MigrationError::TooSoon { seconds });
-        }
         // Killed between the statement and the step: the column is gone.
         let sql_table = super::column::entry_of(&self.schema, [table, column])?
             .0
