@@ -40,8 +40,9 @@ pub enum MigrateCommand {
     Drop(DropArguments),
     /// Take the last step back
     ///
-    /// From the cutover to the mixed time; from there to plaintext alone, which drops the column of tokens. Refused where a row
-    /// would lose its value.
+    /// From the cutover to the mixed time; from there to plaintext alone, which drops the column of tokens. Opens every token and
+    /// compares it with the plaintext beside it first; refused where a row would lose its value, and for 60 seconds after the step
+    /// before.
     Revert(ColumnArguments),
     /// Show every migration of this database
     Status(DatabaseArguments),

@@ -18,6 +18,7 @@
 //!
 //! Where two processes take steps at the same time, one of them is told so. Rows are written by a compare-and-swap on the
 //! plaintext that was read: no write of the application is lost.
+mod back;
 mod column;
 mod database;
 mod error;

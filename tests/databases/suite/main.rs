@@ -31,6 +31,7 @@ macro_rules! on_every_database {
                 mod indexes;
                 mod key_store;
                 mod migration;
+                mod migration_values;
                 mod refusals;
                 mod rotation;
                 mod rotation_coverage;

@@ -186,7 +186,7 @@ impl Migrated {
     }
 
     /// `table.column`, as it is compared.
-    fn qualified<DB: MigrationDatabase>(&self, column: &str) -> String {
+    pub(crate) fn qualified<DB: MigrationDatabase>(&self, column: &str) -> String {
         format!(
             "{}.{}",
             quoted_table::<DB>(&self.table.sql_table),
@@ -318,20 +318,51 @@ impl Migrated {
             .await
     }
 
-    /// Rows that have their value in the token alone.
-    pub(crate) async fn count_only_sealed<DB: MigrationDatabase>(
+    /// Rows that have a token and no plaintext.
+    pub(crate) async fn count_tokens_alone<DB: MigrationDatabase>(
         &self,
         connection: &mut DB::Connection,
     ) -> Result<u64, MigrationError> {
-        if self.encrypted_null {
-            return Ok(0);
-        }
         let [sealed, plaintext] = [&self.sealed, &self.plaintext].map(|column| self.qualified::<DB>(column));
         self.count::<DB>(
             connection,
             &format!("{sealed} IS NOT NULL AND {plaintext} IS NULL"),
         )
         .await
+    }
+
+    /// Rows that have a token.
+    pub(crate) async fn count_sealed<DB: MigrationDatabase>(
+        &self,
+        connection: &mut DB::Connection,
+    ) -> Result<u64, MigrationError> {
+        self.count::<DB>(connection, &self.condition::<DB>(Rows::Sealed))
+            .await
+    }
+
+    /// That a column that is there already has no tokens.
+    pub(crate) async fn refuse_tokens<DB: MigrationDatabase>(
+        &self,
+        connection: &mut DB::Connection,
+    ) -> Result<(), MigrationError> {
+        if look_up::<DB>(connection, &self.table.sql_table, &self.sealed)
+            .await?
+            .is_none()
+        {
+            return Ok(());
+        }
+        match self.count_sealed::<DB>(connection).await? {
+            0 => Ok(()),
+            rows => Err(MigrationError::Unsupported {
+                table: self.table.name().to_owned(),
+                column: self.column.clone(),
+                why: format!(
+                    "{rows} rows have a token in {} already, and no migration of it is declared: a column that is in use is not \
+                     migrated again. Nothing was changed",
+                    self.sealed
+                ),
+            }),
+        }
     }
 
     /// All rows.

@@ -18,6 +18,11 @@ pub trait MigrationDatabase: RotationDatabase {
     #[doc(hidden)]
     const INDEXED: &'static str;
 
+    /// Keeps every writer of `{table}` out until the transaction ends. Empty where its begin does, or where the first change of a
+    /// table ends it.
+    #[doc(hidden)]
+    const LOCK_TABLE: &'static str;
+
     /// The expression that a plaintext of this type is read and compared by; `{column}` stands for the column.
     #[doc(hidden)]
     fn plaintext(value_type: ValueType) -> &'static str;
@@ -54,6 +59,7 @@ impl MigrationDatabase for sqlx::Sqlite {
          WHERE name = ? AND ? IS NOT NULL AND ? IS NOT NULL";
     const INDEXED: &'static str = "SELECT c.name FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c \
          WHERE c.seqno = 0 AND c.name IS NOT NULL AND ? IS NOT NULL AND ? IS NOT NULL";
+    const LOCK_TABLE: &'static str = "";
 
     fn plaintext(value_type: ValueType) -> &'static str {
         match value_type {
@@ -82,6 +88,7 @@ impl MigrationDatabase for sqlx::Postgres {
          JOIN pg_namespace AS n ON n.oid = t.relnamespace \
          JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = i.indkey[0] \
          WHERE i.indisvalid AND t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid)))";
+    const LOCK_TABLE: &'static str = "LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE";
 
     fn plaintext(value_type: ValueType) -> &'static str {
         match value_type {
@@ -108,6 +115,7 @@ impl MigrationDatabase for sqlx::MySql {
          AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END";
     const INDEXED: &'static str = "SELECT CAST(column_name AS CHAR) FROM information_schema.statistics \
          WHERE table_name = ? AND seq_in_index = 1 AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END";
+    const LOCK_TABLE: &'static str = "";
 
     fn plaintext(value_type: ValueType) -> &'static str {
         match value_type {

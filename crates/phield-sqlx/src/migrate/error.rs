@@ -172,8 +172,12 @@ pub struct Check {
     pub absent: u64,
     /// Rows whose token holds something else than the plaintext beside it.
     pub differing: u64,
+    /// Rows whose token holds a value beside SQL NULL: it stands nowhere else. In nobody's way but that of `revert`.
+    pub only_sealed: u64,
     /// Rows whose token does not open, or whose plaintext is none of the column's type.
     pub unreadable: u64,
+    /// Rows whose token holds an encrypted null, beside SQL NULL.
+    pub(crate) nulls: u64,
 }
 
 impl Check {

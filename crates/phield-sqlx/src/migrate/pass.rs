@@ -48,6 +48,18 @@ impl Page {
     }
 }
 
+/// What a token holds, beside a plaintext.
+enum Held {
+    /// The plaintext; or it was not asked for.
+    Same,
+    /// An encrypted null, beside SQL NULL.
+    Null,
+    /// Something else than the plaintext.
+    Other,
+    /// A value, beside SQL NULL: it stands nowhere else.
+    Alone,
+}
+
 impl<DB: MigrationDatabase> Migration<DB> {
     /// Seals every row that has plaintext and no token, once through the table; `report` is called with every page's rows.
     pub(super) async fn seal_pass(
@@ -221,9 +233,11 @@ impl<DB: MigrationDatabase> Migration<DB> {
             let mut page = Page::default();
             for row in rows {
                 match self.compare(migrated, &row, with_plaintext)? {
-                    Ok(true) => {}
-                    Ok(false) if reset => page.push(reset_row(migrated, row)),
-                    Ok(false) => {
+                    Ok(Held::Same) => {}
+                    Ok(Held::Null) => check.nulls += 1,
+                    Ok(Held::Alone) => check.only_sealed += 1,
+                    Ok(Held::Other) if reset => page.push(reset_row(migrated, row)),
+                    Ok(Held::Other) => {
                         check.differing += 1;
                         page.note(&row, "differs");
                     }
@@ -243,37 +257,43 @@ impl<DB: MigrationDatabase> Migration<DB> {
         Ok(check)
     }
 
-    /// Whether the token of a row opens, and holds its plaintext.
+    /// What the token of a row holds, where it opens.
     fn compare(
         &self,
         migrated: &Migrated,
         row: &Row,
         with_plaintext: bool,
-    ) -> Result<Result<bool, &'static str>, MigrationError> {
+    ) -> Result<Result<Held, &'static str>, MigrationError> {
         let (Some(identity), Ok(Some(token))) =
             (&row.identity, row.token(&migrated.table, migrated.position))
         else {
             return Ok(Err("malformed"));
         };
         let table = &migrated.table.rows;
-        let is_absent = matches!(row.plaintext, PlainValue::Null) && !migrated.encrypted_null;
-        let same = if with_plaintext && !is_absent {
+        let is_null = matches!(row.plaintext, PlainValue::Null);
+        let held = if with_plaintext && (!is_null || migrated.encrypted_null) {
             let value = match self.open_source(migrated.value_type, &row.plaintext) {
                 Ok(value) => value,
                 Err(reason) => return Ok(Err(reason)),
             };
             let value = value.as_ref().unwrap_or(&row.plaintext);
-            table.holds(&*self.keyring, identity, migrated.position, token, value)
+            let same = table.holds(&*self.keyring, identity, migrated.position, token, value);
+            same.map(|same| match (same, is_null) {
+                (true, false) => Held::Same,
+                (true, true) => Held::Null,
+                (false, false) => Held::Other,
+                (false, true) => Held::Alone,
+            })
         } else {
             let opened = table.check(&*self.keyring, identity, vec![(migrated.position, token)]);
             let opened = opened.map_err(PlaintextError::Identity).and_then(|opened| {
                 let opened = opened.into_iter().next().unwrap_or(Err(OpenError::Malformed));
                 opened.map_err(PlaintextError::Open)
             });
-            opened.map(|()| true)
+            opened.map(|()| if with_plaintext { Held::Alone } else { Held::Same })
         };
-        match same {
-            Ok(same) => Ok(Ok(same)),
+        match held {
+            Ok(held) => Ok(Ok(held)),
             Err(error) => reason(error).map(Err),
         }
     }
@@ -543,14 +563,22 @@ fn seal_swap<DB: MigrationDatabase>(migrated: &Migrated) -> [Swap<'_>; 2] {
     ]
 }
 
-/// No token and no index values, where the token is the one that was read.
+/// No token and no index values, where the token is the one that was read, and there still is a plaintext.
 fn reset_swap<DB: MigrationDatabase>(migrated: &Migrated) -> [Swap<'_>; 2] {
+    let mut swaps = token_swap::<DB>(migrated);
+    for swap in &mut swaps {
+        swap.condition += &format!(
+            " AND {} IS NOT NULL",
+            migrated.qualified::<DB>(&migrated.plaintext)
+        );
+    }
+    swaps
+}
+
+/// Where the token is the one that was read.
+fn token_swap<DB: MigrationDatabase>(migrated: &Migrated) -> [Swap<'_>; 2] {
     let [mut swap, other] = seal_swap::<DB>(migrated);
-    let sealed = format!(
-        "{}.{}",
-        crate::statement::quoted_table::<DB>(&migrated.table.sql_table),
-        crate::statement::quoted::<DB>(&migrated.sealed)
-    );
+    let sealed = migrated.qualified::<DB>(&migrated.sealed);
     swap.condition = format!("{sealed} = {{old}}");
     swap.old_type = sealed;
     [swap, other]
@@ -574,7 +602,7 @@ fn reset_row(migrated: &Migrated, row: Row) -> SwapRow {
 
 /// The plaintext, where the token is the one that was read.
 fn unseal_swap<DB: MigrationDatabase>(migrated: &Migrated, form: ColumnForm) -> [Swap<'_>; 2] {
-    let mut swaps = reset_swap::<DB>(migrated);
+    let mut swaps = token_swap::<DB>(migrated);
     for swap in &mut swaps {
         swap.set = vec![(
             migrated.plaintext.as_str(),

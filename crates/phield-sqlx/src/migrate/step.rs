@@ -203,15 +203,16 @@ pub(crate) async fn leave<DB: MigrationDatabase>(
     Ok(())
 }
 
-/// Forgets a migration: its column of tokens is gone.
+/// Forgets a migration: its column of tokens is gone. False: somebody took a step meanwhile.
 pub(crate) async fn forget<DB: MigrationDatabase>(
     connection: &mut DB::Connection,
     record: &MigrationRecord,
-) -> Result<(), DatabaseError> {
-    let delete = "DELETE FROM phield_migration WHERE tbl = ? AND col = ?";
-    let cells = [text(&record.table), text(&record.column)];
-    DB::execute(sql(delete, &cells), Reuse::Unlikely, connection).await?;
-    Ok(())
+) -> Result<bool, DatabaseError> {
+    let delete = "DELETE FROM phield_migration WHERE tbl = ? AND col = ? AND step = ? AND since = ?";
+    let step = record.step.map_or("", Step::as_str);
+    let mut cells = [&record.table, &record.column, step].map(text).to_vec();
+    cells.push(Cell::Integer(record.since));
+    Ok(DB::execute(sql(delete, &cells), Reuse::Unlikely, connection).await? == 1)
 }
 
 impl MigrationRecord {

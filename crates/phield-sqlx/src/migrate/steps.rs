@@ -1,12 +1,9 @@
-//! The four steps, and the ways back.
+//! The four steps.
 
 use super::column::{Migrated, look_up};
 use super::database::MigrationDatabase;
 use super::error::{Check, MigrationError};
-use super::mixed::MIXED_TIME_HOLDS;
-use super::pass::Unsealed;
 use super::step::{self, MigrationRecord, Step};
-use super::unseal::ColumnForm;
 use super::{Acknowledgement, Migration};
 use crate::backend::Reuse;
 use crate::rotate::state;
@@ -73,6 +70,8 @@ impl<DB: MigrationDatabase> Migration<DB> {
     }
 
     /// `add`: declares the migration, and adds the column of tokens and those of its indexes. Run again, it adds what is missing.
+    /// Refused where the column of tokens has some, and no migration is declared: `revert` would drop a column that never was one
+    /// of plaintext.
     ///
     /// # Errors
     /// See [`MigrationError`].
@@ -107,6 +106,9 @@ impl<DB: MigrationDatabase> Migration<DB> {
                 from: known.plaintext_column.clone(),
                 source_name: known.source.clone(),
             });
+        }
+        if known.is_none() {
+            migrated.refuse_tokens::<DB>(&mut connection).await?;
         }
         if known
             .as_ref()
@@ -253,12 +255,8 @@ impl<DB: MigrationDatabase> Migration<DB> {
             }
         }
         acknowledgement.check(&format!("backups still hold the plaintext of {table}.{column}"))?;
+        self.wait_out(&record).await?;
         let mut connection = self.pool.acquire().await?;
-        let holds = i64::try_from(MIXED_TIME_HOLDS.as_secs()).unwrap_or(i64::MAX);
-        let seconds = record.since.saturating_add(holds) - state::now::<DB>(&mut connection).await?;
-        if seconds > 0 {
-            return Err(MigrationError::TooSoon { seconds });
-        }
         // Killed between the statement and the step: the column is gone.
         let sql_table = super::column::entry_of(&self.schema, [table, column])?
             .0
@@ -285,101 +283,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
         self.record(table, column).await
     }
 
-    /// One step back: from the cutover to the mixed time; from the mixed time to plaintext alone, which drops the column of tokens.
-    /// None: the migration is gone. Refused where a row would lose its value.
-    ///
-    /// # Errors
-    /// See [`MigrationError`].
-    pub async fn revert(&self, table: &str, column: &str) -> Result<Option<MigrationRecord>, MigrationError> {
-        let (record, migrated) = self.under_way(table, column).await?;
-        match known_step(&record)? {
-            Step::Cutover => {
-                self.take(&record, Step::Backfill).await?;
-                return self.record(table, column).await.map(Some);
-            }
-            Step::Add | Step::Backfill => {}
-            at @ Step::Drop => {
-                let next = "the plaintext is gone, and nothing is taken back; `phield unseal` writes the values into a column of \
-                            plaintext again";
-                return Err(MigrationError::Order { at, next });
-            }
-        }
-        let mut connection = self.pool.acquire().await?;
-        let rows = migrated.count_only_sealed::<DB>(&mut connection).await?;
-        drop(connection);
-        if rows > 0 {
-            return Err(MigrationError::OnlySealed { rows });
-        }
-        if record.sealed > 0 {
-            let check = self.compare_pass(&migrated, true, false).await?;
-            if check.differing > 0 {
-                return Err(MigrationError::Rows(Box::new(check)));
-            }
-        }
-        let mut connection = self.pool.acquire().await?;
-        for added in self.schema.add_column(DB::DIALECT, table, column)? {
-            if look_up::<DB>(&mut connection, &migrated.table.sql_table, &added.sql_name)
-                .await?
-                .is_some()
-            {
-                // SQLite drops no column that an index is over.
-                if let (Dialect::Sqlite, Some(drop)) =
-                    (DB::DIALECT, added.create_index.as_deref().and_then(drop_index))
-                {
-                    run::<DB>(&mut connection, &drop).await?;
-                }
-                run::<DB>(&mut connection, &added.drop).await?;
-            }
-        }
-        step::forget::<DB>(&mut connection, &record).await?;
-        Ok(None)
-    }
-
-    /// Migration out: writes what every token of the column holds into the column of plaintext `into`, by its name in SQL. Rows that
-    /// have it are left as they are; run again, it goes on.
-    ///
-    /// # Security
-    /// The database, its backups, replicas and logs hold the plaintext from here on.
-    ///
-    /// # Errors
-    /// See [`MigrationError`].
-    pub async fn unseal(
-        &self,
-        table: &str,
-        column: &str,
-        into: &str,
-        acknowledgement: &Acknowledgement,
-        report: impl Fn(u64) + Send + Sync,
-    ) -> Result<Unsealed, MigrationError> {
-        acknowledgement.check(&format!(
-            "write the plaintext of {table}.{column} into the database"
-        ))?;
-        state::create::<DB>(&self.pool).await?;
-        let mut connection = self.pool.acquire().await?;
-        let migrated = Migrated::find::<DB>(&mut connection, &self.schema, [table, column], into).await?;
-        let unsupported = |why: String| MigrationError::Unsupported {
-            table: table.to_owned(),
-            column: column.to_owned(),
-            why,
-        };
-        let record = step::of::<DB>(&mut connection, table, column).await?;
-        if record.is_some_and(|record| record.plaintext_column == into && record.source != "plaintext") {
-            return Err(unsupported(format!(
-                "column {into} holds another library's ciphertext: name a new column for the plaintext"
-            )));
-        }
-        let form = ColumnForm::of(DB::DIALECT, migrated.value_type, &migrated.plaintext_type);
-        let form = form.ok_or_else(|| {
-            unsupported(format!(
-                "a column of type {} does not take these values: make one that does",
-                migrated.plaintext_type
-            ))
-        })?;
-        drop(connection);
-        self.unseal_pass(&migrated, form, &report).await
-    }
-
-    async fn record(&self, table: &str, column: &str) -> Result<MigrationRecord, MigrationError> {
+    pub(super) async fn record(&self, table: &str, column: &str) -> Result<MigrationRecord, MigrationError> {
         let mut connection = self.pool.acquire().await?;
         let record = step::of::<DB>(&mut connection, table, column).await?;
         record.ok_or_else(|| MigrationError::NoMigration {
@@ -389,7 +293,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
     }
 
     /// A migration that was declared, with the source that it was declared with.
-    async fn under_way(
+    pub(super) async fn under_way(
         &self,
         table: &str,
         column: &str,
@@ -414,7 +318,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
         Ok((record, migrated))
     }
 
-    async fn take(&self, record: &MigrationRecord, step: Step) -> Result<(), MigrationError> {
+    pub(super) async fn take(&self, record: &MigrationRecord, step: Step) -> Result<(), MigrationError> {
         let mut connection = self.pool.acquire().await?;
         if step::take::<DB>(&mut connection, record, step, &self.options.who).await? {
             Ok(())
@@ -469,7 +373,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
 }
 
 /// Runs a statement of the schema.
-async fn run<DB: MigrationDatabase>(
+pub(super) async fn run<DB: MigrationDatabase>(
     connection: &mut DB::Connection,
     statement: &str,
 ) -> Result<(), MigrationError> {
@@ -477,7 +381,7 @@ async fn run<DB: MigrationDatabase>(
     Ok(())
 }
 
-fn known_step(record: &MigrationRecord) -> Result<Step, MigrationError> {
+pub(super) fn known_step(record: &MigrationRecord) -> Result<Step, MigrationError> {
     record.step.ok_or_else(|| MigrationError::UnknownStep {
         table: record.table.clone(),
         column: record.column.clone(),
@@ -502,11 +406,4 @@ fn not_null<DB: MigrationDatabase>(migrated: &Migrated) -> MigrationError {
         column: migrated.plaintext.clone(),
         how,
     }
-}
-
-/// `DROP INDEX name;` of `CREATE [UNIQUE] INDEX name ON …`
-fn drop_index(create: &str) -> Option<String> {
-    let (_, rest) = create.split_once(" INDEX ")?;
-    let (name, _) = rest.split_once(" ON ")?;
-    Some(format!("DROP INDEX {name};"))
 }

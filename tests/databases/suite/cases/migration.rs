@@ -14,41 +14,41 @@ use super::{Db, Fresh, fresh, sql};
 
 #[derive(Debug, Clone, PartialEq, EncryptedPhi)]
 #[phi(table = "patients", index(name = "ssn_born", on(ssn = "exact", born = "date")))]
-struct Patient {
+pub(super) struct Patient {
     #[phi(row_id)]
-    id: Uuid,
+    pub(super) id: Uuid,
     #[phi(sql_name = "ssn_sealed", index(normalize = "ssn"))]
-    ssn: Option<Phi<String>>,
+    pub(super) ssn: Option<Phi<String>>,
     #[phi(sql_name = "born_sealed")]
-    born: Option<Phi<String>>,
-    clinic: i64,
+    pub(super) born: Option<Phi<String>>,
+    pub(super) clinic: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, EncryptedPhi)]
 #[phi(table = "cards")]
-struct Card {
+pub(super) struct Card {
     #[phi(row_id)]
-    id: i64,
+    pub(super) id: i64,
     #[phi(sql_name = "number_sealed", store = "text", index(unique))]
-    number: Option<Phi<String>>,
+    pub(super) number: Option<Phi<String>>,
     #[phi(sql_name = "visits_sealed", pad = "fixed(32)")]
-    visits: Phi<Option<i64>>,
+    pub(super) visits: Phi<Option<i64>>,
 }
 
-async fn patients(db: &Fresh<Db>) {
+pub(super) async fn patients(db: &Fresh<Db>) {
     let create = "CREATE TABLE patients (id {uuid} PRIMARY KEY NOT NULL, ssn {text_any_case}, born {text}, clinic {int} NOT NULL, \
                   born_sealed {bytes})";
     sqlx::query(sql(create)).execute(&**db).await.unwrap();
 }
 
-async fn insert_plain(db: &Fresh<Db>, ssn: Option<&str>) -> Uuid {
+pub(super) async fn insert_plain(db: &Fresh<Db>, ssn: Option<&str>) -> Uuid {
     let id = Uuid::now_v7();
     let insert = sqlx::query(sql("INSERT INTO patients (id, ssn, clinic) VALUES (?, ?, 7)"));
     insert.bind(id).bind(ssn).execute(&**db).await.unwrap();
     id
 }
 
-fn migration(db: &Fresh<Db>, keyring: &Arc<Keyring>) -> Migration<Db> {
+pub(super) fn migration(db: &Fresh<Db>, keyring: &Arc<Keyring>) -> Migration<Db> {
     let schema = SchemaFile::of(&[Patient::SCHEMA, Card::SCHEMA]).unwrap();
     let mut options = MigrationOptions::default();
     options.batch = 40;
@@ -57,7 +57,7 @@ fn migration(db: &Fresh<Db>, keyring: &Arc<Keyring>) -> Migration<Db> {
 }
 
 /// A row, as the application reads it in the mixed time.
-async fn read(db: &Fresh<Db>, keyring: &Keyring, id: Uuid) -> Result<Option<String>, MixedError> {
+pub(super) async fn read(db: &Fresh<Db>, keyring: &Keyring, id: Uuid) -> Result<Option<String>, MixedError> {
     let mixed = MixedTime::of(&**db, Patient::SSN).await.unwrap();
     let select = sqlx::query_as(sql("SELECT ssn, ssn_sealed FROM patients WHERE id = ?"));
     let (plaintext, sealed): (Plaintext<String>, Option<Sealed<String>>) =
@@ -76,17 +76,22 @@ fn why(read: Result<Option<String>, MixedError>) -> Closed {
     }
 }
 
-async fn execute(db: &Fresh<Db>, text: &str) -> u64 {
+pub(super) async fn execute(db: &Fresh<Db>, text: &str) -> u64 {
     sqlx::query(sql(text)).execute(&**db).await.unwrap().rows_affected()
 }
 
-async fn count(db: &Fresh<Db>, what: &str) -> i64 {
+/// No process goes by the step before any more.
+pub(super) async fn a_minute_later(db: &Fresh<Db>) {
+    execute(db, "UPDATE phield_migration SET since = since - 61").await;
+}
+
+pub(super) async fn count(db: &Fresh<Db>, what: &str) -> i64 {
     let select = format!("SELECT count(*) FROM {what}");
     sqlx::query_scalar(sql(&select)).fetch_one(&**db).await.unwrap()
 }
 
 /// As an application does in the mixed time: the token and the plaintext in one statement.
-async fn write_both(db: &Fresh<Db>, keyring: &Keyring, id: Uuid, ssn: &str) -> u64 {
+pub(super) async fn write_both(db: &Fresh<Db>, keyring: &Keyring, id: Uuid, ssn: &str) -> u64 {
     let mixed = MixedTime::of(&**db, Patient::SSN).await.unwrap();
     let patient = Patient {
         id,
@@ -169,7 +174,7 @@ async fn the_drop(db: &Fresh<Db>, keyring: &Arc<Keyring>, migration: &Migration<
     assert!(matches!(refused, MigrationError::Acknowledge { .. }), "{refused}");
     let refused = migration.drop_plaintext("patients", "ssn", &known).await.unwrap_err();
     assert!(matches!(refused, MigrationError::TooSoon { seconds: 1..=60 }), "{refused}");
-    execute(db, "UPDATE phield_migration SET since = since - 61").await;
+    a_minute_later(db).await;
     let refused = migration.drop_plaintext("patients", "ssn", &known).await.unwrap_err();
     let MigrationError::Rows(check) = &refused else { panic!("{refused}") };
     assert_eq!((check.left, check.differing), (1, 0), "plaintext of before the cutover is old, and no difference");
@@ -293,6 +298,10 @@ async fn back_to_plaintext() {
     // The old version comes back.
     let open = migration.revert("patients", "ssn").await.unwrap().unwrap();
     assert_eq!(open.step, Some(Step::Backfill));
+    // Who asked before it still writes NULL beside the token.
+    let refused = migration.revert("patients", "ssn").await.unwrap_err();
+    assert!(matches!(refused, MigrationError::TooSoon { seconds: 1..=60 }), "{refused}");
+    a_minute_later(&db).await;
     let refused = migration.revert("patients", "ssn").await.unwrap_err();
     assert!(matches!(refused, MigrationError::OnlySealed { rows: 1 }), "{refused}");
     let acknowledged = Acknowledgement::plaintext_phi("write the plaintext of patients.ssn into the database");

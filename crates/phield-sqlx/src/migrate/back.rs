@@ -1,0 +1,176 @@
+//! The ways back: a step that is taken back, and values that are written as plaintext again.
+
+use super::column::{Migrated, look_up};
+use super::database::MigrationDatabase;
+use super::error::MigrationError;
+use super::mixed::MIXED_TIME_HOLDS;
+use super::pass::Unsealed;
+use super::step::{self, MigrationRecord, Step};
+use super::steps::{known_step, run};
+use super::unseal::ColumnForm;
+use super::{Acknowledgement, Migration};
+use crate::rotate::state;
+use crate::statement::quoted_table;
+use phield_core::Dialect;
+
+impl<DB: MigrationDatabase> Migration<DB> {
+    /// One step back: from the cutover to the mixed time; from the mixed time to plaintext alone, which drops the column of tokens.
+    /// None: the migration is gone. Refused while a row has its value in the token alone, or a token that holds something else than
+    /// its plaintext or does not open, and for 60 seconds after the step before.
+    ///
+    /// # Errors
+    /// See [`MigrationError`].
+    pub async fn revert(&self, table: &str, column: &str) -> Result<Option<MigrationRecord>, MigrationError> {
+        let (record, migrated) = self.under_way(table, column).await?;
+        match known_step(&record)? {
+            Step::Cutover => {
+                self.take(&record, Step::Backfill).await?;
+                return self.record(table, column).await.map(Some);
+            }
+            Step::Add | Step::Backfill => {}
+            at @ Step::Drop => {
+                let next = "the plaintext is gone, and nothing is taken back; `phield unseal` writes the values into a column of \
+                            plaintext again";
+                return Err(MigrationError::Order { at, next });
+            }
+        }
+        self.wait_out(&record).await?;
+        let mut connection = self.pool.acquire().await?;
+        let sealed = look_up::<DB>(&mut connection, &migrated.table.sql_table, &migrated.sealed).await?;
+        drop(connection);
+        let nulls = match sealed {
+            // Ended between the statements of a revert.
+            None => None,
+            Some(_) => Some(self.check_tokens(&migrated).await?),
+        };
+        self.drop_tokens(&record, &migrated, nulls).await?;
+        self.forget_notes(&migrated).await?;
+        Ok(None)
+    }
+
+    /// Whoever asked for the state of a migration goes by it for a while.
+    pub(super) async fn wait_out(&self, record: &MigrationRecord) -> Result<(), MigrationError> {
+        let holds = i64::try_from(MIXED_TIME_HOLDS.as_secs()).unwrap_or(i64::MAX);
+        let mut connection = self.pool.acquire().await?;
+        let seconds = record.since.saturating_add(holds) - state::now::<DB>(&mut connection).await?;
+        if seconds > 0 {
+            return Err(MigrationError::TooSoon { seconds });
+        }
+        Ok(())
+    }
+
+    /// That every token holds its plaintext and nothing more; how many hold an encrypted null.
+    async fn check_tokens(&self, migrated: &Migrated) -> Result<u64, MigrationError> {
+        self.forget_notes(migrated).await?;
+        let check = self.compare_pass(migrated, true, false).await?;
+        if check.only_sealed > 0 {
+            return Err(MigrationError::OnlySealed {
+                rows: check.only_sealed,
+            });
+        }
+        if check.differing > 0 || check.unreadable > 0 {
+            return Err(MigrationError::Rows(Box::new(check)));
+        }
+        Ok(check.nulls)
+    }
+
+    /// Drops the column of tokens, and those of its indexes. The comparison was without a lock: tokens without plaintext are counted
+    /// again, with writers locked out where the database can.
+    async fn drop_tokens(
+        &self,
+        record: &MigrationRecord,
+        migrated: &Migrated,
+        nulls: Option<u64>,
+    ) -> Result<(), MigrationError> {
+        let mut connection = self.pool.acquire().await?;
+        let mut transaction = state::begin::<DB>(&mut connection).await?;
+        let sql_table = &migrated.table.sql_table;
+        if !DB::LOCK_TABLE.is_empty() {
+            let lock = DB::LOCK_TABLE.replace("{table}", &quoted_table::<DB>(sql_table));
+            run::<DB>(&mut transaction, &lock).await?;
+        }
+        let known = step::of::<DB>(&mut transaction, &record.table, &record.column).await?;
+        if known.is_none_or(|known| (known.step, known.since) != (record.step, record.since)) {
+            return Err(MigrationError::Race);
+        }
+        if let Some(nulls) = nulls {
+            let alone = migrated.count_tokens_alone::<DB>(&mut transaction).await?;
+            if alone > nulls {
+                return Err(MigrationError::OnlySealed { rows: alone - nulls });
+            }
+        }
+        for added in self
+            .schema
+            .add_column(DB::DIALECT, &record.table, &record.column)?
+        {
+            if look_up::<DB>(&mut transaction, sql_table, &added.sql_name)
+                .await?
+                .is_some()
+            {
+                // SQLite drops no column that an index is over.
+                if let (Dialect::Sqlite, Some(drop)) =
+                    (DB::DIALECT, added.create_index.as_deref().and_then(drop_index))
+                {
+                    run::<DB>(&mut transaction, &drop).await?;
+                }
+                run::<DB>(&mut transaction, &added.drop).await?;
+            }
+        }
+        if !step::forget::<DB>(&mut transaction, record).await? {
+            return Err(MigrationError::Race);
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Migration out: writes what every token of the column holds into the column of plaintext `into`, by its name in SQL. Rows that
+    /// have it are left as they are; run again, it goes on.
+    ///
+    /// # Security
+    /// The database, its backups, replicas and logs hold the plaintext from here on.
+    ///
+    /// # Errors
+    /// See [`MigrationError`].
+    pub async fn unseal(
+        &self,
+        table: &str,
+        column: &str,
+        into: &str,
+        acknowledgement: &Acknowledgement,
+        report: impl Fn(u64) + Send + Sync,
+    ) -> Result<Unsealed, MigrationError> {
+        acknowledgement.check(&format!(
+            "write the plaintext of {table}.{column} into the database"
+        ))?;
+        state::create::<DB>(&self.pool).await?;
+        let mut connection = self.pool.acquire().await?;
+        let migrated = Migrated::find::<DB>(&mut connection, &self.schema, [table, column], into).await?;
+        let unsupported = |why: String| MigrationError::Unsupported {
+            table: table.to_owned(),
+            column: column.to_owned(),
+            why,
+        };
+        let record = step::of::<DB>(&mut connection, table, column).await?;
+        if record.is_some_and(|record| record.plaintext_column == into && record.source != "plaintext") {
+            return Err(unsupported(format!(
+                "column {into} holds another library's ciphertext: name a new column for the plaintext"
+            )));
+        }
+        let form = ColumnForm::of(DB::DIALECT, migrated.value_type, &migrated.plaintext_type);
+        let form = form.ok_or_else(|| {
+            unsupported(format!(
+                "a column of type {} does not take these values: make one that does",
+                migrated.plaintext_type
+            ))
+        })?;
+        drop(connection);
+        self.unseal_pass(&migrated, form, &report).await
+    }
+}
+
+/// `DROP INDEX name;` of `CREATE [UNIQUE] INDEX name ON …`
+fn drop_index(create: &str) -> Option<String> {
+    let (_, rest) = create.split_once(" INDEX ")?;
+    let (name, _) = rest.split_once(" ON ")?;
+    Some(format!("DROP INDEX {name};"))
+}

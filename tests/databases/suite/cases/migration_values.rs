@@ -1,0 +1,119 @@
+//! No step of a migration destroys a value that stands in the token alone.
+
+use std::sync::Arc;
+
+use phield::sqlx::migrate::{self, Migration, MigrationError, Step};
+use phield::{Keyring, Phi};
+
+use super::migration::{
+    Card, Patient, a_minute_later, count, execute, insert_plain, migration, patients, read, write_both,
+};
+use super::{Db, Fresh, fresh};
+
+async fn cards(db: &Fresh<Db>) {
+    let create = "CREATE TABLE cards (id {int} PRIMARY KEY NOT NULL, number {text}, number_sealed {text}, number_index {index}, visits {int})";
+    execute(db, create).await;
+}
+
+/// As the application of after the cutover writes: the token alone.
+async fn insert_card(db: &Fresh<Db>, keyring: &Keyring, id: i64, visits: Option<i64>) {
+    let card = Card {
+        id,
+        number: None,
+        visits: Phi::new(visits),
+    };
+    migrate::insert(&**db, &card.seal(keyring).unwrap(), &[]).await.unwrap();
+}
+
+async fn visits(db: &Fresh<Db>, keyring: &Keyring, id: i64) -> Option<i64> {
+    let card = Card::fetch(&**db, keyring, &id).await.unwrap().unwrap();
+    *card.visits.expose()
+}
+
+async fn only_sealed(migration: &Migration<Db>, table: &str, column: &str) -> u64 {
+    match migration.revert(table, column).await.unwrap_err() {
+        MigrationError::OnlySealed { rows } => rows,
+        error => panic!("{error}"),
+    }
+}
+
+/// The backfill has sealed none of them: the application wrote every row.
+#[tokio::test]
+async fn a_column_that_is_never_null_in_tokens() {
+    let (db, keyring) = (fresh().await, Arc::new(crate::keyring()));
+    cards(&db).await;
+    let migration = migration(&db, &keyring);
+    migration.add("cards", "visits", "visits").await.unwrap();
+    let done = migration.backfill("cards", "visits", false, |_| {}).await.unwrap();
+    assert_eq!((done.step, done.sealed), (Some(Step::Backfill), 0));
+    migration.cutover("cards", "visits", true).await.unwrap();
+    insert_card(&db, &keyring, 1, Some(7)).await;
+    insert_card(&db, &keyring, 2, None).await;
+    assert_eq!(migration.revert("cards", "visits").await.unwrap().unwrap().step, Some(Step::Backfill));
+    a_minute_later(&db).await;
+    assert_eq!(only_sealed(&migration, "cards", "visits").await, 1);
+
+    // The plaintext that is not there wins over nothing, and is in nobody's way.
+    migration.backfill("cards", "visits", true, |_| {}).await.unwrap();
+    let check = migration.check("cards", "visits").await.unwrap();
+    assert_eq!((check.differing, check.only_sealed), (0, 1), "{check}");
+    migration.cutover("cards", "visits", true).await.unwrap();
+    assert_eq!(visits(&db, &keyring, 1).await, Some(7));
+    assert_eq!(visits(&db, &keyring, 2).await, None);
+
+    // An encrypted null beside SQL NULL is no value that is lost.
+    migration.revert("cards", "visits").await.unwrap();
+    a_minute_later(&db).await;
+    execute(&db, "UPDATE cards SET visits = 7 WHERE id = 1").await;
+    assert_eq!(migration.revert("cards", "visits").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_token_that_is_newer_than_its_plaintext() {
+    let (db, keyring) = (fresh().await, Arc::new(crate::keyring()));
+    patients(&db).await;
+    let migration = migration(&db, &keyring);
+    migration.add("patients", "ssn", "ssn").await.unwrap();
+    let id = insert_plain(&db, None).await;
+    write_both(&db, &keyring, id, "999-00-0001").await;
+    assert_eq!(migration.backfill("patients", "ssn", false, |_| {}).await.unwrap().sealed, 0);
+    // MixedTime is taken out too early.
+    let patient = Patient {
+        id,
+        ssn: Some(Phi::from("999-00-0002")),
+        born: None,
+        clinic: 7,
+    };
+    migrate::update(&*db, &patient.seal(&keyring).unwrap(), &[]).await.unwrap();
+    a_minute_later(&db).await;
+    let refused = migration.revert("patients", "ssn").await.unwrap_err();
+    let MigrationError::Rows(check) = &refused else { panic!("{refused}") };
+    assert_eq!((check.differing, check.unreadable), (1, 0), "{refused}");
+    // A token that does not open may hold a value that nothing else does.
+    execute(&db, "UPDATE patients SET ssn_sealed = ssn_index").await;
+    let refused = migration.revert("patients", "ssn").await.unwrap_err();
+    let MigrationError::Rows(check) = &refused else { panic!("{refused}") };
+    assert_eq!((check.differing, check.unreadable), (0, 1), "{refused}");
+    execute(&db, "UPDATE patients SET ssn_sealed = NULL").await;
+    assert_eq!(migration.revert("patients", "ssn").await.unwrap(), None);
+    assert_eq!(count(&db, "phield_quarantine").await, 0);
+}
+
+/// A column that never was one of plaintext has nothing to go back to.
+#[tokio::test]
+async fn a_live_column_is_not_declared() {
+    let (db, keyring) = (fresh().await, Arc::new(crate::keyring()));
+    patients(&db).await;
+    let migration = migration(&db, &keyring);
+    let id = insert_plain(&db, None).await;
+    migration.add("patients", "ssn", "ssn").await.unwrap();
+    write_both(&db, &keyring, id, "999-00-0001").await;
+    // It goes on, since it is declared.
+    migration.add("patients", "ssn", "ssn").await.unwrap();
+    execute(&db, "DELETE FROM phield_migration").await;
+    let refused = migration.add("patients", "ssn", "ssn").await.unwrap_err();
+    assert!(matches!(refused, MigrationError::Unsupported { .. }), "{refused}");
+    assert!(refused.to_string().contains("1 rows have a token"), "{refused}");
+    assert_eq!(count(&db, "phield_migration").await, 0);
+    assert!(read(&db, &keyring, id).await.unwrap().is_some());
+}
