@@ -10,7 +10,9 @@
 pub(crate) mod cell;
 pub(crate) mod database;
 mod error;
+pub(crate) mod limiter;
 mod page;
+pub(crate) mod patience;
 mod scan;
 pub(crate) mod state;
 pub(crate) mod table;
@@ -30,9 +32,11 @@ pub use error::RotationError;
 pub use scan::{Unregistered, UnregisteredColumn};
 pub use state::{KeyCount, Mode, QuarantineCount, Quarantined, TableProgress};
 
+use limiter::Limiter;
+use patience::patiently;
 use state::{Phase, Record};
 use table::Table;
-use worker::{Limiter, Worker, patiently};
+use worker::Worker;
 
 /// Passes over the tables in one run, before it says that somebody writes under an old key.
 const MAX_PASSES: i64 = 5;

@@ -1,7 +1,5 @@
 //! Passes over the rows of a column: sealing, comparing, unsealing. Page by page, each in one short transaction.
 
-use std::time::{Duration, Instant};
-
 use phield_core::{OpenError, PlainValue, PlaintextError, Sealer, ValueType};
 use sqlx::Transaction;
 
@@ -15,12 +13,12 @@ use super::unseal::{ColumnForm, column_value};
 use crate::backend::Reuse;
 use crate::rotate::Cell;
 use crate::rotate::cell::Cursor;
+use crate::rotate::limiter::Limiter;
+use crate::rotate::patience::patiently;
 use crate::rotate::state::{self, sql, text};
 
 /// Most bytes of one statement.
 const STATEMENT_BYTES: usize = 4 << 20;
-/// How often a page is tried again before the pass ends.
-const MAX_TRIES: u32 = 20;
 
 /// A row that is left as it is, and why.
 struct Note {
@@ -60,28 +58,31 @@ impl<DB: MigrationDatabase> Migration<DB> {
         if after.is_none() {
             self.forget_notes(migrated).await?;
         }
-        let mut pace = Pace::new(self.options.rate);
+        let limiter = Limiter::new(self.options.rate);
         loop {
-            let mut connection = self.pool.acquire().await?;
-            let rows = migrated
-                .page::<DB>(
-                    &mut connection,
-                    Rows::Unsealed,
-                    after.as_ref(),
-                    self.options.batch,
-                )
-                .await?;
-            drop(connection);
+            let rows = patiently(|| self.rows(migrated, Rows::Unsealed, after.as_ref())).await?;
             let Some(last) = rows.last().map(|row| Cursor(row.key.clone())) else {
                 return Ok(());
             };
-            pace.wait(rows.len()).await;
+            limiter.wait(rows.len()).await;
             let page = self.sealed_page(migrated, rows).await?;
             let swap = seal_swap::<DB>(migrated);
             let written = self.write(migrated, &swap, page, Some((record, &last))).await?;
             report(written);
             after = Some(last);
         }
+    }
+
+    /// The next page.
+    async fn rows(
+        &self,
+        migrated: &Migrated,
+        rows: Rows,
+        after: Option<&Cursor>,
+    ) -> Result<Vec<Row>, MigrationError> {
+        let mut connection = self.pool.acquire().await?;
+        let batch = self.options.batch;
+        migrated.page::<DB>(&mut connection, rows, after, batch).await
     }
 
     /// Seals the rows of a page.
@@ -210,11 +211,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
         };
         let mut after = None;
         loop {
-            let mut connection = self.pool.acquire().await?;
-            let rows = migrated
-                .page::<DB>(&mut connection, Rows::Sealed, after.as_ref(), self.options.batch)
-                .await?;
-            drop(connection);
+            let rows = patiently(|| self.rows(migrated, Rows::Sealed, after.as_ref())).await?;
             let Some(last) = rows.last().map(|row| Cursor(row.key.clone())) else {
                 break;
             };
@@ -288,17 +285,13 @@ impl<DB: MigrationDatabase> Migration<DB> {
         self.forget_notes(migrated).await?;
         let mut done = Unsealed::default();
         let mut after = None;
-        let mut pace = Pace::new(self.options.rate);
+        let limiter = Limiter::new(self.options.rate);
         loop {
-            let mut connection = self.pool.acquire().await?;
-            let rows = migrated
-                .page::<DB>(&mut connection, Rows::Sealed, after.as_ref(), self.options.batch)
-                .await?;
-            drop(connection);
+            let rows = patiently(|| self.rows(migrated, Rows::Sealed, after.as_ref())).await?;
             let Some(last) = rows.last().map(|row| Cursor(row.key.clone())) else {
                 return Ok(done);
             };
-            pace.wait(rows.len()).await;
+            limiter.wait(rows.len()).await;
             let mut page = Page::default();
             for row in rows {
                 done.rows += 1;
@@ -368,19 +361,12 @@ impl<DB: MigrationDatabase> Migration<DB> {
         if checkpoint.is_none() && page.notes.is_empty() && page.swaps.iter().all(Vec::is_empty) {
             return Ok(0);
         }
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match self.write_once(migrated, swap, &page, checkpoint, false).await {
-                Err(error) if error.is_duplicate() => break,
-                Err(error) if error.is_retryable() && tries < MAX_TRIES => {
-                    tokio::time::sleep(Duration::from_millis(10) * tries).await;
-                }
-                written => return written,
-            }
+        let write = |one_by_one| self.write_once(migrated, swap, &page, checkpoint, one_by_one);
+        match patiently(|| write(false)).await {
+            // One row of them has the unique value of another: each on its own.
+            Err(error) if error.is_duplicate() => patiently(|| write(true)).await,
+            written => written,
         }
-        // One row of them has the unique value of another: each on its own.
-        self.write_once(migrated, swap, &page, checkpoint, true).await
     }
 
     async fn write_once(
@@ -602,27 +588,4 @@ fn statement_rows<DB: MigrationDatabase>(swap: &Swap<'_>, rows: &[SwapRow]) -> u
         size <= STATEMENT_BYTES
     });
     fits.count().max(1)
-}
-
-/// Keeps to a number of rows a second.
-struct Pace {
-    rate: Option<u32>,
-    next: Instant,
-}
-
-impl Pace {
-    fn new(rate: Option<u32>) -> Self {
-        Self {
-            rate: rate.filter(|rate| *rate > 0),
-            next: Instant::now(),
-        }
-    }
-
-    async fn wait(&mut self, rows: usize) {
-        let Some(rate) = self.rate else { return };
-        let start = self.next.max(Instant::now());
-        let rows = u32::try_from(rows).map_or(f64::MAX, f64::from);
-        self.next = start + Duration::from_secs_f64((rows / f64::from(rate)).min(3600.0));
-        tokio::time::sleep_until(start.into()).await;
-    }
 }

@@ -186,6 +186,30 @@ fn push_values<DB: RotationDatabase>(statement: &mut Statement<DB>, swap: &Swap<
     }
 }
 
+/// Every database takes the same types.
+#[allow(unused_macros, reason = "used behind features")]
+macro_rules! binds {
+    () => {
+        fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
+            match cell {
+                Cell::Null => statement.bind(None::<i64>),
+                Cell::Integer(value) => statement.bind(*value),
+                Cell::Uuid(value) => statement.bind(*value),
+                Cell::Text(value) => statement.bind(value.as_str()),
+                Cell::Bytes(value) => statement.bind(value.as_slice()),
+            };
+        }
+
+        fn bind_value(statement: &mut Statement<Self>, is_text: bool, value: &[u8]) {
+            if is_text {
+                statement.bind(String::from_utf8_lossy(value).into_owned());
+            } else {
+                statement.bind(value);
+            }
+        }
+    };
+}
+
 /// Reads rows until there are no more, or they have grown to `max_bytes`.
 #[allow(unused_macros, reason = "used behind features")]
 macro_rules! fetch_rows {
@@ -237,23 +261,7 @@ mod sqlite {
             "{c} LIKE '%phi1.%'",
         ];
 
-        fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
-            match cell {
-                Cell::Null => statement.bind(None::<i64>),
-                Cell::Integer(value) => statement.bind(*value),
-                Cell::Uuid(value) => statement.bind(*value),
-                Cell::Text(value) => statement.bind(value.as_str().to_owned()),
-                Cell::Bytes(value) => statement.bind(value.clone()),
-            };
-        }
-
-        fn bind_value(statement: &mut Statement<Self>, is_text: bool, value: &[u8]) {
-            if is_text {
-                statement.bind(String::from_utf8_lossy(value).into_owned());
-            } else {
-                statement.bind(value.to_vec());
-            }
-        }
+        binds!();
 
         fn fetch<'c>(
             statement: Statement<Self>,
@@ -342,23 +350,7 @@ mod postgres {
             "CAST({c} AS TEXT) LIKE '%phi1.%'",
         ];
 
-        fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
-            match cell {
-                Cell::Null => statement.bind(None::<i64>),
-                Cell::Integer(value) => statement.bind(*value),
-                Cell::Uuid(value) => statement.bind(*value),
-                Cell::Text(value) => statement.bind(value.as_str()),
-                Cell::Bytes(value) => statement.bind(value.as_slice()),
-            };
-        }
-
-        fn bind_value(statement: &mut Statement<Self>, is_text: bool, value: &[u8]) {
-            if is_text {
-                statement.bind(String::from_utf8_lossy(value).into_owned());
-            } else {
-                statement.bind(value);
-            }
-        }
+        binds!();
 
         fn fetch<'c>(
             statement: Statement<Self>,
@@ -488,23 +480,7 @@ mod mysql {
             "{c} LIKE '%phi1.%'",
         ];
 
-        fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
-            match cell {
-                Cell::Null => statement.bind(None::<i64>),
-                Cell::Integer(value) => statement.bind(*value),
-                Cell::Uuid(value) => statement.bind(*value),
-                Cell::Text(value) => statement.bind(value.as_str()),
-                Cell::Bytes(value) => statement.bind(value.as_slice()),
-            };
-        }
-
-        fn bind_value(statement: &mut Statement<Self>, is_text: bool, value: &[u8]) {
-            if is_text {
-                statement.bind(String::from_utf8_lossy(value).into_owned());
-            } else {
-                statement.bind(value);
-            }
-        }
+        binds!();
 
         fn fetch<'c>(
             statement: Statement<Self>,

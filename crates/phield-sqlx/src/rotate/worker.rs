@@ -4,7 +4,7 @@
 //! a compare-and-swap on what was read; a page with a row that somebody else wrote meanwhile is read and done again.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use phield_core::{Keyring, SubjectKeyMap, SubjectStore, TenantName};
 use sqlx::{Pool, pool::PoolConnection};
@@ -12,7 +12,9 @@ use sqlx::{Pool, pool::PoolConnection};
 use super::cell::Cursor;
 use super::database::{Compared, RotationDatabase, Swap, SwapColumn, SwapRow};
 use super::error::RotationError;
+use super::limiter::Limiter;
 use super::page::{Prepared, Preparing, Subjects};
+use super::patience::{Patience, backoff};
 use super::state::{self, Claim, Mode, Phase, Record, Share};
 use super::table::{PageRow, Read, StoredColumn, Table};
 use crate::backend::Reuse;
@@ -27,8 +29,6 @@ const SHARE_PAGES: u32 = 32;
 const COUNT_PAGE: u32 = 5000;
 /// How often a page is read again because of other writers before the pass goes on; the next pass comes back to it.
 const MAX_TRIES: u32 = 20;
-/// How long a worker goes on trying when the database does not answer.
-const PATIENCE: Duration = Duration::from_secs(300);
 /// How many times within a lease a worker says that it is alive.
 const RENEWALS: u32 = 4;
 /// How long a worker waits for shares of others.
@@ -68,37 +68,6 @@ enum Written {
     /// Rows were written by somebody else meanwhile.
     Contended,
     Lost,
-}
-
-/// Keeps to a number of rows a second, over all workers of a process.
-#[derive(Debug)]
-pub(crate) struct Limiter {
-    rows_per_second: Option<f64>,
-    next: tokio::sync::Mutex<Instant>,
-}
-
-impl Limiter {
-    pub(crate) fn new(rows_per_second: Option<u32>) -> Self {
-        Self {
-            rows_per_second: rows_per_second.map(f64::from),
-            next: tokio::sync::Mutex::new(Instant::now()),
-        }
-    }
-
-    /// Waits until so many rows may be worked on.
-    async fn wait(&self, rows: usize) {
-        let Some(rate) = self.rows_per_second.filter(|rate| *rate > 0.0) else {
-            return;
-        };
-        let rows = u32::try_from(rows).map_or(f64::MAX, f64::from);
-        let until = {
-            let mut next = self.next.lock().await;
-            let start = (*next).max(Instant::now());
-            *next = start + Duration::from_secs_f64((rows / rate).min(3600.0));
-            start
-        };
-        tokio::time::sleep_until(until.into()).await;
-    }
 }
 
 impl<DB: RotationDatabase> Worker<DB> {
@@ -537,54 +506,4 @@ fn statement_rows<DB: RotationDatabase>(swap: &Swap<'_>, rows: &[SwapRow]) -> us
         size <= STATEMENT_BYTES
     });
     fits.count().max(1)
-}
-
-/// Does something that is as good when it is done twice, again and again while the database does not answer.
-pub(crate) async fn patiently<T, F>(attempt: impl Fn() -> F + Send + Sync) -> Result<T, RotationError>
-where
-    F: Future<Output = Result<T, RotationError>> + Send,
-{
-    let mut patience = Patience::new();
-    loop {
-        match attempt().await {
-            Ok(done) => return Ok(done),
-            Err(error) => patience.wait(error).await?,
-        }
-    }
-}
-
-/// Waits between tries, and gives up in the end.
-struct Patience {
-    since: Option<Instant>,
-    tries: u32,
-}
-
-impl Patience {
-    fn new() -> Self {
-        Self {
-            since: None,
-            tries: 0,
-        }
-    }
-
-    async fn wait(&mut self, error: RotationError) -> Result<(), RotationError> {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        if !error.is_retryable() || since.elapsed() > PATIENCE {
-            return Err(error);
-        }
-        self.tries += 1;
-        tokio::time::sleep(backoff(self.tries, Duration::from_millis(20))).await;
-        Ok(())
-    }
-}
-
-/// Twice as long every time, up to five seconds, and never in step with others.
-fn backoff(tries: u32, first: Duration) -> Duration {
-    let longest = first
-        .saturating_mul(1 << tries.min(10))
-        .min(Duration::from_secs(5));
-    let mut random = [0; 2];
-    // Without randomness they go in step, which is slower and not wrong.
-    let _ = getrandom::fill(&mut random);
-    longest.mul_f64(0.5 + f64::from(u16::from_be_bytes(random)) / f64::from(u16::MAX) / 2.0)
 }
