@@ -15,6 +15,7 @@ mod page;
 pub(crate) mod patience;
 mod scan;
 pub(crate) mod state;
+pub(crate) mod swap;
 pub(crate) mod table;
 mod worker;
 
@@ -26,11 +27,11 @@ use sqlx::Pool;
 
 pub use cell::Cell;
 pub use database::RotationDatabase;
-#[doc(hidden)]
-pub use database::{Swap, SwapRow};
 pub use error::RotationError;
 pub use scan::{Unregistered, UnregisteredColumn};
 pub use state::{KeyCount, Mode, QuarantineCount, Quarantined, TableProgress};
+#[doc(hidden)]
+pub use swap::{Swap, SwapRow, Value};
 
 use limiter::Limiter;
 use patience::patiently;

@@ -186,7 +186,7 @@ impl Migrated {
     }
 
     /// `table.column`, as it is compared.
-    fn qualified<DB: MigrationDatabase>(&self, column: &str) -> String {
+    pub(crate) fn qualified<DB: MigrationDatabase>(&self, column: &str) -> String {
         format!(
             "{}.{}",
             quoted_table::<DB>(&self.table.sql_table),

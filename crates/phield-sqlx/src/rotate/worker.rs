@@ -10,19 +10,17 @@ use phield_core::{Keyring, SubjectKeyMap, SubjectStore, TenantName};
 use sqlx::{Pool, pool::PoolConnection};
 
 use super::cell::Cursor;
-use super::database::{Compared, RotationDatabase, Swap, SwapColumn, SwapRow};
+use super::database::RotationDatabase;
 use super::error::RotationError;
 use super::limiter::Limiter;
 use super::page::{Prepared, Preparing, Subjects};
 use super::patience::{Patience, backoff};
 use super::state::{self, Claim, Mode, Phase, Record, Share};
+use super::swap::{Swap, SwapRow, Value};
 use super::table::{PageRow, Read, StoredColumn, Table};
-use crate::backend::Reuse;
 
 /// Most bytes of the values of one page, in memory.
 const PAGE_BYTES: usize = 8 << 20;
-/// Most bytes of one statement.
-const STATEMENT_BYTES: usize = 4 << 20;
 /// Pages of a share: what a worker that dies gives back at most.
 const SHARE_PAGES: u32 = 32;
 /// Rows of a page when keys are counted: each is a few bytes.
@@ -346,7 +344,7 @@ impl<DB: RotationDatabase> Worker<DB> {
             for row in rows {
                 match self.write_row(writer, work, &columns, &row).await? {
                     Some(written) => page.written_before += written,
-                    None => self.write_apart(writer, work, page, &columns, &row).await?,
+                    None => self.write_apart(writer, work, page, &columns, row).await?,
                 }
             }
         }
@@ -360,7 +358,7 @@ impl<DB: RotationDatabase> Worker<DB> {
         work: &Work<'_>,
         page: &mut Prepared,
         columns: &[usize],
-        row: &SwapRow,
+        row: SwapRow,
     ) -> Result<(), RotationError> {
         let mut written = 0;
         for (column, row) in apart(work.table, columns, row) {
@@ -381,11 +379,8 @@ impl<DB: RotationDatabase> Worker<DB> {
         columns: &[usize],
         row: &SwapRow,
     ) -> Result<Option<u64>, RotationError> {
-        let statement = DB::compare_and_swap(&swap(work, columns), std::slice::from_ref(row));
-        match DB::execute(statement, Reuse::Likely, writer)
-            .await
-            .map_err(RotationError::from)
-        {
+        let written = swap::<DB>(work, columns).write_one::<DB>(row, writer).await;
+        match written.map_err(RotationError::from) {
             Ok(written) => Ok(Some(written)),
             Err(RotationError::Database(error)) if error.is_unique_violation() => Ok(None),
             Err(other) => Err(other),
@@ -404,18 +399,8 @@ impl<DB: RotationDatabase> Worker<DB> {
         let mut transaction = state::begin::<DB>(writer).await?;
         let mut written = 0;
         for (columns, rows) in &page.groups {
-            let swap = swap(work, columns);
-            let mut rest = rows.as_slice();
-            while !rest.is_empty() {
-                let (now, later) = rest.split_at(statement_rows::<DB>(&swap, rest));
-                let reuse = if now.len() == DB::SET_ROWS {
-                    Reuse::Likely
-                } else {
-                    Reuse::Unlikely
-                };
-                written += DB::execute(DB::compare_and_swap(&swap, now), reuse, &mut transaction).await?;
-                rest = later;
-            }
+            let swap = swap::<DB>(work, columns);
+            written += swap.write::<DB>(rows, &mut transaction).await?;
         }
         let complete = written == page.expected() || leave_rest;
         let mut done = page.done.clone();
@@ -448,62 +433,60 @@ impl<DB: RotationDatabase> Worker<DB> {
     }
 }
 
-/// What is compared and swapped for these columns.
-fn swap<'a>(work: &Work<'a>, columns: &[usize]) -> Swap<'a> {
+/// What is compared and swapped for these columns: the start of a token, all of an index value.
+fn swap<'a, DB: RotationDatabase>(work: &Work<'a>, columns: &[usize]) -> Swap<'a> {
     let (table, fills) = (work.table.as_ref(), work.record.mode == Mode::Index);
-    let token = |column: &'a StoredColumn, stays| SwapColumn {
-        name: &column.sql_name,
-        is_text: column.is_text,
-        compared: Compared::Start(column.start()),
-        stays,
-    };
-    let column = |i: &usize| match work.read {
-        Read::IndexesAndTokens => table.indexes.get(*i).map(|index| SwapColumn {
-            name: &index.sql_name,
-            is_text: false,
-            compared: if fills { Compared::Null } else { Compared::Whole },
-            stays: false,
-        }),
-        _ => table.sealed.get(*i).map(|column| token(column, false)),
-    };
-    let changing = columns.iter().filter_map(column);
+    let mut swap = Swap::new(&table.sql_table, &table.key);
+    for column in columns {
+        if work.read == Read::IndexesAndTokens {
+            let Some(index) = table.indexes.get(*column) else {
+                continue;
+            };
+            let name = swap.column::<DB>(&index.sql_name);
+            if fills {
+                swap.require(format!("{name} IS NULL"));
+            } else {
+                let old = swap.bind::<DB>(name.clone());
+                swap.require(format!("{name} = {old}"));
+            }
+            let new = swap.bind::<DB>(name);
+            swap.set(&index.sql_name, new);
+        } else if let Some(token) = table.sealed.get(*column) {
+            require_token::<DB>(&mut swap, token);
+            let new = swap.bind::<DB>(swap.column::<DB>(&token.sql_name));
+            swap.set(&token.sql_name, new);
+        }
+    }
     // An index that is empty says nothing of the value that it was computed of: its tokens have to be those that were read.
     let parts = columns
         .iter()
         .filter(|_| fills)
         .flat_map(|index| table.rows.index_parts(*index));
-    let parts = parts.filter_map(|part| table.sealed.get(*part).map(|column| token(column, true)));
-    Swap {
-        table: &table.sql_table,
-        key: &table.key,
-        columns: changing.chain(parts).collect(),
+    for token in parts.filter_map(|part| table.sealed.get(*part)) {
+        require_token::<DB>(&mut swap, token);
     }
+    swap
+}
+
+/// That a token is the one that was read.
+fn require_token<DB: RotationDatabase>(swap: &mut Swap<'_>, token: &StoredColumn) {
+    let name = swap.column::<DB>(&token.sql_name);
+    let old = swap.bind::<DB>(name.clone());
+    swap.require(format!("substr({name}, 1, {}) = {old}", token.start()));
 }
 
 /// The index columns of a row, each with the tokens that it was computed of.
-fn apart(table: &Table, columns: &[usize], row: &SwapRow) -> Vec<(usize, SwapRow)> {
-    let (changing, mut tokens) = row.values.split_at(columns.len().min(row.values.len()));
-    let part = |(column, change): (&usize, &(Vec<u8>, Vec<u8>))| {
-        let parts = table.rows.index_parts(*column).len().min(tokens.len());
-        let (own, others) = tokens.split_at(parts);
-        tokens = others;
+fn apart(table: &Table, columns: &[usize], row: SwapRow) -> Vec<(usize, SwapRow)> {
+    let parts = |column: &usize| table.rows.index_parts(*column).len();
+    let mut values = row.values.into_iter();
+    let new: Vec<_> = values.by_ref().take(columns.len()).collect();
+    let part = |(column, new): (&usize, Value)| {
+        let values = std::iter::once(new).chain(values.by_ref().take(parts(column)));
         let row = SwapRow {
             key: row.key.clone(),
-            values: [std::slice::from_ref(change), own].concat(),
+            values: values.collect(),
         };
         (*column, row)
     };
-    columns.iter().zip(changing).map(part).collect()
-}
-
-/// How many rows fit one statement.
-fn statement_rows<DB: RotationDatabase>(swap: &Swap<'_>, rows: &[SwapRow]) -> usize {
-    let binds = swap.key.len() + 2 * swap.columns.len();
-    let most = DB::SET_ROWS.min(DB::MAX_BINDS / binds.max(1)).max(1);
-    let mut size = 0;
-    let fits = rows.iter().take(most).take_while(|row| {
-        size += row.size();
-        size <= STATEMENT_BYTES
-    });
-    fits.count().max(1)
+    columns.iter().zip(new).map(part).collect()
 }
