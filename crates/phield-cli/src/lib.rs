@@ -72,8 +72,8 @@ pub use rehearsal::VerifyBackupArguments;
 pub use restore::RestoreArguments;
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 pub use rotate::{
-    DatabaseArguments, ModeChoice, PlanArguments, QuarantineArguments, ResumeArguments, RunArguments,
-    ScanArguments, WorkArguments,
+    DatabaseArguments, ModeChoice, PageArguments, PlanArguments, QuarantineArguments, ResumeArguments,
+    RunArguments, ScanArguments, WorkArguments,
 };
 pub use rotate::{RotateCommand, RotateKekArguments, RotateRingArguments};
 pub use schema::{DialectChoice, SchemaCommand, SchemaSqlArguments};

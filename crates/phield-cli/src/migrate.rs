@@ -10,7 +10,7 @@ use phield_core::config::Config;
 use phield_import::{RailsError, RailsKeys};
 use phield_sqlx::migrate::{MigrationOptions, Source, SourceError};
 
-use crate::rotate::{Database, DatabaseArguments, whoami};
+use crate::rotate::{Database, DatabaseArguments, PageArguments};
 use crate::{Error, Host, schema};
 use job::{Job, Verb};
 use text::Listing;
@@ -66,18 +66,9 @@ pub struct ColumnArguments {
     /// primary_key (one, or a list), deterministic_key and key_derivation_salt, as `bin/rails credentials:show` has them
     #[arg(long, value_name = "FILE")]
     pub rails: Option<PathBuf>,
-    /// Rows of a page, which is read, sealed and written at once
-    #[arg(long, value_name = "ROWS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub batch: u32,
-    /// At most so many rows a second
-    #[arg(long, value_name = "ROWS")]
-    pub rate: Option<u32>,
-    /// Who does this, for the record [default: the user, at this machine]
-    #[arg(long, value_name = "NAME")]
-    pub who: Option<String>,
-    /// No progress bar
-    #[arg(long, short)]
-    pub quiet: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would take it for help")]
+    pub pages: PageArguments,
 }
 
 /// Arguments of `phield migrate plan` and `phield migrate add`.
@@ -179,15 +170,15 @@ async fn perform(arguments: &ColumnArguments, verb: Verb<'_>, host: &mut Host<'_
         .await?;
     let keyring = ring.into_keyring().await?;
     let mut options = MigrationOptions::default();
-    (options.batch, options.rate) = (arguments.batch, arguments.rate);
-    options.who = arguments.who.clone().unwrap_or_else(whoami);
+    let pages = &arguments.pages;
+    (options.batch, options.rate, options.who) = (pages.batch, pages.rate, pages.who());
     let job = Job {
         database: Database::of(&arguments.database)?,
         keyring,
         schema: schema::of(arguments.database.schema.as_deref(), host)?,
         source,
         options,
-        quiet: arguments.quiet || arguments.database.json,
+        quiet: pages.quiet || arguments.database.json,
     };
     let outcome = job.run([&arguments.table, &arguments.column], verb).await?;
     print(

@@ -23,11 +23,9 @@ pub use ring::RotateRingArguments;
 pub(crate) use rows::scan;
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 pub use rows::{
-    DatabaseArguments, ModeChoice, PlanArguments, QuarantineArguments, ResumeArguments, RunArguments,
-    ScanArguments, WorkArguments,
+    DatabaseArguments, ModeChoice, PageArguments, PlanArguments, QuarantineArguments, ResumeArguments,
+    RunArguments, ScanArguments, WorkArguments,
 };
-#[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
-pub(crate) use text::whoami;
 
 use crate::{Error, Host};
 

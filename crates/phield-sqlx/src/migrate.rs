@@ -27,7 +27,6 @@ mod pass;
 mod plaintext;
 mod step;
 mod steps;
-mod swap;
 mod unseal;
 
 use std::fmt;

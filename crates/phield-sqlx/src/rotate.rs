@@ -11,9 +11,12 @@ pub(crate) mod cell;
 pub(crate) mod database;
 mod error;
 mod forms;
+pub(crate) mod limiter;
 mod page;
+pub(crate) mod patience;
 mod scan;
 pub(crate) mod state;
+pub(crate) mod swap;
 pub(crate) mod table;
 mod worker;
 
@@ -25,17 +28,19 @@ use sqlx::Pool;
 
 pub use cell::Cell;
 pub use database::RotationDatabase;
-#[doc(hidden)]
-pub use database::{Swap, SwapRow};
 pub use error::RotationError;
 #[doc(hidden)]
 pub use forms::Forms;
 pub use scan::{Unregistered, UnregisteredColumn};
 pub use state::{KeyCount, Mode, QuarantineCount, Quarantined, TableProgress};
+#[doc(hidden)]
+pub use swap::{Swap, SwapRow, Value};
 
+use limiter::Limiter;
+use patience::patiently;
 use state::{Phase, Record};
 use table::Table;
-use worker::{Limiter, Worker, patiently};
+use worker::Worker;
 
 /// Passes over the tables in one run, before it says that somebody writes under an old key.
 const MAX_PASSES: i64 = 5;

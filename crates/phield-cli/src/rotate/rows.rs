@@ -59,6 +59,31 @@ pub struct DatabaseArguments {
     pub json: bool,
 }
 
+/// How rows are gone through.
+#[derive(Debug, Clone, clap::Args)]
+#[non_exhaustive]
+pub struct PageArguments {
+    /// At most so many rows a second
+    #[arg(long, value_name = "ROWS")]
+    pub rate: Option<u32>,
+    /// Rows of a page, which is read, sealed and written at once
+    #[arg(long, value_name = "ROWS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub batch: u32,
+    /// Who does this, for the record [default: the user, at this machine]
+    #[arg(long, value_name = "NAME")]
+    pub who: Option<String>,
+    /// No progress bars
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+impl PageArguments {
+    /// Who does this.
+    pub(crate) fn who(&self) -> String {
+        self.who.clone().unwrap_or_else(text::whoami)
+    }
+}
+
 /// How to work.
 #[derive(Debug, Clone, clap::Args)]
 #[non_exhaustive]
@@ -69,12 +94,9 @@ pub struct WorkArguments {
     /// Only these tables, by their logical names, comma between
     #[arg(long, value_name = "TABLES", value_delimiter = ',')]
     pub tables: Vec<String>,
-    /// At most so many rows a second
-    #[arg(long, value_name = "ROWS")]
-    pub rate: Option<u32>,
-    /// Rows of a page, which is read, sealed and written at once
-    #[arg(long, value_name = "ROWS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub batch: u32,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would take it for help")]
+    pub pages: PageArguments,
     /// Workers of this process
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub workers: u32,
@@ -84,12 +106,6 @@ pub struct WorkArguments {
     /// Where the signed report goes; a file of that name is not replaced [default: printed, and kept in the database]
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// Who does this, for the report [default: the user, at this machine]
-    #[arg(long, value_name = "NAME")]
-    pub who: Option<String>,
-    /// No progress bars
-    #[arg(long, short)]
-    pub quiet: bool,
 }
 
 /// Arguments of `phield rotate plan`.
@@ -188,9 +204,9 @@ impl DatabaseArguments {
 impl WorkArguments {
     fn options(&self, context: &Context, acknowledged: bool) -> RotationOptions {
         let mut options = RotationOptions::default();
-        (options.batch, options.rate, options.workers) = (self.batch, self.rate, self.workers);
+        (options.batch, options.rate, options.workers) = (self.pages.batch, self.pages.rate, self.workers);
         options.tables.clone_from(&self.tables);
-        options.who = self.who.clone().unwrap_or_else(text::whoami);
+        options.who = self.pages.who();
         options.acknowledged_by_every_instance = acknowledged;
         options.alone = self.alone;
         options.hard_ttl = context.ring.settings.cache.hard_ttl();
@@ -272,7 +288,7 @@ async fn go(
         report::check_free(path)?;
     }
     let job = work.job(context, acknowledged, host).await?;
-    let bars = progress::Bars::new(work.quiet || work.database.json);
+    let bars = progress::Bars::new(work.pages.quiet || work.database.json);
     let status = job.run(mode, |status: &RotationStatus| bars.show(status)).await;
     bars.finish();
     let status = status?;

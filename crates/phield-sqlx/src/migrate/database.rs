@@ -3,7 +3,6 @@
 use phield_core::{Dialect, ValueType};
 
 use crate::rotate::RotationDatabase;
-use crate::statement::Statement;
 
 /// A database that columns are migrated in. Not for users to implement.
 pub trait MigrationDatabase: RotationDatabase {
@@ -30,25 +29,6 @@ pub trait MigrationDatabase: RotationDatabase {
     /// That `{column}`, and the `{value}` that was read from it, are the same byte for byte.
     #[doc(hidden)]
     fn is_unchanged(value_type: ValueType) -> &'static str;
-
-    #[doc(hidden)]
-    fn bind_bytes(statement: &mut Statement<Self>, bytes: Option<&[u8]>);
-
-    #[doc(hidden)]
-    fn bind_text(statement: &mut Statement<Self>, text: Option<&str>);
-}
-
-#[allow(unused_macros, reason = "used behind features")]
-macro_rules! binds {
-    () => {
-        fn bind_bytes(statement: &mut Statement<Self>, bytes: Option<&[u8]>) {
-            statement.bind(bytes.map(<[u8]>::to_vec));
-        }
-
-        fn bind_text(statement: &mut Statement<Self>, text: Option<&str>) {
-            statement.bind(text.map(str::to_owned));
-        }
-    };
 }
 
 // What a column holds decides about its type: integers, text and bytes come as they are.
@@ -74,8 +54,6 @@ impl MigrationDatabase for sqlx::Sqlite {
             _ => "{column} COLLATE BINARY = {value}",
         }
     }
-
-    binds!();
 }
 
 #[cfg(feature = "postgres")]
@@ -103,8 +81,6 @@ impl MigrationDatabase for sqlx::Postgres {
             _ => r#"CAST({column} AS TEXT) COLLATE "C" = {value} COLLATE "C""#,
         }
     }
-
-    binds!();
 }
 
 #[cfg(feature = "mysql")]
@@ -130,6 +106,4 @@ impl MigrationDatabase for sqlx::MySql {
             _ => "CAST(CAST({column} AS CHAR CHARACTER SET utf8mb4) AS BINARY) = CAST({value} AS BINARY)",
         }
     }
-
-    binds!();
 }

@@ -5,6 +5,7 @@ use phield_core::{IndexError, PlaintextError, ReindexError, SchemaSqlError, Seal
 use super::step::Step;
 use crate::error::DatabaseError;
 use crate::rotate::RotationError;
+use crate::rotate::patience::Passing;
 
 /// Why a migration does not go on, or a step is refused. Says what is wrong and what to do next; shows no row ids and no values.
 #[derive(Debug, thiserror::Error)]
@@ -228,16 +229,17 @@ impl From<sqlx::Error> for MigrationError {
     }
 }
 
-impl MigrationError {
-    /// Whether the same can succeed when it is done again at once.
-    pub(crate) fn is_retryable(&self) -> bool {
+impl Passing for MigrationError {
+    fn passes(&self) -> bool {
         match self {
-            Self::Database(error) => error.is_retryable() || error.is_disconnected(),
-            Self::Table(RotationError::Database(error)) => error.is_retryable() || error.is_disconnected(),
+            Self::Database(error) => error.passes(),
+            Self::Table(error) => error.passes(),
             _ => false,
         }
     }
+}
 
+impl MigrationError {
     pub(crate) fn is_duplicate(&self) -> bool {
         matches!(self, Self::Database(error) if error.is_unique_violation())
     }

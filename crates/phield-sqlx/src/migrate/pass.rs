@@ -1,7 +1,5 @@
 //! Passes over the rows of a column: sealing, comparing, unsealing. Page by page, each in one short transaction.
 
-use std::time::{Duration, Instant};
-
 use phield_core::{OpenError, PlainValue, PlaintextError, Sealer, ValueType};
 use sqlx::Transaction;
 
@@ -10,17 +8,14 @@ use super::column::{Migrated, Row, Rows};
 use super::database::MigrationDatabase;
 use super::error::{Check, MigrationError, index_reason, reason};
 use super::step::{self, MigrationRecord};
-use super::swap::{New, Swap, SwapRow};
 use super::unseal::{ColumnForm, column_value};
 use crate::backend::Reuse;
 use crate::rotate::Cell;
 use crate::rotate::cell::Cursor;
+use crate::rotate::limiter::Limiter;
+use crate::rotate::patience::patiently;
 use crate::rotate::state::{self, sql, text};
-
-/// Most bytes of one statement.
-const STATEMENT_BYTES: usize = 4 << 20;
-/// How often a page is tried again before the pass ends.
-const MAX_TRIES: u32 = 20;
+use crate::rotate::swap::{Swap, SwapRow, Value};
 
 /// A row that is left as it is, and why.
 struct Note {
@@ -37,9 +32,15 @@ struct Page {
 }
 
 impl Page {
-    fn push(&mut self, row: SwapRow) {
+    /// A row to be written: what was read, which no value is equal to when it is SQL NULL, and what is new.
+    fn push(&mut self, key: Vec<Cell>, old: Value, new: Vec<Value>) {
         let [there, null] = &mut self.swaps;
-        if row.is_old_null() { null } else { there }.push(row);
+        if old.is_null() {
+            null.push(SwapRow { key, values: new });
+        } else {
+            let values = std::iter::once(old).chain(new).collect();
+            there.push(SwapRow { key, values });
+        }
     }
 
     fn note(&mut self, row: &Row, reason: &'static str) {
@@ -72,28 +73,31 @@ impl<DB: MigrationDatabase> Migration<DB> {
         if after.is_none() {
             self.forget_notes(migrated).await?;
         }
-        let mut pace = Pace::new(self.options.rate);
+        let limiter = Limiter::new(self.options.rate);
         loop {
-            let mut connection = self.pool.acquire().await?;
-            let rows = migrated
-                .page::<DB>(
-                    &mut connection,
-                    Rows::Unsealed,
-                    after.as_ref(),
-                    self.options.batch,
-                )
-                .await?;
-            drop(connection);
+            let rows = patiently(|| self.rows(migrated, Rows::Unsealed, after.as_ref())).await?;
             let Some(last) = rows.last().map(|row| Cursor(row.key.clone())) else {
                 return Ok(());
             };
-            pace.wait(rows.len()).await;
+            limiter.wait(rows.len()).await;
             let page = self.sealed_page(migrated, rows).await?;
             let swap = seal_swap::<DB>(migrated);
             let written = self.write(migrated, &swap, page, Some((record, &last))).await?;
             report(written);
             after = Some(last);
         }
+    }
+
+    /// The next page.
+    async fn rows(
+        &self,
+        migrated: &Migrated,
+        rows: Rows,
+        after: Option<&Cursor>,
+    ) -> Result<Vec<Row>, MigrationError> {
+        let mut connection = self.pool.acquire().await?;
+        let batch = self.options.batch;
+        migrated.page::<DB>(&mut connection, rows, after, batch).await
     }
 
     /// Seals the rows of a page.
@@ -108,11 +112,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
                 Err(reason) => Err(reason),
             };
             match new {
-                Ok(new) => page.push(SwapRow {
-                    key: row.key,
-                    old: New::Plain(row.plaintext),
-                    new,
-                }),
+                Ok(new) => page.push(row.key, Value::Plain(row.plaintext), new),
                 Err(reason) => page.note(&row, reason),
             }
         }
@@ -152,13 +152,9 @@ impl<DB: MigrationDatabase> Migration<DB> {
         migrated: &Migrated,
         row: &Row,
         token: Vec<u8>,
-    ) -> Result<Result<Vec<New>, &'static str>, MigrationError> {
+    ) -> Result<Result<Vec<Value>, &'static str>, MigrationError> {
         let stored = migrated.stored(&token);
-        let mut new = vec![if migrated.is_text {
-            New::Text(Some(String::from_utf8_lossy(&stored).into_owned()))
-        } else {
-            New::Bytes(Some(stored))
-        }];
+        let mut new = vec![Value::stored(migrated.is_text, stored)];
         let Some(identity) = &row.identity else {
             return Ok(Err("malformed"));
         };
@@ -181,7 +177,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
                 .index_value(&*self.keyring, identity, *index, parts)
                 .await;
             match value {
-                Ok(value) => new.push(New::Bytes(value.map(|value| value.as_bytes().to_vec()))),
+                Ok(value) => new.push(Value::Bytes(value.map(|value| value.as_bytes().to_vec()))),
                 Err(error) => return index_reason(error).map(Err),
             }
         }
@@ -222,11 +218,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
         };
         let mut after = None;
         loop {
-            let mut connection = self.pool.acquire().await?;
-            let rows = migrated
-                .page::<DB>(&mut connection, Rows::Sealed, after.as_ref(), self.options.batch)
-                .await?;
-            drop(connection);
+            let rows = patiently(|| self.rows(migrated, Rows::Sealed, after.as_ref())).await?;
             let Some(last) = rows.last().map(|row| Cursor(row.key.clone())) else {
                 break;
             };
@@ -236,7 +228,10 @@ impl<DB: MigrationDatabase> Migration<DB> {
                     Ok(Held::Same) => {}
                     Ok(Held::Null) => check.nulls += 1,
                     Ok(Held::Alone) => check.only_sealed += 1,
-                    Ok(Held::Other) if reset => page.push(reset_row(migrated, row)),
+                    Ok(Held::Other) if reset => {
+                        let old = old_token(migrated, &row);
+                        page.push(row.key, old, nothing(migrated));
+                    }
                     Ok(Held::Other) => {
                         check.differing += 1;
                         page.note(&row, "differs");
@@ -247,7 +242,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
                     }
                 }
             }
-            self.write(migrated, &reset_swap::<DB>(migrated), page, None)
+            self.write(migrated, &[reset_swap::<DB>(migrated)], page, None)
                 .await?;
             after = Some(last);
         }
@@ -308,26 +303,21 @@ impl<DB: MigrationDatabase> Migration<DB> {
         self.forget_notes(migrated).await?;
         let mut done = Unsealed::default();
         let mut after = None;
-        let mut pace = Pace::new(self.options.rate);
+        let limiter = Limiter::new(self.options.rate);
         loop {
-            let mut connection = self.pool.acquire().await?;
-            let rows = migrated
-                .page::<DB>(&mut connection, Rows::Sealed, after.as_ref(), self.options.batch)
-                .await?;
-            drop(connection);
+            let rows = patiently(|| self.rows(migrated, Rows::Sealed, after.as_ref())).await?;
             let Some(last) = rows.last().map(|row| Cursor(row.key.clone())) else {
                 return Ok(done);
             };
-            pace.wait(rows.len()).await;
+            limiter.wait(rows.len()).await;
             let mut page = Page::default();
             for row in rows {
                 done.rows += 1;
                 match self.unseal_row(migrated, form, &row)? {
-                    Ok(Some(value)) => page.push(SwapRow {
-                        old: old_token(migrated, &row),
-                        key: row.key,
-                        new: vec![value],
-                    }),
+                    Ok(Some(value)) => {
+                        let old = old_token(migrated, &row);
+                        page.push(row.key, old, vec![value]);
+                    }
                     Ok(None) => {}
                     Err(reason) => {
                         done.unreadable += 1;
@@ -336,7 +326,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
                 }
             }
             let written = self
-                .write(migrated, &unseal_swap::<DB>(migrated, form), page, None)
+                .write(migrated, &[unseal_swap::<DB>(migrated, form)], page, None)
                 .await?;
             done.written += written;
             report(written);
@@ -350,7 +340,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
         migrated: &Migrated,
         form: ColumnForm,
         row: &Row,
-    ) -> Result<Result<Option<New>, &'static str>, MigrationError> {
+    ) -> Result<Result<Option<Value>, &'static str>, MigrationError> {
         let (Some(identity), Ok(Some(token))) =
             (&row.identity, row.token(&migrated.table, migrated.position))
         else {
@@ -381,32 +371,25 @@ impl<DB: MigrationDatabase> Migration<DB> {
     async fn write(
         &self,
         migrated: &Migrated,
-        swap: &[Swap<'_>; 2],
+        swaps: &[Swap<'_>],
         page: Page,
         checkpoint: Option<(&MigrationRecord, &Cursor)>,
     ) -> Result<u64, MigrationError> {
         if checkpoint.is_none() && page.notes.is_empty() && page.swaps.iter().all(Vec::is_empty) {
             return Ok(0);
         }
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match self.write_once(migrated, swap, &page, checkpoint, false).await {
-                Err(error) if error.is_duplicate() => break,
-                Err(error) if error.is_retryable() && tries < MAX_TRIES => {
-                    tokio::time::sleep(Duration::from_millis(10) * tries).await;
-                }
-                written => return written,
-            }
+        let write = |one_by_one| self.write_once(migrated, swaps, &page, checkpoint, one_by_one);
+        match patiently(|| write(false)).await {
+            // One row of them has the unique value of another: each on its own.
+            Err(error) if error.is_duplicate() => patiently(|| write(true)).await,
+            written => written,
         }
-        // One row of them has the unique value of another: each on its own.
-        self.write_once(migrated, swap, &page, checkpoint, true).await
     }
 
     async fn write_once(
         &self,
         migrated: &Migrated,
-        swap: &[Swap<'_>; 2],
+        swaps: &[Swap<'_>],
         page: &Page,
         checkpoint: Option<(&MigrationRecord, &Cursor)>,
         one_by_one: bool,
@@ -415,35 +398,25 @@ impl<DB: MigrationDatabase> Migration<DB> {
         let mut duplicates = Vec::new();
         let mut connection = self.pool.acquire().await?;
         let mut transaction = state::begin::<DB>(&mut connection).await?;
-        for (swap, rows) in swap.iter().zip(&page.swaps) {
-            let mut rest = rows.as_slice();
-            while !rest.is_empty() {
-                let most = if one_by_one {
-                    1
-                } else {
-                    statement_rows::<DB>(swap, rest)
-                };
-                let (now, later) = rest.split_at(most);
-                let reuse = if now.len() == DB::SET_ROWS || one_by_one {
-                    Reuse::Likely
-                } else {
-                    Reuse::Unlikely
-                };
-                match DB::execute(swap.statement::<DB>(now), reuse, &mut transaction).await {
-                    Ok(rows) => written += rows,
-                    Err(sqlx::Error::Database(error)) if one_by_one && error.is_unique_violation() => {
+        for (swap, rows) in swaps.iter().zip(&page.swaps) {
+            if !one_by_one {
+                written += swap.write::<DB>(rows, &mut transaction).await?;
+                continue;
+            }
+            for row in rows {
+                match swap.write_one::<DB>(row, &mut transaction).await {
+                    Ok(rows) => {
+                        written += rows;
+                        transaction.commit().await?;
+                    }
+                    Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
                         // The transaction of some databases ends with it.
                         transaction.rollback().await?;
-                        transaction = state::begin::<DB>(&mut connection).await?;
-                        duplicates.extend(now.iter().map(|row| Cursor(row.key.clone()).to_text()));
+                        duplicates.push(Cursor(row.key.clone()).to_text());
                     }
                     Err(error) => return Err(error.into()),
                 }
-                if one_by_one {
-                    transaction.commit().await?;
-                    transaction = state::begin::<DB>(&mut connection).await?;
-                }
-                rest = later;
+                transaction = state::begin::<DB>(&mut connection).await?;
             }
         }
         for note in &page.notes {
@@ -532,125 +505,73 @@ pub struct Unsealed {
 
 /// Token and index values, where the plaintext is as it was read and there is no token yet.
 fn seal_swap<DB: MigrationDatabase>(migrated: &Migrated) -> [Swap<'_>; 2] {
-    let column = |name: &str| {
-        format!(
-            "{}.{}",
-            crate::statement::quoted_table::<DB>(&migrated.table.sql_table),
-            crate::statement::quoted::<DB>(name)
-        )
-    };
-    let is_unsealed = format!("{} IS NULL", column(&migrated.sealed));
-    let make = |condition: String, is_old_bound: bool| {
-        let indexes = migrated
-            .indexes
-            .iter()
-            .filter_map(|index| migrated.table.indexes.get(*index));
-        let names = [migrated.sealed.as_str()]
-            .into_iter()
-            .chain(indexes.map(|index| index.sql_name.as_str()));
-        Swap {
-            table: &migrated.table.sql_table,
-            key: &migrated.table.key,
-            set: names.map(|name| (name, "{new}".to_owned())).collect(),
-            condition: format!("{condition} AND {is_unsealed}"),
-            old_type: migrated.plaintext_expression::<DB>(),
-            is_old_bound,
-        }
-    };
-    [
-        make(migrated.unchanged::<DB>("{old}"), true),
-        make(format!("{} IS NULL", column(&migrated.plaintext)), false),
-    ]
+    let table = &migrated.table;
+    let mut there = Swap::new(&table.sql_table, &table.key);
+    let old = there.bind::<DB>(migrated.plaintext_expression::<DB>());
+    there.require(migrated.unchanged::<DB>(&old));
+    let mut null = Swap::new(&table.sql_table, &table.key);
+    let plaintext = migrated.qualified::<DB>(&migrated.plaintext);
+    null.require(format!("{plaintext} IS NULL"));
+    for swap in [&mut there, &mut null] {
+        let sealed = migrated.qualified::<DB>(&migrated.sealed);
+        swap.require(format!("{sealed} IS NULL"));
+        set_all::<DB>(swap, migrated);
+    }
+    [there, null]
+}
+
+/// The token and the index values are bound.
+fn set_all<'a, DB: MigrationDatabase>(swap: &mut Swap<'a>, migrated: &'a Migrated) {
+    let indexes = migrated.indexes.iter();
+    let indexes = indexes.filter_map(|index| migrated.table.indexes.get(*index));
+    let names = indexes.map(|index| index.sql_name.as_str());
+    for name in std::iter::once(migrated.sealed.as_str()).chain(names) {
+        let new = swap.bind::<DB>(migrated.qualified::<DB>(name));
+        swap.set(name, new);
+    }
+}
+
+/// Something else in a row, where the token is the one that was read.
+fn token_swap<DB: MigrationDatabase>(migrated: &Migrated) -> Swap<'_> {
+    let mut swap = Swap::new(&migrated.table.sql_table, &migrated.table.key);
+    let sealed = migrated.qualified::<DB>(&migrated.sealed);
+    let old = swap.bind::<DB>(sealed.clone());
+    swap.require(format!("{sealed} = {old}"));
+    swap
 }
 
 /// No token and no index values, where the token is the one that was read, and there still is a plaintext.
-fn reset_swap<DB: MigrationDatabase>(migrated: &Migrated) -> [Swap<'_>; 2] {
-    let mut swaps = token_swap::<DB>(migrated);
-    for swap in &mut swaps {
-        swap.condition += &format!(
-            " AND {} IS NOT NULL",
-            migrated.qualified::<DB>(&migrated.plaintext)
-        );
-    }
-    swaps
+fn reset_swap<DB: MigrationDatabase>(migrated: &Migrated) -> Swap<'_> {
+    let mut swap = token_swap::<DB>(migrated);
+    let plaintext = migrated.qualified::<DB>(&migrated.plaintext);
+    swap.require(format!("{plaintext} IS NOT NULL"));
+    set_all::<DB>(&mut swap, migrated);
+    swap
 }
 
-/// Where the token is the one that was read.
-fn token_swap<DB: MigrationDatabase>(migrated: &Migrated) -> [Swap<'_>; 2] {
-    let [mut swap, other] = seal_swap::<DB>(migrated);
-    let sealed = migrated.qualified::<DB>(&migrated.sealed);
-    swap.condition = format!("{sealed} = {{old}}");
-    swap.old_type = sealed;
-    [swap, other]
-}
-
-fn reset_row(migrated: &Migrated, row: Row) -> SwapRow {
+/// SQL NULL for the token and every index value.
+fn nothing(migrated: &Migrated) -> Vec<Value> {
     let token = if migrated.is_text {
-        New::Text(None)
+        Value::Text(None)
     } else {
-        New::Bytes(None)
+        Value::Bytes(None)
     };
-    let new = [token]
-        .into_iter()
-        .chain(migrated.indexes.iter().map(|_| New::Bytes(None)));
-    SwapRow {
-        old: old_token(migrated, &row),
-        key: row.key,
-        new: new.collect(),
-    }
+    let indexes = migrated.indexes.iter().map(|_| Value::Bytes(None));
+    std::iter::once(token).chain(indexes).collect()
 }
 
 /// The plaintext, where the token is the one that was read.
-fn unseal_swap<DB: MigrationDatabase>(migrated: &Migrated, form: ColumnForm) -> [Swap<'_>; 2] {
-    let mut swaps = token_swap::<DB>(migrated);
-    for swap in &mut swaps {
-        swap.set = vec![(
-            migrated.plaintext.as_str(),
-            form.expression(&migrated.plaintext_type),
-        )];
-    }
-    swaps
+fn unseal_swap<DB: MigrationDatabase>(migrated: &Migrated, form: ColumnForm) -> Swap<'_> {
+    let mut swap = token_swap::<DB>(migrated);
+    let new = swap.bind::<DB>(migrated.qualified::<DB>(&migrated.plaintext));
+    swap.set(
+        &migrated.plaintext,
+        form.expression(&migrated.plaintext_type, &new),
+    );
+    swap
 }
 
-fn old_token(migrated: &Migrated, row: &Row) -> New {
+fn old_token(migrated: &Migrated, row: &Row) -> Value {
     let stored = row.stored(migrated.position).unwrap_or_default();
-    if migrated.is_text {
-        New::Text(Some(String::from_utf8_lossy(stored).into_owned()))
-    } else {
-        New::Bytes(Some(stored.to_vec()))
-    }
-}
-
-/// How many rows fit one statement.
-fn statement_rows<DB: MigrationDatabase>(swap: &Swap<'_>, rows: &[SwapRow]) -> usize {
-    let most = DB::SET_ROWS.min(DB::MAX_BINDS / swap.binds().max(1)).max(1);
-    let mut size = 0;
-    let fits = rows.iter().take(most).take_while(|row| {
-        size += row.size();
-        size <= STATEMENT_BYTES
-    });
-    fits.count().max(1)
-}
-
-/// Keeps to a number of rows a second.
-struct Pace {
-    rate: Option<u32>,
-    next: Instant,
-}
-
-impl Pace {
-    fn new(rate: Option<u32>) -> Self {
-        Self {
-            rate: rate.filter(|rate| *rate > 0),
-            next: Instant::now(),
-        }
-    }
-
-    async fn wait(&mut self, rows: usize) {
-        let Some(rate) = self.rate else { return };
-        let start = self.next.max(Instant::now());
-        let rows = u32::try_from(rows).map_or(f64::MAX, f64::from);
-        self.next = start + Duration::from_secs_f64((rows / f64::from(rate)).min(3600.0));
-        tokio::time::sleep_until(start.into()).await;
-    }
+    Value::stored(migrated.is_text, stored.to_vec())
 }

@@ -3,7 +3,7 @@
 use data_encoding::HEXLOWER;
 use phield_core::{Dialect, PlainValue, ValueType};
 
-use super::swap::New;
+use crate::rotate::swap::Value;
 
 /// How a column of plaintext takes its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,34 +48,34 @@ impl ColumnForm {
         (is_known && fits).then_some(Self { dialect, is_binary })
     }
 
-    /// The expression of a value in this column.
-    pub(crate) fn expression(self, sql_type: &str) -> String {
+    /// The expression of a bound value in this column.
+    pub(crate) fn expression(self, sql_type: &str, bound: &str) -> String {
         if self.dialect == Dialect::Postgres && !self.is_binary {
-            format!("CAST({{new}} AS {sql_type})")
+            format!("CAST({bound} AS {sql_type})")
         } else {
-            "{new}".to_owned()
+            bound.to_owned()
         }
     }
 }
 
 /// A value as the column takes it: bytes, or text that the database converts.
-pub(crate) fn column_value(value: &PlainValue<'_>, value_type: ValueType, form: ColumnForm) -> Option<New> {
+pub(crate) fn column_value(value: &PlainValue<'_>, value_type: ValueType, form: ColumnForm) -> Option<Value> {
     let text = |text: String| {
         if form.is_binary {
             None
         } else {
-            Some(New::Text(Some(text)))
+            Some(Value::Text(Some(text)))
         }
     };
     match value {
-        PlainValue::Null if form.is_binary => Some(New::Bytes(None)),
-        PlainValue::Null => Some(New::Text(None)),
+        PlainValue::Null if form.is_binary => Some(Value::Bytes(None)),
+        PlainValue::Null => Some(Value::Text(None)),
         PlainValue::Integer(n) if value_type == ValueType::Bool && form.dialect == Dialect::Postgres => {
             text((*n == 1).to_string())
         }
         PlainValue::Integer(n) => text(n.to_string()),
         PlainValue::Text(value) => text(value.to_string()),
-        PlainValue::Bytes(bytes) if form.is_binary => Some(New::Bytes(Some(bytes.to_vec()))),
+        PlainValue::Bytes(bytes) if form.is_binary => Some(Value::Bytes(Some(bytes.to_vec()))),
         PlainValue::Bytes(bytes) if value_type == ValueType::Uuid => text(hyphenated(bytes)),
         PlainValue::Bytes(_) => None,
     }

@@ -3,10 +3,12 @@
 use std::pin::Pin;
 
 use futures_util::TryStreamExt as _;
+use phield_core::PlainValue;
 use sqlx::{Pool, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::cell::Cell;
 use super::forms::Forms;
+use super::swap::{NEW, Swap, SwapRow, Value, short};
 use crate::backend::Reuse;
 use crate::key_store::KeyStoreDatabase;
 use crate::statement::Statement;
@@ -76,9 +78,8 @@ pub trait RotationDatabase: KeyStoreDatabase {
     #[doc(hidden)]
     fn bind_cell(statement: &mut Statement<Self>, cell: &Cell);
 
-    /// A token or an index value, in bytes or as text.
     #[doc(hidden)]
-    fn bind_value(statement: &mut Statement<Self>, is_text: bool, value: &[u8]);
+    fn bind_value(statement: &mut Statement<Self>, value: &Value);
 
     /// Rows, up to about `max_bytes`: the rest is not read.
     #[doc(hidden)]
@@ -94,120 +95,40 @@ pub trait RotationDatabase: KeyStoreDatabase {
     fn compare_and_swap(swap: &Swap<'_>, rows: &[SwapRow]) -> Statement<Self>;
 }
 
-/// What a set-based compare-and-swap is about.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Swap<'a> {
-    pub(crate) table: &'a str,
-    pub(crate) key: &'a [String],
-    pub(crate) columns: Vec<SwapColumn<'a>>,
-}
-
-/// A column that is replaced.
-#[derive(Debug)]
-pub(crate) struct SwapColumn<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) is_text: bool,
-    pub(crate) compared: Compared,
-    /// Whether it is compared alone, and stays.
-    pub(crate) stays: bool,
-}
-
-/// What is compared with the value that was read, before it is replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Compared {
-    /// Its first bytes, or characters.
-    Start(usize),
-    /// All of it.
-    Whole,
-    /// There has to be none.
-    Null,
-}
-
-/// A row whose columns are replaced.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct SwapRow {
-    pub(crate) key: Vec<Cell>,
-    /// The old value, or as much of it as is compared, and the new one.
-    pub(crate) values: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
-impl SwapRow {
-    pub(crate) fn size(&self) -> usize {
-        let values = self.values.iter().map(|(old, new)| old.len() + new.len());
-        values.sum::<usize>() + self.key.iter().map(Cell::size).sum::<usize>()
-    }
-}
-
-/// `v0`, `v1`, …: names of columns that no table of a user has beside them.
-fn short(kind: char, i: usize) -> String {
-    format!("phield_{kind}{i}")
-}
-
-/// The name of the set of new values.
-const NEW: &str = "phield_new";
-
-/// ` AND <start of the column> = <old value>` for each column.
-fn push_unchanged<DB: RotationDatabase>(statement: &mut Statement<DB>, swap: &Swap<'_>) {
-    for (i, column) in swap.columns.iter().enumerate() {
-        statement.push(" AND ");
-        match column.compared {
-            Compared::Null => {
-                statement.column(swap.table, column.name).push(" IS NULL");
-                continue;
-            }
-            Compared::Start(len) => {
-                statement.push("substr(").column(swap.table, column.name);
-                statement.push(format_args!(", 1, {len})"));
-            }
-            Compared::Whole => {
-                statement.column(swap.table, column.name);
-            }
-        }
-        statement.push(" = ").column(NEW, &short('o', i));
-    }
-}
-
-/// The columns that are replaced: they come before those that stay.
 #[allow(dead_code, reason = "used by the databases whose feature is on")]
-fn changing<'s>(swap: &'s Swap<'_>) -> impl Iterator<Item = (usize, &'s SwapColumn<'s>)> {
-    swap.columns
-        .iter()
-        .enumerate()
-        .filter(|(_, column)| !column.stays)
-}
-
-fn push_same_key<DB: RotationDatabase>(statement: &mut Statement<DB>, swap: &Swap<'_>) {
-    for (i, key) in swap.key.iter().enumerate() {
-        statement.push(if i > 0 { " AND " } else { "" });
-        statement
-            .column(swap.table, key)
-            .push(" = ")
-            .column(NEW, &short('k', i));
-    }
-}
-
-/// `k0, …, o0, n0, …`
-#[allow(dead_code, reason = "used by the databases whose feature is on")]
-fn names(swap: &Swap<'_>) -> Vec<String> {
-    let keys = (0..swap.key.len()).map(|i| short('k', i));
-    let values = (0..swap.columns.len()).flat_map(|i| [short('o', i), short('n', i)]);
-    keys.chain(values).collect()
-}
-
-#[allow(dead_code, reason = "used by the databases whose feature is on")]
-fn push_values<DB: RotationDatabase>(statement: &mut Statement<DB>, swap: &Swap<'_>, row: &SwapRow) {
-    for (i, cell) in row.key.iter().enumerate() {
+fn push_set<DB: RotationDatabase>(statement: &mut Statement<DB>, swap: &Swap<'_>) {
+    for (i, (column, value)) in swap.set.iter().enumerate() {
         statement.push(if i > 0 { ", " } else { "" });
-        DB::bind_cell(statement, cell);
+        statement.name(column).push(" = ").push(value);
     }
-    for (column, (old, new)) in swap.columns.iter().zip(&row.values) {
-        for value in [old, new] {
-            statement.push(", ");
-            DB::bind_value(statement, column.is_text, value);
+}
+
+/// Every database takes the same types; what a value that was read raw is in SQL differs.
+#[allow(unused_macros, reason = "used behind features")]
+macro_rules! binds {
+    ($before:literal, $after:literal) => {
+        fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
+            match cell {
+                Cell::Null => statement.bind(None::<i64>),
+                Cell::Integer(value) => statement.bind(*value),
+                Cell::Uuid(value) => statement.bind(*value),
+                Cell::Text(value) => statement.bind(value.as_str()),
+                Cell::Bytes(value) | Cell::Other(value) => statement.bind(value.as_slice()),
+                Cell::Raw(value) => statement.push($before).bind(value.as_slice()).push($after),
+            };
         }
-    }
+
+        fn bind_value(statement: &mut Statement<Self>, value: &Value) {
+            match value {
+                Value::Bytes(bytes) => statement.bind(bytes.as_deref()),
+                Value::Text(text) => statement.bind(text.as_deref()),
+                Value::Plain(PlainValue::Integer(n)) => statement.bind(*n),
+                Value::Plain(PlainValue::Text(text)) => statement.bind(&**text),
+                Value::Plain(PlainValue::Bytes(bytes)) => statement.bind(&**bytes),
+                Value::Plain(PlainValue::Null) => statement.bind(None::<&str>),
+            };
+        }
+    };
 }
 
 /// Bytes as SQL has them: `before`, hex, `after`, with commas between them.
@@ -292,24 +213,7 @@ mod sqlite {
             )
         }
 
-        fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
-            match cell {
-                Cell::Null => statement.bind(None::<i64>),
-                Cell::Integer(value) => statement.bind(*value),
-                Cell::Uuid(value) => statement.bind(*value),
-                Cell::Text(value) => statement.bind(value.as_str().to_owned()),
-                Cell::Bytes(value) | Cell::Other(value) => statement.bind(value.clone()),
-                Cell::Raw(value) => statement.push("CAST(").bind(value.clone()).push(" AS TEXT)"),
-            };
-        }
-
-        fn bind_value(statement: &mut Statement<Self>, is_text: bool, value: &[u8]) {
-            if is_text {
-                statement.bind(String::from_utf8_lossy(value).into_owned());
-            } else {
-                statement.bind(value.to_vec());
-            }
-        }
+        binds!("CAST(", " AS TEXT)");
 
         fn fetch<'c>(
             statement: Statement<Self>,
@@ -322,7 +226,7 @@ mod sqlite {
 
         fn compare_and_swap(swap: &Swap<'_>, rows: &[SwapRow]) -> Statement<Self> {
             let mut statement = Statement::new("WITH ");
-            let names = names(swap);
+            let names = swap.names();
             statement.name(NEW).push(" (");
             statement.list(names.iter().map(String::as_str), |statement, name| {
                 statement.name(name);
@@ -330,19 +234,12 @@ mod sqlite {
             statement.push(") AS (VALUES (");
             for (i, row) in rows.iter().enumerate() {
                 statement.push(if i > 0 { "), (" } else { "" });
-                push_values(&mut statement, swap, row);
+                row.push(&mut statement);
             }
             statement.push(")) UPDATE ").table(swap.table).push(" SET ");
-            for (i, column) in changing(swap) {
-                statement.push(if i > 0 { ", " } else { "" });
-                statement
-                    .name(column.name)
-                    .push(" = ")
-                    .column(NEW, &short('n', i));
-            }
+            push_set(&mut statement, swap);
             statement.push(" FROM ").name(NEW).push(" WHERE ");
-            push_same_key(&mut statement, swap);
-            push_unchanged(&mut statement, swap);
+            swap.push_condition(&mut statement);
             statement
         }
     }
@@ -432,25 +329,7 @@ mod postgres {
             pool.options().clone().connect_lazy_with(options)
         }
 
-        fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
-            match cell {
-                Cell::Null => statement.bind(None::<i64>),
-                Cell::Integer(value) => statement.bind(*value),
-                Cell::Uuid(value) => statement.bind(*value),
-                Cell::Text(value) => statement.bind(value.as_str()),
-                Cell::Bytes(value) | Cell::Raw(value) | Cell::Other(value) => {
-                    statement.bind(value.as_slice())
-                }
-            };
-        }
-
-        fn bind_value(statement: &mut Statement<Self>, is_text: bool, value: &[u8]) {
-            if is_text {
-                statement.bind(String::from_utf8_lossy(value).into_owned());
-            } else {
-                statement.bind(value);
-            }
-        }
+        binds!("", "");
 
         fn fetch<'c>(
             statement: Statement<Self>,
@@ -465,47 +344,38 @@ mod postgres {
         fn compare_and_swap(swap: &Swap<'_>, rows: &[SwapRow]) -> Statement<Self> {
             let mut statement = Statement::new("UPDATE ");
             statement.table(swap.table).push(" SET ");
-            for (i, column) in changing(swap) {
-                statement.push(if i > 0 { ", " } else { "" });
-                statement
-                    .name(column.name)
-                    .push(" = ")
-                    .column(NEW, &short('n', i));
-            }
+            push_set(&mut statement, swap);
             statement.push(" FROM unnest(");
             for i in 0..swap.key.len() {
                 statement.push(if i > 0 { ", " } else { "" });
                 bind_keys(&mut statement, rows, i);
             }
-            for (i, column) in swap.columns.iter().enumerate() {
-                let old = rows.iter().filter_map(|row| row.values.get(i));
-                let (old, new): (Vec<_>, Vec<_>) =
-                    old.map(|(old, new)| (old.as_slice(), new.as_slice())).unzip();
-                for values in [old, new] {
-                    statement.push(", ");
-                    bind_array(&mut statement, column.is_text, values);
-                }
+            for i in 0..swap.bound.len() {
+                statement.push(", ");
+                bind_values(&mut statement, rows, i);
             }
             statement.push(") AS ").name(NEW).push(" (");
-            let names = names(swap);
+            let names = swap.names();
             statement.list(names.iter().map(String::as_str), |statement, name| {
                 statement.name(name);
             });
             statement.push(") WHERE ");
-            push_same_key(&mut statement, swap);
-            push_unchanged(&mut statement, swap);
+            swap.push_condition(&mut statement);
             statement
         }
     }
 
-    fn bind_array(statement: &mut Statement<Postgres>, is_text: bool, values: Vec<&[u8]>) {
-        if is_text {
-            let texts = values
-                .into_iter()
-                .map(|value| String::from_utf8_lossy(value).into_owned());
-            statement.bind(texts.collect::<Vec<_>>()).push("::text[]");
-        } else {
-            statement.bind(values).push("::bytea[]");
+    fn bind_values(statement: &mut Statement<Postgres>, rows: &[SwapRow], i: usize) {
+        let values = || rows.iter().filter_map(|row| row.values.get(i));
+        match values().next() {
+            Some(Value::Text(_) | Value::Plain(PlainValue::Text(_))) => {
+                let texts: Vec<_> = values().map(Value::as_text).collect();
+                statement.bind(texts).push("::text[]");
+            }
+            _ => {
+                let bytes: Vec<_> = values().map(Value::as_bytes).collect();
+                statement.bind(bytes).push("::bytea[]");
+            }
         }
     }
 
@@ -526,8 +396,17 @@ mod postgres {
                 });
                 statement.bind(ids.collect::<Vec<_>>()).push("::int8[]");
             }
-            Some(Cell::Text(_)) => bind_array(statement, true, cells().filter_map(Cell::bytes).collect()),
-            _ => bind_array(statement, false, cells().filter_map(Cell::bytes).collect()),
+            Some(Cell::Text(_)) => {
+                let texts = cells().map(|cell| match cell {
+                    Cell::Text(text) => text.as_str(),
+                    _ => "",
+                });
+                statement.bind(texts.collect::<Vec<_>>()).push("::text[]");
+            }
+            _ => {
+                let bytes = cells().filter_map(Cell::bytes);
+                statement.bind(bytes.collect::<Vec<_>>()).push("::bytea[]");
+            }
         }
     }
 
@@ -601,27 +480,7 @@ mod mysql {
             )
         }
 
-        fn bind_cell(statement: &mut Statement<Self>, cell: &Cell) {
-            match cell {
-                Cell::Null => statement.bind(None::<i64>),
-                Cell::Integer(value) => statement.bind(*value),
-                Cell::Uuid(value) => statement.bind(*value),
-                Cell::Text(value) => statement.bind(value.as_str()),
-                Cell::Bytes(value) | Cell::Other(value) => statement.bind(value.as_slice()),
-                Cell::Raw(value) => statement
-                    .push("CAST(")
-                    .bind(value.as_slice())
-                    .push(" AS UNSIGNED)"),
-            };
-        }
-
-        fn bind_value(statement: &mut Statement<Self>, is_text: bool, value: &[u8]) {
-            if is_text {
-                statement.bind(String::from_utf8_lossy(value).into_owned());
-            } else {
-                statement.bind(value);
-            }
-        }
+        binds!("CAST(", " AS UNSIGNED)");
 
         fn fetch<'c>(
             statement: Statement<Self>,
@@ -638,24 +497,17 @@ mod mysql {
             let mut statement = Statement::new("UPDATE (SELECT ");
             for (i, key) in swap.key.iter().enumerate() {
                 statement.push(if i > 0 { ", " } else { "" });
-                statement.name(key).push(" AS ").name(&short('k', i));
+                let key = statement.column(swap.table, key);
+                key.push(" AS ").name(&short('k', i));
             }
-            for (i, column) in swap.columns.iter().enumerate() {
-                statement
-                    .push(", ")
-                    .name(column.name)
-                    .push(" AS ")
-                    .name(&short('o', i));
-                statement
-                    .push(", ")
-                    .name(column.name)
-                    .push(" AS ")
-                    .name(&short('n', i));
+            for (i, like) in swap.bound.iter().enumerate() {
+                statement.push(", ").push(like).push(" AS ");
+                statement.name(&short('v', i));
             }
             statement.push(" FROM ").table(swap.table).push(" WHERE FALSE");
             for row in rows {
                 statement.push(" UNION ALL SELECT ");
-                push_values(&mut statement, swap, row);
+                row.push(&mut statement);
             }
             statement
                 .push(") AS ")
@@ -663,15 +515,11 @@ mod mysql {
                 .push(" STRAIGHT_JOIN ")
                 .table(swap.table)
                 .push(" ON ");
-            push_same_key(&mut statement, swap);
-            push_unchanged(&mut statement, swap);
+            swap.push_condition(&mut statement);
             statement.push(" SET ");
-            for (i, column) in changing(swap) {
+            for (i, (column, value)) in swap.set.iter().enumerate() {
                 statement.push(if i > 0 { ", " } else { "" });
-                statement
-                    .column(swap.table, column.name)
-                    .push(" = ")
-                    .column(NEW, &short('n', i));
+                statement.column(swap.table, column).push(" = ").push(value);
             }
             statement
         }

@@ -2,6 +2,7 @@
 
 use phield_core::{IndexError, ResealError, SealError};
 
+use super::patience::Passing;
 use crate::error::DatabaseError;
 
 /// Why a rotation does not go on, or does not start. Says what to do next; shows no row ids and no values.
@@ -123,12 +124,14 @@ impl From<ResealError> for RotationError {
     }
 }
 
-impl RotationError {
-    /// Whether the same can succeed when it is done again at once, from the last checkpoint.
-    pub(crate) fn is_retryable(&self) -> bool {
-        match self {
-            Self::Database(error) => error.is_retryable() || error.is_disconnected(),
-            _ => false,
-        }
+impl Passing for DatabaseError {
+    fn passes(&self) -> bool {
+        self.is_retryable() || self.is_disconnected()
+    }
+}
+
+impl Passing for RotationError {
+    fn passes(&self) -> bool {
+        matches!(self, Self::Database(error) if error.passes())
     }
 }

@@ -8,9 +8,9 @@ use phield_core::{
 };
 
 use super::cell::{Cell, Cursor};
-use super::database::SwapRow;
 use super::error::RotationError;
 use super::state::{Done, Mode, Quarantined};
+use super::swap::{SwapRow, Value};
 use super::table::{PageRow, Table};
 
 /// A page, ready to be written.
@@ -33,7 +33,11 @@ impl Prepared {
         let Some(index) = table.indexes.get(column) else {
             return;
         };
-        let key = row.values.first().and_then(|(_, new)| key_of_index(new));
+        let key = row
+            .values
+            .first()
+            .and_then(Value::as_bytes)
+            .and_then(key_of_index);
         self.done.quarantined.push(Quarantined {
             table: table.name().to_owned(),
             row_key: Cursor(row.key.clone()).to_text(),
@@ -223,7 +227,7 @@ impl<'a> Preparing<'a> {
                         new
                     };
                     columns.push(column);
-                    values.push((old, new));
+                    values.extend([old, new].map(|value| Value::stored(stored.is_text, value)));
                 }
                 Ok(_) => {}
                 Err(error) => self.note(&row, column, error)?,
@@ -260,7 +264,8 @@ impl<'a> Preparing<'a> {
                 match self.index(index, identity.as_ref(), &tokens).await? {
                     Ok(Some(new)) => {
                         columns.push(index);
-                        values.push((old.unwrap_or_default(), new.as_bytes().to_vec()));
+                        values.extend(old.map(|old| Value::Bytes(Some(old))));
+                        values.push(Value::Bytes(Some(new.as_bytes().to_vec())));
                     }
                     // An encrypted null is not indexed.
                     Ok(None) if mode == Mode::Index => {}
@@ -274,10 +279,10 @@ impl<'a> Preparing<'a> {
                     .iter()
                     .flat_map(|index| self.table.rows.index_parts(*index));
                 values.extend(parts.filter_map(|part| {
-                    let start = self.table.sealed.get(*part)?.start();
+                    let column = self.table.sealed.get(*part)?;
                     let token = tokens.get(*part)?.bytes()?;
-                    let start = token.get(..start).unwrap_or(token).to_vec();
-                    Some((start.clone(), start))
+                    let start = token.get(..column.start()).unwrap_or(token).to_vec();
+                    Some(Value::stored(column.is_text, start))
                 }));
             }
             self.prepared.push(columns, SwapRow { key: row.key, values });

@@ -4,31 +4,29 @@
 //! a compare-and-swap on what was read; a page with a row that somebody else wrote meanwhile is read and done again.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use phield_core::{Keyring, SubjectKeyMap, SubjectStore, TenantName};
 use sqlx::{Pool, pool::PoolConnection};
 
 use super::cell::Cursor;
-use super::database::{Compared, RotationDatabase, Swap, SwapColumn, SwapRow};
+use super::database::RotationDatabase;
 use super::error::RotationError;
+use super::limiter::Limiter;
 use super::page::{Prepared, Preparing, Subjects};
+use super::patience::{Patience, backoff};
 use super::state::{self, Claim, Mode, Phase, Record, Share};
+use super::swap::{Swap, SwapRow, Value};
 use super::table::{PageRow, Read, StoredColumn, Table};
-use crate::backend::Reuse;
 
 /// Most bytes of the values of one page, in memory.
 const PAGE_BYTES: usize = 8 << 20;
-/// Most bytes of one statement.
-const STATEMENT_BYTES: usize = 4 << 20;
 /// Pages of a share: what a worker that dies gives back at most.
 const SHARE_PAGES: u32 = 32;
 /// Rows of a page when keys are counted: each is a few bytes.
 const COUNT_PAGE: u32 = 5000;
 /// How often a page is read again because of other writers before the pass goes on; the next pass comes back to it.
 const MAX_TRIES: u32 = 20;
-/// How long a worker goes on trying when the database does not answer.
-const PATIENCE: Duration = Duration::from_secs(300);
 /// How many times within a lease a worker says that it is alive.
 const RENEWALS: u32 = 4;
 /// How long a worker waits for shares of others.
@@ -68,37 +66,6 @@ enum Written {
     /// Rows were written by somebody else meanwhile.
     Contended,
     Lost,
-}
-
-/// Keeps to a number of rows a second, over all workers of a process.
-#[derive(Debug)]
-pub(crate) struct Limiter {
-    rows_per_second: Option<f64>,
-    next: tokio::sync::Mutex<Instant>,
-}
-
-impl Limiter {
-    pub(crate) fn new(rows_per_second: Option<u32>) -> Self {
-        Self {
-            rows_per_second: rows_per_second.map(f64::from),
-            next: tokio::sync::Mutex::new(Instant::now()),
-        }
-    }
-
-    /// Waits until so many rows may be worked on.
-    async fn wait(&self, rows: usize) {
-        let Some(rate) = self.rows_per_second.filter(|rate| *rate > 0.0) else {
-            return;
-        };
-        let rows = u32::try_from(rows).map_or(f64::MAX, f64::from);
-        let until = {
-            let mut next = self.next.lock().await;
-            let start = (*next).max(Instant::now());
-            *next = start + Duration::from_secs_f64((rows / rate).min(3600.0));
-            start
-        };
-        tokio::time::sleep_until(until.into()).await;
-    }
 }
 
 impl<DB: RotationDatabase> Worker<DB> {
@@ -377,7 +344,7 @@ impl<DB: RotationDatabase> Worker<DB> {
             for row in rows {
                 match self.write_row(writer, work, &columns, &row).await? {
                     Some(written) => page.written_before += written,
-                    None => self.write_apart(writer, work, page, &columns, &row).await?,
+                    None => self.write_apart(writer, work, page, &columns, row).await?,
                 }
             }
         }
@@ -391,7 +358,7 @@ impl<DB: RotationDatabase> Worker<DB> {
         work: &Work<'_>,
         page: &mut Prepared,
         columns: &[usize],
-        row: &SwapRow,
+        row: SwapRow,
     ) -> Result<(), RotationError> {
         let mut written = 0;
         for (column, row) in apart(work.table, columns, row) {
@@ -412,11 +379,8 @@ impl<DB: RotationDatabase> Worker<DB> {
         columns: &[usize],
         row: &SwapRow,
     ) -> Result<Option<u64>, RotationError> {
-        let statement = DB::compare_and_swap(&swap(work, columns), std::slice::from_ref(row));
-        match DB::execute(statement, Reuse::Likely, writer)
-            .await
-            .map_err(RotationError::from)
-        {
+        let written = swap::<DB>(work, columns).write_one::<DB>(row, writer).await;
+        match written.map_err(RotationError::from) {
             Ok(written) => Ok(Some(written)),
             Err(RotationError::Database(error)) if error.is_unique_violation() => Ok(None),
             Err(other) => Err(other),
@@ -435,18 +399,8 @@ impl<DB: RotationDatabase> Worker<DB> {
         let mut transaction = state::begin::<DB>(writer).await?;
         let mut written = 0;
         for (columns, rows) in &page.groups {
-            let swap = swap(work, columns);
-            let mut rest = rows.as_slice();
-            while !rest.is_empty() {
-                let (now, later) = rest.split_at(statement_rows::<DB>(&swap, rest));
-                let reuse = if now.len() == DB::SET_ROWS {
-                    Reuse::Likely
-                } else {
-                    Reuse::Unlikely
-                };
-                written += DB::execute(DB::compare_and_swap(&swap, now), reuse, &mut transaction).await?;
-                rest = later;
-            }
+            let swap = swap::<DB>(work, columns);
+            written += swap.write::<DB>(rows, &mut transaction).await?;
         }
         let complete = written == page.expected() || leave_rest;
         let mut done = page.done.clone();
@@ -479,112 +433,60 @@ impl<DB: RotationDatabase> Worker<DB> {
     }
 }
 
-/// What is compared and swapped for these columns.
-fn swap<'a>(work: &Work<'a>, columns: &[usize]) -> Swap<'a> {
+/// What is compared and swapped for these columns: the start of a token, all of an index value.
+fn swap<'a, DB: RotationDatabase>(work: &Work<'a>, columns: &[usize]) -> Swap<'a> {
     let (table, fills) = (work.table.as_ref(), work.record.mode == Mode::Index);
-    let token = |column: &'a StoredColumn, stays| SwapColumn {
-        name: &column.sql_name,
-        is_text: column.is_text,
-        compared: Compared::Start(column.start()),
-        stays,
-    };
-    let column = |i: &usize| match work.read {
-        Read::IndexesAndTokens => table.indexes.get(*i).map(|index| SwapColumn {
-            name: &index.sql_name,
-            is_text: false,
-            compared: if fills { Compared::Null } else { Compared::Whole },
-            stays: false,
-        }),
-        _ => table.sealed.get(*i).map(|column| token(column, false)),
-    };
-    let changing = columns.iter().filter_map(column);
+    let mut swap = Swap::new(&table.sql_table, &table.key);
+    for column in columns {
+        if work.read == Read::IndexesAndTokens {
+            let Some(index) = table.indexes.get(*column) else {
+                continue;
+            };
+            let name = swap.column::<DB>(&index.sql_name);
+            if fills {
+                swap.require(format!("{name} IS NULL"));
+            } else {
+                let old = swap.bind::<DB>(name.clone());
+                swap.require(format!("{name} = {old}"));
+            }
+            let new = swap.bind::<DB>(name);
+            swap.set(&index.sql_name, new);
+        } else if let Some(token) = table.sealed.get(*column) {
+            require_token::<DB>(&mut swap, token);
+            let new = swap.bind::<DB>(swap.column::<DB>(&token.sql_name));
+            swap.set(&token.sql_name, new);
+        }
+    }
     // An index that is empty says nothing of the value that it was computed of: its tokens have to be those that were read.
     let parts = columns
         .iter()
         .filter(|_| fills)
         .flat_map(|index| table.rows.index_parts(*index));
-    let parts = parts.filter_map(|part| table.sealed.get(*part).map(|column| token(column, true)));
-    Swap {
-        table: &table.sql_table,
-        key: &table.key,
-        columns: changing.chain(parts).collect(),
+    for token in parts.filter_map(|part| table.sealed.get(*part)) {
+        require_token::<DB>(&mut swap, token);
     }
+    swap
+}
+
+/// That a token is the one that was read.
+fn require_token<DB: RotationDatabase>(swap: &mut Swap<'_>, token: &StoredColumn) {
+    let name = swap.column::<DB>(&token.sql_name);
+    let old = swap.bind::<DB>(name.clone());
+    swap.require(format!("substr({name}, 1, {}) = {old}", token.start()));
 }
 
 /// The index columns of a row, each with the tokens that it was computed of.
-fn apart(table: &Table, columns: &[usize], row: &SwapRow) -> Vec<(usize, SwapRow)> {
-    let (changing, mut tokens) = row.values.split_at(columns.len().min(row.values.len()));
-    let part = |(column, change): (&usize, &(Vec<u8>, Vec<u8>))| {
-        let parts = table.rows.index_parts(*column).len().min(tokens.len());
-        let (own, others) = tokens.split_at(parts);
-        tokens = others;
+fn apart(table: &Table, columns: &[usize], row: SwapRow) -> Vec<(usize, SwapRow)> {
+    let parts = |column: &usize| table.rows.index_parts(*column).len();
+    let mut values = row.values.into_iter();
+    let new: Vec<_> = values.by_ref().take(columns.len()).collect();
+    let part = |(column, new): (&usize, Value)| {
+        let values = std::iter::once(new).chain(values.by_ref().take(parts(column)));
         let row = SwapRow {
             key: row.key.clone(),
-            values: [std::slice::from_ref(change), own].concat(),
+            values: values.collect(),
         };
         (*column, row)
     };
-    columns.iter().zip(changing).map(part).collect()
-}
-
-/// How many rows fit one statement.
-fn statement_rows<DB: RotationDatabase>(swap: &Swap<'_>, rows: &[SwapRow]) -> usize {
-    let binds = swap.key.len() + 2 * swap.columns.len();
-    let most = DB::SET_ROWS.min(DB::MAX_BINDS / binds.max(1)).max(1);
-    let mut size = 0;
-    let fits = rows.iter().take(most).take_while(|row| {
-        size += row.size();
-        size <= STATEMENT_BYTES
-    });
-    fits.count().max(1)
-}
-
-/// Does something that is as good when it is done twice, again and again while the database does not answer.
-pub(crate) async fn patiently<T, F>(attempt: impl Fn() -> F + Send + Sync) -> Result<T, RotationError>
-where
-    F: Future<Output = Result<T, RotationError>> + Send,
-{
-    let mut patience = Patience::new();
-    loop {
-        match attempt().await {
-            Ok(done) => return Ok(done),
-            Err(error) => patience.wait(error).await?,
-        }
-    }
-}
-
-/// Waits between tries, and gives up in the end.
-struct Patience {
-    since: Option<Instant>,
-    tries: u32,
-}
-
-impl Patience {
-    fn new() -> Self {
-        Self {
-            since: None,
-            tries: 0,
-        }
-    }
-
-    async fn wait(&mut self, error: RotationError) -> Result<(), RotationError> {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        if !error.is_retryable() || since.elapsed() > PATIENCE {
-            return Err(error);
-        }
-        self.tries += 1;
-        tokio::time::sleep(backoff(self.tries, Duration::from_millis(20))).await;
-        Ok(())
-    }
-}
-
-/// Twice as long every time, up to five seconds, and never in step with others.
-fn backoff(tries: u32, first: Duration) -> Duration {
-    let longest = first
-        .saturating_mul(1 << tries.min(10))
-        .min(Duration::from_secs(5));
-    let mut random = [0; 2];
-    // Without randomness they go in step, which is slower and not wrong.
-    let _ = getrandom::fill(&mut random);
-    longest.mul_f64(0.5 + f64::from(u16::from_be_bytes(random)) / f64::from(u16::MAX) / 2.0)
+    columns.iter().zip(new).map(part).collect()
 }
