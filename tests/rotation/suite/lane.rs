@@ -86,7 +86,7 @@ pub(crate) mod sqlite {
 }
 
 macro_rules! on_server {
-    ($database:ident $server:ident $options:ty, $create:literal, |$url:ident, $name:ident| $with_name:expr) => {
+    ($database:ident $server:ident $options:ty) => {
         pub(crate) mod $database {
             use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -104,13 +104,14 @@ macro_rules! on_server {
             /// An empty database of its own.
             pub(crate) async fn url(server: &Server, _: &Path, lane: &str) -> String {
                 static NEXT: AtomicUsize = AtomicUsize::new(1);
-                let $name = format!("{lane}{}", NEXT.fetch_add(1, Ordering::Relaxed));
+                let name = format!("{lane}{}", NEXT.fetch_add(1, Ordering::Relaxed));
                 let options: $options = server.url().parse().unwrap();
                 let mut connection = options.connect().await.unwrap();
-                let create = AssertSqlSafe(format!("{} {}", $create, $name));
+                let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
                 sqlx::query(create).execute(&mut connection).await.unwrap();
-                let $url = server.url();
-                $with_name
+                let url = server.url();
+                let (server, _) = url.rsplit_once('/').unwrap();
+                format!("{server}/{name}")
             }
 
             /// A server's tables are put back by statements.
@@ -121,9 +122,5 @@ macro_rules! on_server {
     };
 }
 
-on_server!(postgres PostgresServer sqlx::postgres::PgConnectOptions, "CREATE SCHEMA", |url, name| {
-    format!("{url}?options[search_path]={name}")
-});
-on_server!(mariadb MariaDbServer sqlx::mysql::MySqlConnectOptions, "CREATE DATABASE", |url, name| {
-    url.replace("/phield", &format!("/{name}"))
-});
+on_server!(postgres PostgresServer sqlx::postgres::PgConnectOptions);
+on_server!(mariadb MariaDbServer sqlx::mysql::MySqlConnectOptions);

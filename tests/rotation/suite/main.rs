@@ -12,7 +12,7 @@
 )]
 #![allow(clippy::duplicate_mod, reason = "that is how a case runs on every database")]
 
-mod kek;
+mod key_file;
 mod kill_points;
 mod lane;
 mod outage;
@@ -29,6 +29,7 @@ macro_rules! on_every_database {
 
                 pub(crate) mod killed;
                 mod broken;
+                mod kills;
                 mod traffic;
                 mod workers;
             }
