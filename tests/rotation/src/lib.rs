@@ -12,6 +12,7 @@
 
 pub mod arguments;
 pub mod model;
+pub mod next;
 mod options;
 pub mod ring;
 
@@ -27,6 +28,7 @@ macro_rules! on_every_database {
 
                 use crate::options::$database as options;
 
+                pub mod next;
                 pub mod rotator;
                 pub mod table;
                 pub mod traffic;

@@ -25,11 +25,15 @@ macro_rules! on_every_database {
             #[path = "cases"]
             mod $database {
                 use crate::lane::$database as lane;
-                use phield_rotation_tests::$database::table;
+                use phield_rotation_tests::$database::{next, table};
+
+                /// As it is printed.
+                const DATABASE: &str = stringify!($database);
 
                 pub(crate) mod killed;
                 mod broken;
                 mod kills;
+                mod new_index;
                 mod traffic;
                 mod workers;
             }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use phield::sqlx::rotate::{Mode, Rotation, RotationError, RotationOptions, RotationStatus};
 use phield::{KeyId, KeyUse, SchemaFile};
 
-use super::table;
+use super::{next, table};
 use crate::arguments::Arguments;
 use crate::model::Patient;
+use crate::next::NextPatient;
 use crate::{Failed, ring};
 
-/// `folder=` of the ring, `url=`, `mode=` data, pepper, kek or ring, `report=` a file; `replace=` the active key that is to go, if that is to
+/// `folder=` of the ring, `url=`, `mode=` data, pepper, index, kek or ring, `report=` a file; `replace=` the active key that is to go, if that is to
 /// be done first; `batch=`, `rate=`, `workers=`, `hard_ttl=` and `lease=` in seconds, `alone=yes`, `acknowledged=yes`,
 /// and `wait=yes` to wait for the hard TTL instead.
 pub async fn run(arguments: &Arguments) -> Result<(), Failed> {
@@ -28,6 +29,7 @@ pub async fn run(arguments: &Arguments) -> Result<(), Failed> {
         "kek" => return ring::write_whole(report_file, &ring::rekek(&ring).await?),
         "data" => (Mode::Data, KeyUse::Data),
         "pepper" => (Mode::Pepper, KeyUse::Index),
+        "index" => (Mode::Index, KeyUse::Index),
         other => return Err(format!("no mode `{other}`").into()),
     };
     if let Some(old) = replaced(arguments)? {
@@ -36,7 +38,13 @@ pub async fn run(arguments: &Arguments) -> Result<(), Failed> {
     let keyring = Arc::new(ring.keyring().await?);
     let options = options(arguments)?;
     let pool = table::connect(arguments.text("url")?, 2 * options.workers + 1).await?;
-    let rotation = Rotation::new(pool, keyring, SchemaFile::of(&[Patient::SCHEMA])?).with_options(options);
+    let schema = if mode == Mode::Index {
+        next::add_indexes(&pool).await?;
+        NextPatient::SCHEMA
+    } else {
+        Patient::SCHEMA
+    };
+    let rotation = Rotation::new(pool, keyring, SchemaFile::of(&[schema])?).with_options(options);
     let status = loop {
         match rotation.run(mode, |_| {}).await {
             Err(RotationError::TooSoon { seconds }) if arguments.is_set("wait") => {

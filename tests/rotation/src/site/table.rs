@@ -1,9 +1,11 @@
 //! The table of patients.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use phield::sqlx::insert_batch;
-use phield::{BlindIndex, KeyId, Keyring, TokenInfo};
+use phield::sqlx::rotate::Rotation;
+use phield::{BlindIndex, KeyId, Keyring, SchemaFile, TokenInfo};
 use sqlx::pool::PoolOptions;
 use sqlx::{Pool, Row as _};
 
@@ -52,6 +54,26 @@ pub async fn fill(pool: &Pool<Db>, keyring: &Keyring, rows: i64) -> Result<Vec<P
     let sealed = Patient::seal_batch(&patients, keyring)?;
     insert_batch(&mut *pool.acquire().await?, sealed).await?;
     Ok(patients)
+}
+
+/// Whether a table has a column.
+pub async fn has_column(pool: &Pool<Db>, table: &str, column: &str) -> bool {
+    let select = format!("SELECT {column} FROM {table} WHERE 1 = 0");
+    sqlx::query(sql(&select)).fetch_all(pool).await.is_ok()
+}
+
+/// Nothing is in the quarantine, and `phield scan` finds nothing.
+pub async fn check_nothing_left(pool: &Pool<Db>, keyring: &Arc<Keyring>, schema: SchemaFile) -> Result<(), Failed> {
+    let rotation = Rotation::new(pool.clone(), Arc::clone(keyring), schema);
+    let noted = rotation.quarantine(10).await?;
+    let mut found = rotation.unregistered().await?;
+    // What the tests keep is not of the application.
+    found.columns.retain(|column| !column.table.ends_with("prepared"));
+    let is_left = !noted.is_empty() || !found.columns.is_empty() || !found.plaintext.is_empty();
+    if is_left {
+        return Err(format!("in quarantine: {noted:?}; found by the scan: {found:?}").into());
+    }
+    Ok(())
 }
 
 /// Keeps the rows of a table as they are for [`reset`] and [`rebuild`].

@@ -7,6 +7,7 @@ use phield_rotation_tests::model::{Patient, patient};
 use phield_rotation_tests::{Failed, ring};
 use sqlx::Pool;
 
+use super::DATABASE;
 use super::kills::{Command, Site, at_every_write};
 use super::table::{self, Db};
 use crate::lane::Start;
@@ -200,7 +201,7 @@ impl Rotation {
 pub(crate) async fn run(mode: &'static str, pragma: Option<&'static str>) {
     let database = match mode {
         "kek" | MODE_RING => "key file",
-        _ => module_path!().rsplit("::").nth(1).unwrap(),
+        _ => DATABASE,
     };
     let database = pragma.map_or(database.to_owned(), |pragma| format!("{database} ({pragma})"));
     at_every_write(Rotation::new(mode).await, pragma, &database).await;
