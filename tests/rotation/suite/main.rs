@@ -25,7 +25,7 @@ macro_rules! on_every_database {
             #[path = "cases"]
             mod $database {
                 use crate::lane::$database as lane;
-                use phield_rotation_tests::$database::{next, table};
+                use phield_rotation_tests::$database::{next, people, table};
 
                 /// As it is printed.
                 const DATABASE: &str = stringify!($database);
@@ -33,6 +33,7 @@ macro_rules! on_every_database {
                 pub(crate) mod killed;
                 mod broken;
                 mod kills;
+                mod migrated;
                 mod new_index;
                 mod traffic;
                 mod workers;

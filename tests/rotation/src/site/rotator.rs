@@ -8,13 +8,13 @@ use std::time::Duration;
 use phield::sqlx::rotate::{Mode, Rotation, RotationError, RotationOptions, RotationStatus};
 use phield::{KeyId, KeyUse, SchemaFile};
 
-use super::{next, table};
+use super::{migrator, next, table};
 use crate::arguments::Arguments;
 use crate::model::Patient;
 use crate::next::NextPatient;
 use crate::{Failed, ring};
 
-/// `folder=` of the ring, `url=`, `mode=` data, pepper, index, kek or ring, `report=` a file; `replace=` the active key that is to go, if that is to
+/// `folder=` of the ring, `url=`, `mode=` data, pepper, index, kek, ring, migrate or unseal, `report=` a file; `replace=` the active key that is to go, if that is to
 /// be done first; `batch=`, `rate=`, `workers=`, `hard_ttl=` and `lease=` in seconds, `alone=yes`, `acknowledged=yes`,
 /// and `wait=yes` to wait for the hard TTL instead.
 pub async fn run(arguments: &Arguments) -> Result<(), Failed> {
@@ -22,6 +22,8 @@ pub async fn run(arguments: &Arguments) -> Result<(), Failed> {
     let ring = ring::open(&folder).await?;
     let report_file = Path::new(arguments.text("report")?);
     let (mode, key_use) = match arguments.text("mode")? {
+        "migrate" => return migrator::run(arguments, &["add", "backfill", "cutover", "drop"]).await,
+        "unseal" => return migrator::run(arguments, &["unseal"]).await,
         "ring" => {
             let done = ring::replace_ring_key(&folder, replaced(arguments)?.ok_or("replace=… is missing")?).await?;
             return ring::write_whole(report_file, &done);
