@@ -75,6 +75,9 @@ pub(crate) mod sqlite {
         format!("sqlite://{}?mode=rwc", file(folder, lane).display())
     }
 
+    /// There is no server that still works for a process that is dead.
+    pub(crate) const OTHERS: Option<&str> = None;
+
     /// Whether a lane is put back by copying the file of another: then that is done.
     pub(crate) fn copy(folder: &Path, from: &str, to: &str) -> bool {
         for left in ["db-journal", "db-wal", "db-shm"] {
@@ -86,7 +89,7 @@ pub(crate) mod sqlite {
 }
 
 macro_rules! on_server {
-    ($database:ident $server:ident $options:ty) => {
+    ($database:ident $server:ident $options:ty, $others:literal) => {
         pub(crate) mod $database {
             use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -114,6 +117,9 @@ macro_rules! on_server {
                 format!("{server}/{name}")
             }
 
+            /// Counts the connections of other processes to the database of this one.
+            pub(crate) const OTHERS: Option<&str> = Some($others);
+
             /// A server's tables are put back by statements.
             pub(crate) fn copy(_: &Path, _: &str, _: &str) -> bool {
                 false
@@ -122,5 +128,12 @@ macro_rules! on_server {
     };
 }
 
-on_server!(postgres PostgresServer sqlx::postgres::PgConnectOptions);
-on_server!(mariadb MariaDbServer sqlx::mysql::MySqlConnectOptions);
+on_server!(
+    postgres PostgresServer sqlx::postgres::PgConnectOptions,
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' \
+     AND pid <> pg_backend_pid()"
+);
+on_server!(
+    mariadb MariaDbServer sqlx::mysql::MySqlConnectOptions,
+    "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND id <> connection_id()"
+);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use phield_rotation_tests::Failed;
 use sqlx::Pool;
@@ -15,6 +16,8 @@ use crate::process::{self, Ended, KillPoint};
 
 /// Processes at a time.
 const LANES: usize = 2;
+/// Longer than a server takes to see that a process is gone.
+const SERVER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A command of the rotator, and what must hold of what it leaves.
 pub(crate) trait Command: Send + Sync + Sized + 'static {
@@ -29,6 +32,11 @@ pub(crate) trait Command: Send + Sync + Sized + 'static {
     /// A run makes more writes than these; otherwise they are not counted.
     fn least_writes(&self) -> u64 {
         50
+    }
+
+    /// About how many of the kill points CI takes.
+    fn spread(&self) -> usize {
+        30
     }
 
     /// What the rotator is told beside where everything is.
@@ -105,7 +113,18 @@ impl Lane {
     }
 
     async fn site(&self, folder: PathBuf) -> Result<Site, Failed> {
-        Ok(Site { pool: table::connect(&self.url, 1).await?, folder })
+        let pool = table::connect(&self.url, 1).await?;
+        if let Some(others) = lane::OTHERS {
+            // The server ends the statement that a killed process sent last, and then sees that it is gone.
+            let start = Instant::now();
+            while sqlx::query_scalar::<_, i64>(others).fetch_one(&pool).await? > 0 {
+                if start.elapsed() > SERVER_PATIENCE {
+                    return Err("the server still works for a process that is gone".into());
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        Ok(Site { pool, folder })
     }
 
     fn rotator(&self, command: &impl Command, folder: &std::path::Path) -> tokio::process::Command {
@@ -182,10 +201,11 @@ pub(crate) async fn at_every_write<C: Command>(command: C, pragma: Option<&'stat
     println!("{database} {mode}: {counts:?}");
     let writes = counts.first().map_or(0, |(_, total)| *total);
     assert!(writes > command.least_writes(), "these are not all the writes");
+    let points = kill_points::of(writes, command.spread());
     let kills = Arc::new(Kills {
         command,
         end,
-        points: kill_points::of(writes),
+        points,
         next: AtomicUsize::new(0),
         killed: AtomicUsize::new(0),
         failures: Mutex::new(Vec::new()),

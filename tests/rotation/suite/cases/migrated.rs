@@ -81,6 +81,10 @@ impl Command for Migrate {
         "migrate"
     }
 
+    fn spread(&self) -> usize {
+        16
+    }
+
     fn start(&self) -> &Start {
         &self.0.start
     }
@@ -161,6 +165,10 @@ impl Command for Unseal {
 
     fn mode(&self) -> &'static str {
         "unseal"
+    }
+
+    fn spread(&self) -> usize {
+        10
     }
 
     fn start(&self) -> &Start {

@@ -29,6 +29,10 @@ impl Command for NewIndex {
         "index"
     }
 
+    fn spread(&self) -> usize {
+        12
+    }
+
     fn start(&self) -> &Start {
         &self.start
     }
