@@ -177,7 +177,7 @@ impl Command for Unseal {
 
     async fn fill(&self, pool: &Pool<Db>) -> Result<(), Failed> {
         table::execute(pool, &[people::SEALED]).await?;
-        let sealed = Person::seal_batch(&self.0.people, &*self.0.keyring)?;
+        let sealed = Person::seal_batch(&self.0.people, &self.0.keyring)?;
         insert_batch(&mut *pool.acquire().await?, sealed).await?;
         table::keep(pool, "people").await
     }
