@@ -1,7 +1,7 @@
-//! Rotation by force, on SQLite, PostgreSQL and MariaDB: killed at every write, its server killed, beside live traffic, shared by
+//! Rotation and migration by force, on SQLite, PostgreSQL and MariaDB: killed at every write, its server killed, beside live traffic, shared by
 //! workers that die, over rows that are broken.
 //!
-//! A rotation runs in processes of its own (`src/bin`). To kill one at its n-th write it is started with the library of
+//! They run in processes of their own (`src/bin`). To kill one at its n-th write it is started with the library of
 //! `killer/`, which `cargo xtask rotation` builds. That runs a spread of the kill points, as CI does; `cargo xtask rotation
 //! --every` runs all of them, and prints how many there were.
 #![allow(

@@ -43,6 +43,10 @@ impl Command for Rotation {
         if self.mode == MODE_RING { 40 } else { 50 }
     }
 
+    fn spread(&self) -> usize {
+        if self.mode == MODE_RING { 20 } else { 30 }
+    }
+
     fn arguments(&self) -> Vec<(&'static str, String)> {
         vec![("replace", self.old.get().to_string())]
     }
