@@ -25,8 +25,8 @@ cargo xtask fuzz           run every fuzz harness for ten seconds
 cargo xtask sqlx           write the folders .sqlx of tests/macros anew, after a query or a schema changed
 cargo xtask hsm            the tests that need HSM tokens in software, and nothing else
 cargo xtask databases      the tests that need a PostgreSQL and a MariaDB server, and nothing else
-cargo xtask rotation       the tests that kill rotations, at a spread of their writes, and nothing else
-cargo xtask rotation --every   the same at every write, which takes an hour
+cargo xtask rotation       the tests that kill rotations and migrations, at a spread of their writes, and nothing else
+cargo xtask rotation --every   the same at every write, which takes hours
 cargo xtask kms            the tests that need emulators of AWS KMS, and nothing else
 cargo xtask fmt            format every crate
 ";
@@ -168,7 +168,7 @@ fn databases() -> Result<(), Failed> {
     step("checked macros are current", sqlx::check)
 }
 
-/// Rotations that are killed, at every write or at a spread of them.
+/// Rotations and migrations that are killed, at every write or at a spread of them.
 fn rotation(every: bool) -> Result<(), Failed> {
     step("library that kills", killer)?;
     step("rotation tests", || {

@@ -13,6 +13,11 @@
 //! In the mixed time a row has SQL NULL in the place of a token, which a model with a field of `Phi<T>` refuses to read: read such
 //! rows with a query of your own and [`MixedTime`], and write them with [`insert`] and [`update`], until the cutover.
 //!
+//! Between the cutover and the drop, a version without [`MixedTime`] that writes SQL NULL over a token (`Option<Phi<T>>`) leaves the
+//! old plaintext beside it. The row is then like one that somebody wrote without sealing it: `drop` is refused, and a backfill after
+//! `revert` would seal the old value again. Where you know that no process writes plaintext any more, set the plaintext of such
+//! rows to NULL yourself (`UPDATE patients SET ssn = NULL WHERE ssn_sealed IS NULL`), and drop it then.
+//!
 //! On PostgreSQL the indexes are made concurrently (one that was killed leaves an invalid index behind: drop it, and run `add`
 //! again), and `drop` sets NOT NULL, which reads the table through under a lock; on MariaDB that writes the table anew.
 //!

@@ -12,7 +12,9 @@
 
 pub mod arguments;
 pub mod model;
+pub mod next;
 mod options;
+pub mod person;
 pub mod ring;
 
 /// Any error, in words.
@@ -27,6 +29,9 @@ macro_rules! on_every_database {
 
                 use crate::options::$database as options;
 
+                pub mod migrator;
+                pub mod next;
+                pub mod people;
                 pub mod rotator;
                 pub mod table;
                 pub mod traffic;

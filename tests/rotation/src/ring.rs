@@ -1,11 +1,12 @@
 //! A ring in a folder, as the testkit lays it out.
 
+use std::io::Write as _;
 use std::path::Path;
 
-use phield::config::Config;
+use phield::config::{Config, OneOrMany};
 use phield::{
     Backends, CachePolicy, FileStore, FileWitness, KeyId, KeyState, KeyUse, Manifest, Ring, RingError,
-    RingSettings, Rollout, Suite,
+    RingKeyPin, RingSettings, Rollout, Suite,
 };
 
 use phield::{KekReference, ProviderName};
@@ -85,4 +86,53 @@ pub async fn rekek(ring: &Ring) -> Result<String, Failed> {
         return Err(format!("key {key}: {error}").into());
     }
     Ok("quarantined 0\n".to_owned())
+}
+
+/// The pins of a configuration.
+pub fn pins(config: &Config) -> Result<Vec<RingKeyPin>, Failed> {
+    let pins: &[String] = match &config.ring_key {
+        OneOrMany::One(pin) => std::slice::from_ref(pin),
+        OneOrMany::Many(pins) => pins,
+    };
+    Ok(pins.iter().map(|pin| pin.parse()).collect::<Result<_, _>>()?)
+}
+
+/// Replaces the ring key, `old`, by the five steps of `phield rotate ring`, with what an operator does to the configuration in
+/// between. Goes on from the step that the ring and its configuration show. Gives a report in lines.
+pub async fn replace_ring_key(folder: &Path, old: KeyId) -> Result<String, Failed> {
+    loop {
+        let ring = open(folder).await?;
+        match ring.settings.pins.as_slice() {
+            [pin] if pin.key_id() == old => {
+                let new = ring.successor(KeyUse::Ring, None, None).await?.key_id;
+                let verified = ring.load().await?;
+                let new = RingKeyPin::of(verified.manifest().record(new).ok_or("the new key is lost")?);
+                pin_keys(folder, &[pin, &new])?;
+            }
+            [first, second] if first.key_id() == old => pin_keys(folder, &[second, first])?,
+            [first, _] => {
+                ring.activate(first.key_id(), Rollout::AcknowledgedByEveryInstance)
+                    .await?;
+                pin_keys(folder, &[first])?;
+            }
+            _ => return Ok("quarantined 0\n".to_owned()),
+        }
+    }
+}
+
+/// Writes pins into the configuration.
+fn pin_keys(folder: &Path, pins: &[&RingKeyPin]) -> Result<(), Failed> {
+    let file = folder.join("phield.toml");
+    let mut config = Config::read(&file)?;
+    config.ring_key = OneOrMany::Many(pins.iter().map(ToString::to_string).collect());
+    write_whole(&file, &config.to_toml()?)
+}
+
+/// Writes a file that is there whole, or as it was.
+pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), Failed> {
+    let aside = path.with_extension("tmp");
+    let mut file = std::fs::File::create(&aside)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    Ok(std::fs::rename(aside, path)?)
 }

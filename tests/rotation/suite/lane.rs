@@ -75,6 +75,9 @@ pub(crate) mod sqlite {
         format!("sqlite://{}?mode=rwc", file(folder, lane).display())
     }
 
+    /// There is no server that still works for a process that is dead.
+    pub(crate) const OTHERS: Option<&str> = None;
+
     /// Whether a lane is put back by copying the file of another: then that is done.
     pub(crate) fn copy(folder: &Path, from: &str, to: &str) -> bool {
         for left in ["db-journal", "db-wal", "db-shm"] {
@@ -86,7 +89,7 @@ pub(crate) mod sqlite {
 }
 
 macro_rules! on_server {
-    ($database:ident $server:ident $options:ty, $create:literal, |$url:ident, $name:ident| $with_name:expr) => {
+    ($database:ident $server:ident $options:ty, $others:literal) => {
         pub(crate) mod $database {
             use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -104,14 +107,18 @@ macro_rules! on_server {
             /// An empty database of its own.
             pub(crate) async fn url(server: &Server, _: &Path, lane: &str) -> String {
                 static NEXT: AtomicUsize = AtomicUsize::new(1);
-                let $name = format!("{lane}{}", NEXT.fetch_add(1, Ordering::Relaxed));
+                let name = format!("{lane}{}", NEXT.fetch_add(1, Ordering::Relaxed));
                 let options: $options = server.url().parse().unwrap();
                 let mut connection = options.connect().await.unwrap();
-                let create = AssertSqlSafe(format!("{} {}", $create, $name));
+                let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
                 sqlx::query(create).execute(&mut connection).await.unwrap();
-                let $url = server.url();
-                $with_name
+                let url = server.url();
+                let (server, _) = url.rsplit_once('/').unwrap();
+                format!("{server}/{name}")
             }
+
+            /// Counts the connections of other processes to the database of this one.
+            pub(crate) const OTHERS: Option<&str> = Some($others);
 
             /// A server's tables are put back by statements.
             pub(crate) fn copy(_: &Path, _: &str, _: &str) -> bool {
@@ -121,9 +128,12 @@ macro_rules! on_server {
     };
 }
 
-on_server!(postgres PostgresServer sqlx::postgres::PgConnectOptions, "CREATE SCHEMA", |url, name| {
-    format!("{url}?options[search_path]={name}")
-});
-on_server!(mariadb MariaDbServer sqlx::mysql::MySqlConnectOptions, "CREATE DATABASE", |url, name| {
-    url.replace("/phield", &format!("/{name}"))
-});
+on_server!(
+    postgres PostgresServer sqlx::postgres::PgConnectOptions,
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' \
+     AND pid <> pg_backend_pid()"
+);
+on_server!(
+    mariadb MariaDbServer sqlx::mysql::MySqlConnectOptions,
+    "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND id <> connection_id()"
+);

@@ -1,7 +1,7 @@
-//! Rotation by force, on SQLite, PostgreSQL and MariaDB: killed at every write, its server killed, beside live traffic, shared by
+//! Rotation and migration by force, on SQLite, PostgreSQL and MariaDB: killed at every write, its server killed, beside live traffic, shared by
 //! workers that die, over rows that are broken.
 //!
-//! A rotation runs in processes of its own (`src/bin`). To kill one at its n-th write it is started with the library of
+//! They run in processes of their own (`src/bin`). To kill one at its n-th write it is started with the library of
 //! `killer/`, which `cargo xtask rotation` builds. That runs a spread of the kill points, as CI does; `cargo xtask rotation
 //! --every` runs all of them, and prints how many there were.
 #![allow(
@@ -12,7 +12,7 @@
 )]
 #![allow(clippy::duplicate_mod, reason = "that is how a case runs on every database")]
 
-mod kek;
+mod key_file;
 mod kill_points;
 mod lane;
 mod outage;
@@ -25,10 +25,16 @@ macro_rules! on_every_database {
             #[path = "cases"]
             mod $database {
                 use crate::lane::$database as lane;
-                use phield_rotation_tests::$database::table;
+                use phield_rotation_tests::$database::{next, people, table};
+
+                /// As it is printed.
+                const DATABASE: &str = stringify!($database);
 
                 pub(crate) mod killed;
                 mod broken;
+                mod kills;
+                mod migrated;
+                mod new_index;
                 mod traffic;
                 mod workers;
             }

@@ -136,7 +136,9 @@ impl<'q, DB: Database, T: Erase + Encode<'q, DB> + Type<DB>> Encode<'q, DB> for 
 }
 
 /// A [`DualWrite`] of any type. Not for users to implement.
-pub trait DualColumn<DB: MigrationDatabase>: private::Sealed {
+///
+/// [`Sync`]: a handler that awaits a write can be spawned.
+pub trait DualColumn<DB: MigrationDatabase>: private::Sealed + Sync {
     /// The column of the plaintext, by its name in SQL; none when it is gone.
     #[doc(hidden)]
     fn column(&self) -> Option<&str>;
@@ -147,7 +149,7 @@ pub trait DualColumn<DB: MigrationDatabase>: private::Sealed {
 
 impl<DB: MigrationDatabase, T: Erase> DualColumn<DB> for DualWrite<'_, T>
 where
-    Self: BindColumn<DB>,
+    Self: BindColumn<DB> + Sync,
 {
     fn column(&self) -> Option<&str> {
         self.column.as_deref()

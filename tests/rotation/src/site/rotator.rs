@@ -1,7 +1,6 @@
 //! A rotation as an operator runs it: successor, activation, the passes over the tables, the report.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,31 +8,45 @@ use std::time::Duration;
 use phield::sqlx::rotate::{Mode, Rotation, RotationError, RotationOptions, RotationStatus};
 use phield::{KeyId, KeyUse, SchemaFile};
 
-use super::table;
+use super::{migrator, next, table};
 use crate::arguments::Arguments;
 use crate::model::Patient;
+use crate::next::NextPatient;
 use crate::{Failed, ring};
 
-/// `folder=` of the ring, `url=`, `mode=` data, pepper or kek, `report=` a file; `replace=` the active key that is to go, if that is to
+/// `folder=` of the ring, `url=`, `mode=` data, pepper, index, kek, ring, migrate or unseal, `report=` a file; `replace=` the active key that is to go, if that is to
 /// be done first; `batch=`, `rate=`, `workers=`, `hard_ttl=` and `lease=` in seconds, `alone=yes`, `acknowledged=yes`,
 /// and `wait=yes` to wait for the hard TTL instead.
 pub async fn run(arguments: &Arguments) -> Result<(), Failed> {
-    let ring = ring::open(&PathBuf::from(arguments.text("folder")?)).await?;
+    let folder = PathBuf::from(arguments.text("folder")?);
+    let ring = ring::open(&folder).await?;
     let report_file = Path::new(arguments.text("report")?);
     let (mode, key_use) = match arguments.text("mode")? {
-        "kek" => return write_new(report_file, &ring::rekek(&ring).await?),
+        "migrate" => return migrator::run(arguments, &["add", "backfill", "cutover", "drop"]).await,
+        "unseal" => return migrator::run(arguments, &["unseal"]).await,
+        "ring" => {
+            let done = ring::replace_ring_key(&folder, replaced(arguments)?.ok_or("replace=… is missing")?).await?;
+            return ring::write_whole(report_file, &done);
+        }
+        "kek" => return ring::write_whole(report_file, &ring::rekek(&ring).await?),
         "data" => (Mode::Data, KeyUse::Data),
         "pepper" => (Mode::Pepper, KeyUse::Index),
+        "index" => (Mode::Index, KeyUse::Index),
         other => return Err(format!("no mode `{other}`").into()),
     };
-    if let Some(old) = arguments.number::<u32>("replace")? {
-        let old = KeyId::new(old).ok_or("0 is no key")?;
+    if let Some(old) = replaced(arguments)? {
         ring::replace(&ring, key_use, old).await?;
     }
     let keyring = Arc::new(ring.keyring().await?);
     let options = options(arguments)?;
     let pool = table::connect(arguments.text("url")?, 2 * options.workers + 1).await?;
-    let rotation = Rotation::new(pool, keyring, SchemaFile::of(&[Patient::SCHEMA])?).with_options(options);
+    let schema = if mode == Mode::Index {
+        next::add_indexes(&pool).await?;
+        NextPatient::SCHEMA
+    } else {
+        Patient::SCHEMA
+    };
+    let rotation = Rotation::new(pool, keyring, SchemaFile::of(&[schema])?).with_options(options);
     let status = loop {
         match rotation.run(mode, |_| {}).await {
             Err(RotationError::TooSoon { seconds }) if arguments.is_set("wait") => {
@@ -44,7 +57,13 @@ pub async fn run(arguments: &Arguments) -> Result<(), Failed> {
     };
     let text = report(&status);
     rotation.keep_report(&status.id, &text).await?;
-    write_new(report_file, &text)
+    ring::write_whole(report_file, &text)
+}
+
+/// The key that is to go.
+fn replaced(arguments: &Arguments) -> Result<Option<KeyId>, Failed> {
+    let old = arguments.number::<u32>("replace")?;
+    Ok(old.map(|old| KeyId::new(old).ok_or("0 is no key")).transpose()?)
 }
 
 fn options(arguments: &Arguments) -> Result<RotationOptions, Failed> {
@@ -79,13 +98,4 @@ fn report(status: &RotationStatus) -> String {
     let quarantined: u64 = status.quarantined.iter().map(|noted| noted.count).sum();
     line(format_args!("quarantined {quarantined}"));
     text
-}
-
-/// A file that is there whole, or not at all.
-fn write_new(path: &Path, text: &str) -> Result<(), Failed> {
-    let aside = path.with_extension("tmp");
-    let mut file = std::fs::File::create(&aside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    Ok(std::fs::rename(aside, path)?)
 }

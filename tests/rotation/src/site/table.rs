@@ -1,18 +1,22 @@
 //! The table of patients.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use phield::sqlx::insert_batch;
-use phield::{BlindIndex, KeyId, Keyring, TokenInfo};
+use phield::sqlx::rotate::Rotation;
+use phield::{BlindIndex, KeyId, Keyring, SchemaFile, TokenInfo};
 use sqlx::pool::PoolOptions;
 use sqlx::{Pool, Row as _};
 
-use super::{Db, options, sql};
+pub use super::Db;
+use super::{options, sql};
 use crate::Failed;
 use crate::model::{INDEXES, Patient, SealedPatient, TOKENS, patient};
 
-/// The tables that a rotation makes.
-const OF_ROTATION: [&str; 6] = [
+/// The tables that rotations and migrations make.
+const OF_PHIELD: [&str; 7] = [
+    "phield_migration",
     "phield_rotation",
     "phield_rotation_table",
     "phield_rotation_share",
@@ -27,39 +31,73 @@ pub async fn connect(url: &str, connections: u32) -> Result<Pool<Db>, Failed> {
     Ok(pool.connect_with(options(url)?).await?)
 }
 
-/// Makes the table.
-pub async fn create(pool: &Pool<Db>) -> Result<(), Failed> {
-    let table = "CREATE TABLE patients (id {int} PRIMARY KEY, mrn {bytes} NOT NULL, mrn_index {index} NOT NULL, \
-                 ssn {bytes} NOT NULL, ssn_index {index} NOT NULL, note {text}, born {bytes}, ward {key_text} NOT NULL)";
-    sqlx::query(sql(table)).execute(pool).await?;
-    for index in INDEXES {
-        sqlx::query(sql(&format!("CREATE INDEX by_{index} ON patients ({index})"))).execute(pool).await?;
+/// The table, and its indexes in SQL.
+pub const CREATE: [&str; 3] = [
+    "CREATE TABLE patients (id {int} PRIMARY KEY, mrn {bytes} NOT NULL, mrn_index {index} NOT NULL, \
+     ssn {bytes} NOT NULL, ssn_index {index} NOT NULL, note {text}, born {bytes}, ward {key_text} NOT NULL)",
+    "CREATE INDEX by_mrn_index ON patients (mrn_index)",
+    "CREATE INDEX by_ssn_index ON patients (ssn_index)",
+];
+
+/// Runs statements.
+pub async fn execute(pool: &Pool<Db>, statements: &[&str]) -> Result<(), Failed> {
+    for statement in statements {
+        sqlx::query(sql(statement)).execute(pool).await?;
     }
     Ok(())
 }
 
 /// Makes the table and puts rows into it, which it gives.
 pub async fn fill(pool: &Pool<Db>, keyring: &Keyring, rows: i64) -> Result<Vec<Patient>, Failed> {
-    create(pool).await?;
+    execute(pool, &CREATE).await?;
     let patients: Vec<_> = (1..=rows).map(patient).collect();
     let sealed = Patient::seal_batch(&patients, keyring)?;
     insert_batch(&mut *pool.acquire().await?, sealed).await?;
     Ok(patients)
 }
 
-/// Keeps the rows as they are for [`reset`].
-pub async fn keep(pool: &Pool<Db>) -> Result<(), Failed> {
-    sqlx::query(sql("CREATE TABLE prepared AS SELECT * FROM patients")).execute(pool).await?;
+/// Whether a table has a column.
+pub async fn has_column(pool: &Pool<Db>, table: &str, column: &str) -> bool {
+    let select = format!("SELECT {column} FROM {table} WHERE 1 = 0");
+    sqlx::query(sql(&select)).fetch_all(pool).await.is_ok()
+}
+
+/// Nothing is in the quarantine, and `phield scan` finds nothing.
+pub async fn check_nothing_left(pool: &Pool<Db>, keyring: &Arc<Keyring>, schema: SchemaFile) -> Result<(), Failed> {
+    let rotation = Rotation::new(pool.clone(), Arc::clone(keyring), schema);
+    let noted = rotation.quarantine(10).await?;
+    let mut found = rotation.unregistered().await?;
+    // What the tests keep is not of the application.
+    found.columns.retain(|column| !column.table.ends_with("prepared"));
+    let is_left = !noted.is_empty() || !found.columns.is_empty() || !found.plaintext.is_empty();
+    if is_left {
+        return Err(format!("in quarantine: {noted:?}; found by the scan: {found:?}").into());
+    }
     Ok(())
+}
+
+/// Keeps the rows of a table as they are for [`reset`] and [`rebuild`].
+pub async fn keep(pool: &Pool<Db>, table: &str) -> Result<(), Failed> {
+    execute(pool, &[&format!("CREATE TABLE prepared AS SELECT * FROM {table}")]).await
 }
 
 /// Puts back the rows that were kept, and forgets every rotation.
 pub async fn reset(pool: &Pool<Db>) -> Result<(), Failed> {
-    for table in OF_ROTATION {
-        sqlx::query(sql(&format!("DROP TABLE IF EXISTS {table}"))).execute(pool).await?;
-    }
-    for statement in ["DELETE FROM patients", "INSERT INTO patients SELECT * FROM prepared"] {
-        sqlx::query(sql(statement)).execute(pool).await?;
+    forget(pool).await?;
+    execute(pool, &["DELETE FROM patients", "INSERT INTO patients SELECT * FROM prepared"]).await
+}
+
+/// Makes a table anew, with the rows that were kept, and forgets every rotation and migration.
+pub async fn rebuild(pool: &Pool<Db>, table: &str, create: &[&str]) -> Result<(), Failed> {
+    forget(pool).await?;
+    execute(pool, &[&format!("DROP TABLE {table}")]).await?;
+    execute(pool, create).await?;
+    execute(pool, &[&format!("INSERT INTO {table} SELECT * FROM prepared")]).await
+}
+
+async fn forget(pool: &Pool<Db>) -> Result<(), Failed> {
+    for table in OF_PHIELD {
+        execute(pool, &[&format!("DROP TABLE IF EXISTS {table}")]).await?;
     }
     Ok(())
 }

@@ -34,7 +34,7 @@ async fn every_hundredth_row() {
     let url = lane::url(lane::server(), start.folder.path(), "broken").await;
     let pool = table::connect(&url, 4).await.unwrap();
     let patients = table::fill(&pool, &start.ring.keyring(), ROWS).await.unwrap();
-    table::keep(&pool).await.unwrap();
+    table::keep(&pool, "patients").await.unwrap();
     for (id, i) in broken() {
         let (column, _, value) = BREAKS[i];
         table::set(&pool, column, value, id).await.unwrap();
