@@ -91,7 +91,7 @@ where
     M: ReadModel<Sealed: Send> + Send,
 {
     let mut rows: Vec<Row<M>> = rows.into_iter().map(Row::Sealed).collect();
-    let threads = (rows.len() / ROWS_OF_A_THREAD).min(*CORES).min(THREADS).max(1);
+    let threads = (rows.len() / ROWS_OF_A_THREAD).min(*CORES).clamp(1, THREADS);
     let part = rows.len().div_ceil(threads).max(1);
     thread::scope(|scope| {
         let mut parts = rows.chunks_mut(part);
