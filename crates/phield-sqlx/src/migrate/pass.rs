@@ -298,11 +298,13 @@ impl<DB: MigrationDatabase> Migration<DB> {
         }
     }
 
-    /// Writes the values of tokens into the column of the plaintext, where they are not there; how many rows were written.
+    /// Writes the values of tokens into the column of the plaintext, where they are not there, and over nothing else unless it
+    /// `overwrites`; how many rows were written.
     pub(super) async fn unseal_pass(
         &self,
         migrated: &Migrated,
         form: ColumnForm,
+        overwrites: bool,
         report: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Unsealed, MigrationError> {
         self.forget_notes(migrated).await?;
@@ -336,7 +338,12 @@ impl<DB: MigrationDatabase> Migration<DB> {
                 }
             }
             let written = self
-                .write(migrated, &unseal_swap::<DB>(migrated, form), page, None)
+                .write(
+                    migrated,
+                    &unseal_swap::<DB>(migrated, form, overwrites),
+                    page,
+                    None,
+                )
                 .await?;
             done.written += written;
             report(written);
@@ -357,17 +364,8 @@ impl<DB: MigrationDatabase> Migration<DB> {
             return Ok(Err("malformed"));
         };
         let table = &migrated.table.rows;
-        if !matches!(row.plaintext, PlainValue::Null) {
-            let held = table.holds(
-                &*self.keyring,
-                identity,
-                migrated.position,
-                token.clone(),
-                &row.plaintext,
-            );
-            if held == Ok(true) {
-                return Ok(Ok(None));
-            }
+        if self.holds_already(migrated, row) {
+            return Ok(Ok(None));
         }
         match table.unseal(&*self.keyring, identity, migrated.position, token) {
             Ok(value) => Ok(column_value(&value, migrated.value_type, form)
@@ -375,6 +373,19 @@ impl<DB: MigrationDatabase> Migration<DB> {
                 .ok_or("malformed")),
             Err(error) => reason(error).map(Err),
         }
+    }
+
+    /// Whether the value of a row's token stands in its column of plaintext.
+    pub(super) fn holds_already(&self, migrated: &Migrated, row: &Row) -> bool {
+        let (Some(identity), Ok(Some(token)), false) = (
+            &row.identity,
+            row.token(&migrated.table, migrated.position),
+            matches!(row.plaintext, PlainValue::Null),
+        ) else {
+            return false;
+        };
+        let (keys, table) = (&*self.keyring, &migrated.table.rows);
+        table.holds(keys, identity, migrated.position, token, &row.plaintext) == Ok(true)
     }
 
     /// Writes a page in one transaction, and tries again what can succeed then; how many rows were written.
@@ -601,13 +612,20 @@ fn reset_row(migrated: &Migrated, row: Row) -> SwapRow {
 }
 
 /// The plaintext, where the token is the one that was read.
-fn unseal_swap<DB: MigrationDatabase>(migrated: &Migrated, form: ColumnForm) -> [Swap<'_>; 2] {
+fn unseal_swap<DB: MigrationDatabase>(
+    migrated: &Migrated,
+    form: ColumnForm,
+    overwrites: bool,
+) -> [Swap<'_>; 2] {
     let mut swaps = token_swap::<DB>(migrated);
     for swap in &mut swaps {
         swap.set = vec![(
             migrated.plaintext.as_str(),
             form.expression(&migrated.plaintext_type),
         )];
+        if !overwrites {
+            swap.condition += &format!(" AND {} IS NULL", migrated.qualified::<DB>(&migrated.plaintext));
+        }
     }
     swaps
 }

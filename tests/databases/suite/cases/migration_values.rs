@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use phield::sqlx::migrate::{self, Migration, MigrationError, Step};
+use phield::sqlx::migrate::{self, Acknowledgement, Migration, MigrationError, Step};
 use phield::{Keyring, Phi};
 
 use super::migration::{
@@ -116,4 +116,60 @@ async fn a_live_column_is_not_declared() {
     assert!(refused.to_string().contains("1 rows have a token"), "{refused}");
     assert_eq!(count(&db, "phield_migration").await, 0);
     assert!(read(&db, &keyring, id).await.unwrap().is_some());
+}
+
+async fn refused(migration: &Migration<Db>, into: &str) -> MigrationError {
+    let known = format!("write the plaintext of patients.ssn into the column {into} of the database");
+    let known = Acknowledgement::plaintext_phi(&known);
+    migration.unseal("patients", "ssn", into, &known, |_| {}).await.unwrap_err()
+}
+
+/// The way out overwrites no column but that of its own migration.
+#[tokio::test]
+async fn an_unseal_takes_an_empty_column() {
+    let (db, keyring) = (fresh().await, Arc::new(crate::keyring()));
+    patients(&db).await;
+    execute(&db, "ALTER TABLE patients ADD COLUMN notes {text}").await;
+    let ids = [insert_plain(&db, Some("999-12-0001")).await, insert_plain(&db, Some("999-12-0002")).await];
+    let migration = migration(&db, &keyring);
+    for from in ["clinic", "born_sealed", "id"] {
+        let error = migration.add("patients", "ssn", from).await.unwrap_err();
+        assert!(matches!(error, MigrationError::Unsupported { .. }), "{from}: {error}");
+    }
+    migration.add("patients", "ssn", "ssn").await.unwrap();
+    migration.backfill("patients", "ssn", false, |_| {}).await.unwrap();
+    for into in ["born_sealed", "ssn_sealed", "ssn_index", "ssn_born_index", "clinic", "id"] {
+        let error = refused(&migration, into).await;
+        assert!(matches!(error, MigrationError::Unsupported { .. }), "{into}: {error}");
+    }
+    // Names of SQLite and MariaDB have no case.
+    let error = refused(&migration, "BORN_SEALED").await;
+    let is_refused = matches!(error, MigrationError::Unsupported { .. } | MigrationError::NoPlaintextColumn { .. });
+    assert!(is_refused, "{error}");
+
+    // The text is one of this column.
+    let other = Acknowledgement::plaintext_phi("write the plaintext of patients.ssn into the column ssn of the database");
+    let error = migration.unseal("patients", "ssn", "notes", &other, |_| {}).await.unwrap_err();
+    assert!(matches!(error, MigrationError::Acknowledge { .. }), "{error}");
+    execute(&db, "UPDATE patients SET notes = 'allergic' WHERE ssn = '999-12-0001'").await;
+    let error = refused(&migration, "notes").await;
+    assert!(matches!(error, MigrationError::Occupied { rows: 1, .. }), "{error}");
+    assert_eq!(count(&db, "patients WHERE notes IS NOT NULL").await, 1);
+    // A row that has no token, and something else than NULL.
+    execute(&db, "UPDATE patients SET notes = NULL").await;
+    execute(&db, "UPDATE patients SET ssn_sealed = NULL, notes = 'allergic' WHERE ssn = '999-12-0001'").await;
+    assert!(matches!(refused(&migration, "notes").await, MigrationError::Occupied { rows: 1, .. }));
+
+    // Where its own value stands, it goes on.
+    migration.backfill("patients", "ssn", false, |_| {}).await.unwrap();
+    execute(&db, "UPDATE patients SET notes = ssn WHERE ssn = '999-12-0001'").await;
+    let known = Acknowledgement::plaintext_phi("write the plaintext of patients.ssn into the column notes of the database");
+    for written in [1, 0] {
+        let done = migration.unseal("patients", "ssn", "notes", &known, |_| {}).await.unwrap();
+        assert_eq!((done.rows, done.written), (2, written));
+    }
+    assert_eq!(count(&db, "patients WHERE notes = ssn").await, 2);
+    for id in ids {
+        assert!(read(&db, &keyring, id).await.unwrap().is_some());
+    }
 }
