@@ -148,6 +148,13 @@ impl Migrated {
         columns
     }
 
+    /// The positions of the other sealed columns of its indexes.
+    pub(crate) fn other_parts(&self) -> Vec<usize> {
+        let mut columns = self.read_columns();
+        columns.retain(|column| *column != self.position);
+        columns
+    }
+
     /// `table.column`, as it is compared.
     pub(crate) fn qualified<DB: MigrationDatabase>(&self, column: &str) -> String {
         format!(

@@ -109,6 +109,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
             };
             match new {
                 Ok(new) => page.push(SwapRow {
+                    parts: starts(migrated, &row),
                     key: row.key,
                     old: New::Plain(row.plaintext),
                     new,
@@ -329,6 +330,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
                         old: old_token(migrated, &row),
                         key: row.key,
                         new: vec![value],
+                        parts: Vec::new(),
                     }),
                     Ok(None) => {}
                     Err(reason) => {
@@ -550,6 +552,12 @@ fn seal_swap<DB: MigrationDatabase>(migrated: &Migrated) -> [Swap<'_>; 2] {
             crate::statement::quoted::<DB>(name)
         )
     };
+    // An index value is one of all its parts: the others have to be those that were read.
+    let others = migrated.other_parts().into_iter();
+    let others = others.filter_map(|part| migrated.table.sealed.get(part));
+    let parts: Vec<_> = others
+        .map(|column| (column.sql_name.as_str(), column.start()))
+        .collect();
     let is_unsealed = format!("{} IS NULL", column(&migrated.sealed));
     let make = |condition: String, is_old_bound: bool| {
         let indexes = migrated
@@ -566,6 +574,7 @@ fn seal_swap<DB: MigrationDatabase>(migrated: &Migrated) -> [Swap<'_>; 2] {
             condition: format!("{condition} AND {is_unsealed}"),
             old_type: migrated.plaintext_expression::<DB>(),
             is_old_bound,
+            parts: parts.clone(),
         }
     };
     [
@@ -588,11 +597,29 @@ fn reset_swap<DB: MigrationDatabase>(migrated: &Migrated) -> [Swap<'_>; 2] {
 
 /// Where the token is the one that was read.
 fn token_swap<DB: MigrationDatabase>(migrated: &Migrated) -> [Swap<'_>; 2] {
-    let [mut swap, other] = seal_swap::<DB>(migrated);
+    let [mut swap, mut other] = seal_swap::<DB>(migrated);
+    swap.parts.clear();
+    other.parts.clear();
     let sealed = migrated.qualified::<DB>(&migrated.sealed);
     swap.condition = format!("{sealed} = {{old}}");
     swap.old_type = sealed;
     [swap, other]
+}
+
+/// The starts of the tokens of the other parts of its indexes.
+fn starts(migrated: &Migrated, row: &Row) -> Vec<New> {
+    let start = |part: usize| {
+        let column = migrated.table.sealed.get(part)?;
+        let start = row
+            .stored(part)
+            .map(|stored| stored.get(..column.start()).unwrap_or(stored));
+        Some(if column.is_text {
+            New::Text(start.map(|start| String::from_utf8_lossy(start).into_owned()))
+        } else {
+            New::Bytes(start.map(<[u8]>::to_vec))
+        })
+    };
+    migrated.other_parts().into_iter().filter_map(start).collect()
 }
 
 fn reset_row(migrated: &Migrated, row: Row) -> SwapRow {
@@ -608,6 +635,7 @@ fn reset_row(migrated: &Migrated, row: Row) -> SwapRow {
         old: old_token(migrated, &row),
         key: row.key,
         new: new.collect(),
+        parts: Vec::new(),
     }
 }
 

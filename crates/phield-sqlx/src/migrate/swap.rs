@@ -29,6 +29,8 @@ pub(crate) struct Swap<'a> {
     /// The expression that has the type of the old value.
     pub(crate) old_type: String,
     pub(crate) is_old_bound: bool,
+    /// Columns that stay, and must start as they did: the name, and how many bytes or characters. Their starts are bound.
+    pub(crate) parts: Vec<(&'a str, usize)>,
 }
 
 /// One row of it.
@@ -36,6 +38,7 @@ pub(crate) struct SwapRow {
     pub(crate) key: Vec<Cell>,
     pub(crate) old: New,
     pub(crate) new: Vec<New>,
+    pub(crate) parts: Vec<New>,
 }
 
 /// `phield_new.k0`
@@ -50,7 +53,7 @@ fn short(kind: char, i: usize) -> String {
 impl Swap<'_> {
     /// How many values a row binds.
     pub(crate) fn binds(&self) -> usize {
-        self.key.len() + self.set.len() + usize::from(self.is_old_bound)
+        self.key.len() + self.set.len() + usize::from(self.is_old_bound) + self.parts.len()
     }
 
     fn names(&self) -> Vec<String> {
@@ -58,6 +61,7 @@ impl Swap<'_> {
         let old = self.is_old_bound.then(|| short('o', 0));
         keys.chain(old)
             .chain((0..self.set.len()).map(|i| short('n', i)))
+            .chain((0..self.parts.len()).map(|i| short('p', i)))
             .collect()
     }
 
@@ -120,6 +124,13 @@ impl Swap<'_> {
                 .push(" AS ")
                 .name(&short('n', i));
         }
+        for (i, (column, _)) in self.parts.iter().enumerate() {
+            statement
+                .push(", ")
+                .column(self.table, column)
+                .push(" AS ")
+                .name(&short('p', i));
+        }
         statement.push(" FROM ").table(self.table).push(" WHERE FALSE");
         for row in rows {
             statement.push(" UNION ALL SELECT ");
@@ -152,6 +163,12 @@ impl Swap<'_> {
                 .push(" AND ");
         }
         statement.push(self.condition.replace("{old}", &new_name::<DB>('o', 0)));
+        for (i, (column, start)) in self.parts.iter().enumerate() {
+            statement.push(" AND substr(").column(self.table, column);
+            statement
+                .push(format_args!(", 1, {start}) {} ", DB::IS_SAME))
+                .push(new_name::<DB>('p', i));
+        }
     }
 
     fn push_row<DB: MigrationDatabase>(&self, statement: &mut Statement<DB>, row: &SwapRow) {
@@ -162,7 +179,7 @@ impl Swap<'_> {
         if self.is_old_bound {
             row.old.bind(statement.push(", "));
         }
-        for new in &row.new {
+        for new in row.new.iter().chain(&row.parts) {
             new.bind(statement.push(", "));
         }
     }
@@ -201,7 +218,8 @@ impl New {
 
 impl SwapRow {
     pub(crate) fn size(&self) -> usize {
-        self.old.size() + self.new.iter().map(New::size).sum::<usize>() + 16 * self.key.len()
+        let values = self.new.iter().chain(&self.parts);
+        self.old.size() + values.map(New::size).sum::<usize>() + 16 * self.key.len()
     }
 
     /// Whether the old value is SQL NULL, which no value is equal to.

@@ -1,9 +1,10 @@
 //! No step of a migration destroys a value that stands in the token alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use phield::sqlx::migrate::{self, Acknowledgement, Migration, MigrationError, Step};
-use phield::{Keyring, Phi};
+use phield::sqlx::migrate::{self, Acknowledgement, Migration, MigrationOptions, MigrationError, Step};
+use phield::{Keyring, Phi, SchemaFile};
 
 use super::migration::{
     Card, Patient, a_minute_later, count, execute, insert_plain, migration, patients, read, write_both,
@@ -172,4 +173,37 @@ async fn an_unseal_takes_an_empty_column() {
     for id in ids {
         assert!(read(&db, &keyring, id).await.unwrap().is_some());
     }
+}
+
+/// Another part of an index is written between the read and the write of a page.
+#[tokio::test]
+async fn an_index_value_is_one_of_all_its_parts() {
+    let (db, keyring) = (fresh().await, Arc::new(crate::keyring()));
+    patients(&db).await;
+    insert_plain(&db, Some("999-12-0001")).await;
+    let id = insert_plain(&db, Some("999-12-0002")).await;
+    // The second page is read, and written a second later.
+    let mut options = MigrationOptions::default();
+    (options.batch, options.rate) = (1, Some(1));
+    let schema = SchemaFile::of(&[Patient::SCHEMA]).unwrap();
+    let migration = Migration::new((*db).clone(), Arc::clone(&keyring), schema).with_options(options);
+    migration.add("patients", "ssn", "ssn").await.unwrap();
+    let write = async {
+        while count(&db, "patients WHERE ssn_sealed IS NOT NULL").await == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let patient = Patient {
+            id,
+            ssn: None,
+            born: Some(Phi::from("1980-02-29")),
+            clinic: 7,
+        };
+        migrate::update(&*db, &patient.seal(&keyring).unwrap(), &[]).await.unwrap();
+        assert_eq!(count(&db, "patients WHERE ssn_sealed IS NOT NULL").await, 1, "too late to tell anything");
+    };
+    let (done, ()) = tokio::join!(migration.backfill("patients", "ssn", false, |_| {}), write);
+    assert_eq!(done.unwrap().sealed, 2);
+    let found = Patient::find_by_ssn_born(&*db, &keyring, "999-12-0002", "1980-02-29").await.unwrap();
+    assert_eq!(found.iter().map(|patient| patient.id).collect::<Vec<_>>(), [id]);
 }
