@@ -7,7 +7,7 @@ use phield_core::{
 
 use super::database::MigrationDatabase;
 use super::error::MigrationError;
-use super::lookup::{is_same_name, look_up};
+use super::lookup::{is_floating, is_same_name, look_up};
 use crate::backend::Reuse;
 use crate::rotate::Cell;
 use crate::rotate::cell::Cursor;
@@ -113,6 +113,12 @@ impl Migrated {
                 table: entry.sql_table.clone(),
                 column: plaintext.to_owned(),
             })?;
+        if is_floating(DB::DIALECT, &plaintext_type) {
+            return Err(refused(&format!(
+                "the column {plaintext} holds floating-point numbers, which are not read digit for digit: make it one of decimal \
+                 numbers or of text first. Nothing was changed"
+            )));
+        }
         let key = crate::rotate::key_of::<DB>(connection, entry).await?;
         let table = Table::new(entry, key);
         let position = table

@@ -16,6 +16,19 @@ pub(crate) fn is_same_name<DB: MigrationDatabase>(one: &str, other: &str) -> boo
     }
 }
 
+/// Whether a column of this type, in lower case, holds floating-point numbers, which are not read as they stand there.
+pub(crate) fn is_floating(dialect: Dialect, sql_type: &str) -> bool {
+    match dialect {
+        // As SQLite itself tells it.
+        Dialect::Sqlite => ["real", "floa", "doub"]
+            .iter()
+            .any(|name| sql_type.contains(name)),
+        _ => ["real", "float", "double"]
+            .iter()
+            .any(|name| sql_type.starts_with(name)),
+    }
+}
+
 /// Type of a column in the database, and whether it takes NULL; none when it is not there.
 pub(crate) async fn look_up<DB: MigrationDatabase>(
     connection: &mut DB::Connection,

@@ -207,3 +207,16 @@ async fn an_index_value_is_one_of_all_its_parts() {
     let found = Patient::find_by_ssn_born(&*db, &keyring, "999-12-0002", "1980-02-29").await.unwrap();
     assert_eq!(found.iter().map(|patient| patient.id).collect::<Vec<_>>(), [id]);
 }
+
+#[tokio::test]
+async fn a_column_of_floating_point_numbers_is_no_source() {
+    let (db, keyring) = (fresh().await, Arc::new(crate::keyring()));
+    patients(&db).await;
+    let migration = migration(&db, &keyring);
+    for sql_type in ["REAL", "FLOAT", "DOUBLE PRECISION"] {
+        execute(&db, &format!("ALTER TABLE patients ADD COLUMN weight {sql_type}")).await;
+        let error = migration.add("patients", "ssn", "weight").await.unwrap_err();
+        assert!(error.to_string().contains("floating-point"), "{sql_type}: {error}");
+        execute(&db, "ALTER TABLE patients DROP COLUMN weight").await;
+    }
+}
