@@ -189,7 +189,7 @@ fn drop_it(clinic: &Clinic) {
     assert_eq!(
         clinic.bad(&unseal),
         "error: nothing was done. Give this text as the acknowledgement if it is true: \"write the plaintext of patients.ssn into \
-         the database\"\n"
+         the column ssn of the database\"\n"
     );
     assert_eq!(
         clinic.good(
@@ -197,7 +197,7 @@ fn drop_it(clinic: &Clinic) {
                 &unseal[..],
                 &[
                     "--acknowledge",
-                    "write the plaintext of patients.ssn into the database"
+                    "write the plaintext of patients.ssn into the column ssn of the database"
                 ]
             ]
             .concat()
@@ -252,7 +252,7 @@ fn from_rails() {
     );
     verb(&["migrate", "cutover", "patients", "note", "--dual-writes-on"]);
     clinic.sql("ALTER TABLE patients ADD COLUMN note_plain TEXT");
-    let known = "write the plaintext of patients.note into the database";
+    let known = "write the plaintext of patients.note into the column note_plain of the database";
     verb(&[
         "unseal",
         "patients",
@@ -276,7 +276,7 @@ fn from_rails() {
         "--into",
         "note",
         "--acknowledge",
-        known,
+        "write the plaintext of patients.note into the column note of the database",
     ]);
     assert!(refused.contains("another library's ciphertext"), "{refused}");
 }

@@ -27,6 +27,7 @@ mod back;
 mod column;
 mod database;
 mod error;
+mod lookup;
 mod mixed;
 mod pass;
 mod plaintext;

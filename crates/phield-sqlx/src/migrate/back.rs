@@ -1,14 +1,16 @@
 //! The ways back: a step that is taken back, and values that are written as plaintext again.
 
-use super::column::{Migrated, look_up};
+use super::column::{Migrated, Rows};
 use super::database::MigrationDatabase;
 use super::error::MigrationError;
+use super::lookup::look_up;
 use super::mixed::MIXED_TIME_HOLDS;
 use super::pass::Unsealed;
 use super::step::{self, MigrationRecord, Step};
 use super::steps::{known_step, run};
 use super::unseal::ColumnForm;
 use super::{Acknowledgement, Migration};
+use crate::rotate::cell::Cursor;
 use crate::rotate::state;
 use crate::statement::quoted_table;
 use phield_core::Dialect;
@@ -123,8 +125,32 @@ impl<DB: MigrationDatabase> Migration<DB> {
         Ok(())
     }
 
+    /// That the column into which plaintext is to be written holds nothing but values of the tokens beside it.
+    async fn refuse_occupied(&self, migrated: &Migrated) -> Result<(), MigrationError> {
+        let mut connection = self.pool.acquire().await?;
+        let mut rows = migrated.count_plaintext::<DB>(&mut connection).await?;
+        let mut after = None;
+        while rows > 0 {
+            let page = migrated
+                .page::<DB>(&mut connection, Rows::Sealed, after.as_ref(), self.options.batch)
+                .await?;
+            let Some(last) = page.last().map(|row| Cursor(row.key.clone())) else {
+                return Err(MigrationError::Occupied {
+                    table: migrated.table.sql_table.clone(),
+                    column: migrated.plaintext.clone(),
+                    rows,
+                });
+            };
+            let held = page.iter().filter(|row| self.holds_already(migrated, row));
+            rows = rows.saturating_sub(held.count().try_into().unwrap_or(u64::MAX));
+            after = Some(last);
+        }
+        Ok(())
+    }
+
     /// Migration out: writes what every token of the column holds into the column of plaintext `into`, by its name in SQL. Rows that
-    /// have it are left as they are; run again, it goes on.
+    /// have it are left as they are; run again, it goes on. Refused where the column is one of the schema, or holds something else;
+    /// the column of plaintext of a migration that is under way is written over.
     ///
     /// # Security
     /// The database, its backups, replicas and logs hold the plaintext from here on.
@@ -140,7 +166,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
         report: impl Fn(u64) + Send + Sync,
     ) -> Result<Unsealed, MigrationError> {
         acknowledgement.check(&format!(
-            "write the plaintext of {table}.{column} into the database"
+            "write the plaintext of {table}.{column} into the column {into} of the database"
         ))?;
         state::create::<DB>(&self.pool).await?;
         let mut connection = self.pool.acquire().await?;
@@ -151,7 +177,8 @@ impl<DB: MigrationDatabase> Migration<DB> {
             why,
         };
         let record = step::of::<DB>(&mut connection, table, column).await?;
-        if record.is_some_and(|record| record.plaintext_column == into && record.source != "plaintext") {
+        let record = record.filter(|record| record.plaintext_column == into);
+        if record.as_ref().is_some_and(|record| record.source != "plaintext") {
             return Err(unsupported(format!(
                 "column {into} holds another library's ciphertext: name a new column for the plaintext"
             )));
@@ -164,7 +191,12 @@ impl<DB: MigrationDatabase> Migration<DB> {
             ))
         })?;
         drop(connection);
-        self.unseal_pass(&migrated, form, &report).await
+        // What stands in the column of the migration is the plaintext of an open one, or what is left of it.
+        let overwrites = record.is_some_and(|record| record.step != Some(Step::Drop));
+        if !overwrites {
+            self.refuse_occupied(&migrated).await?;
+        }
+        self.unseal_pass(&migrated, form, overwrites, &report).await
     }
 }
 

@@ -7,10 +7,10 @@ use phield_core::{
 
 use super::database::MigrationDatabase;
 use super::error::MigrationError;
+use super::lookup::{is_floating, is_same_name, look_up};
 use crate::backend::Reuse;
 use crate::rotate::Cell;
 use crate::rotate::cell::Cursor;
-use crate::rotate::state::{sql, text};
 use crate::rotate::table::{PageRow, Table};
 use crate::statement::{Statement, quoted, quoted_table};
 
@@ -58,49 +58,6 @@ pub(crate) struct Row {
     tokens: Vec<(usize, Cell)>,
 }
 
-/// Type of a column in the database, and whether it takes NULL; none when it is not there.
-pub(crate) async fn look_up<DB: MigrationDatabase>(
-    connection: &mut DB::Connection,
-    sql_table: &str,
-    column: &str,
-) -> Result<Option<(String, bool)>, MigrationError> {
-    let (schema, table) = sql_table.rsplit_once('.').unwrap_or(("", sql_table));
-    let cells = [table, column, schema, schema].map(text);
-    let found = DB::fetch(
-        sql::<DB>(DB::COLUMN, &cells),
-        Reuse::Unlikely,
-        usize::MAX,
-        connection,
-    )
-    .await?;
-    let read = |row: &Vec<Cell>| match row.as_slice() {
-        [Cell::Text(name), Cell::Integer(nullable)] => Some((name.to_lowercase(), *nullable == 1)),
-        _ => None,
-    };
-    Ok(found.first().and_then(read))
-}
-
-/// Columns that an index starts with.
-pub(crate) async fn indexed_columns<DB: MigrationDatabase>(
-    connection: &mut DB::Connection,
-    sql_table: &str,
-) -> Result<Vec<String>, MigrationError> {
-    let (schema, table) = sql_table.rsplit_once('.').unwrap_or(("", sql_table));
-    let cells = [table, schema, schema].map(text);
-    let found = DB::fetch(
-        sql::<DB>(DB::INDEXED, &cells),
-        Reuse::Unlikely,
-        usize::MAX,
-        connection,
-    )
-    .await?;
-    let name = |row: Vec<Cell>| match row.into_iter().next() {
-        Some(Cell::Text(name)) => Some(name),
-        _ => None,
-    };
-    Ok(found.into_iter().filter_map(name).collect())
-}
-
 impl Migrated {
     /// By its logical names, and the column of the plaintext by its name in SQL.
     pub(crate) async fn find<DB: MigrationDatabase>(
@@ -126,11 +83,17 @@ impl Migrated {
             column: names[1].to_owned(),
             why: why.to_owned(),
         };
-        if sql_name == plaintext {
+        if is_same_name::<DB>(sql_name, plaintext) {
             return Err(refused(
                 "its tokens and its plaintext cannot stand in one column: give the sealed column another name in SQL \
                  (#[phi(sql_name = \"…\")]), or rename the column of the plaintext",
             ));
+        }
+        if has_column::<DB>(schema, &entry.sql_table, plaintext) {
+            return Err(refused(&format!(
+                "the schema has the column {plaintext} for something else: its plaintext stands in a column that no model has. \
+                 Nothing was changed"
+            )));
         }
         if entry.subject_keys {
             return Err(refused(
@@ -150,6 +113,12 @@ impl Migrated {
                 table: entry.sql_table.clone(),
                 column: plaintext.to_owned(),
             })?;
+        if is_floating(DB::DIALECT, &plaintext_type) {
+            return Err(refused(&format!(
+                "the column {plaintext} holds floating-point numbers, which are not read digit for digit: make it one of decimal \
+                 numbers or of text first. Nothing was changed"
+            )));
+        }
         let key = crate::rotate::key_of::<DB>(connection, entry).await?;
         let table = Table::new(entry, key);
         let position = table
@@ -182,6 +151,13 @@ impl Migrated {
         let mut columns: Vec<_> = parts.copied().chain([self.position]).collect();
         columns.sort_unstable();
         columns.dedup();
+        columns
+    }
+
+    /// The positions of the other sealed columns of its indexes.
+    pub(crate) fn other_parts(&self) -> Vec<usize> {
+        let mut columns = self.read_columns();
+        columns.retain(|column| *column != self.position);
         columns
     }
 
@@ -365,6 +341,16 @@ impl Migrated {
         }
     }
 
+    /// Rows that have a plaintext.
+    pub(crate) async fn count_plaintext<DB: MigrationDatabase>(
+        &self,
+        connection: &mut DB::Connection,
+    ) -> Result<u64, MigrationError> {
+        let plaintext = self.qualified::<DB>(&self.plaintext);
+        self.count::<DB>(connection, &format!("{plaintext} IS NOT NULL"))
+            .await
+    }
+
     /// All rows.
     pub(crate) async fn count_all<DB: MigrationDatabase>(
         &self,
@@ -409,6 +395,15 @@ fn no_such_column([table, column]: [&str; 2]) -> MigrationError {
         table: table.to_owned(),
         column: column.to_owned(),
     }
+}
+
+/// Whether a model of this table has the column, by their names in SQL.
+fn has_column<DB: MigrationDatabase>(schema: &SchemaFile, sql_table: &str, column: &str) -> bool {
+    let tables = schema.tables().iter();
+    let mut columns = tables
+        .filter(|entry| is_same_name::<DB>(&entry.sql_table, sql_table))
+        .flat_map(|entry| &entry.columns);
+    columns.any(|entry| is_same_name::<DB>(entry.sql_name(), column))
 }
 
 /// The entries of a sealed column in the schema.

@@ -21,6 +21,9 @@ pub trait MigrationDatabase: RotationDatabase {
     /// table ends it.
     #[doc(hidden)]
     const LOCK_TABLE: &'static str;
+    /// The operator of two values that are equal, or both SQL NULL.
+    #[doc(hidden)]
+    const IS_SAME: &'static str;
 
     /// The expression that a plaintext of this type is read and compared by; `{column}` stands for the column.
     #[doc(hidden)]
@@ -40,6 +43,7 @@ impl MigrationDatabase for sqlx::Sqlite {
     const INDEXED: &'static str = "SELECT c.name FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c \
          WHERE c.seqno = 0 AND c.name IS NOT NULL AND ? IS NOT NULL AND ? IS NOT NULL";
     const LOCK_TABLE: &'static str = "";
+    const IS_SAME: &'static str = "IS";
 
     fn plaintext(value_type: ValueType) -> &'static str {
         match value_type {
@@ -67,6 +71,7 @@ impl MigrationDatabase for sqlx::Postgres {
          JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = i.indkey[0] \
          WHERE i.indisvalid AND t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid)))";
     const LOCK_TABLE: &'static str = "LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE";
+    const IS_SAME: &'static str = "IS NOT DISTINCT FROM";
 
     fn plaintext(value_type: ValueType) -> &'static str {
         match value_type {
@@ -92,6 +97,7 @@ impl MigrationDatabase for sqlx::MySql {
     const INDEXED: &'static str = "SELECT CAST(column_name AS CHAR) FROM information_schema.statistics \
          WHERE table_name = ? AND seq_in_index = 1 AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END";
     const LOCK_TABLE: &'static str = "";
+    const IS_SAME: &'static str = "<=>";
 
     fn plaintext(value_type: ValueType) -> &'static str {
         match value_type {

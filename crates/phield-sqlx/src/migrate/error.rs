@@ -146,6 +146,19 @@ pub enum MigrationError {
         /// How many.
         rows: u64,
     },
+    /// The column for the plaintext is in use.
+    #[error(
+        "column {column} of table {table} holds something else than the values of the tokens in {rows} rows: name one that is empty \
+         (--into). Nothing was changed"
+    )]
+    Occupied {
+        /// The table, by its name in SQL.
+        table: String,
+        /// The column.
+        column: String,
+        /// How many rows.
+        rows: u64,
+    },
     /// Too many writers.
     #[error(
         "after {passes} passes {left} rows still have plaintext and no token, beside those in quarantine: some process writes this \

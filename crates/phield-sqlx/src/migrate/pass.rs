@@ -112,7 +112,10 @@ impl<DB: MigrationDatabase> Migration<DB> {
                 Err(reason) => Err(reason),
             };
             match new {
-                Ok(new) => page.push(row.key, Value::Plain(row.plaintext), new),
+                Ok(mut new) => {
+                    new.extend(starts(migrated, &row));
+                    page.push(row.key, Value::Plain(row.plaintext), new);
+                }
                 Err(reason) => page.note(&row, reason),
             }
         }
@@ -293,11 +296,13 @@ impl<DB: MigrationDatabase> Migration<DB> {
         }
     }
 
-    /// Writes the values of tokens into the column of the plaintext, where they are not there; how many rows were written.
+    /// Writes the values of tokens into the column of the plaintext, where they are not there, and over nothing else unless it
+    /// `overwrites`; how many rows were written.
     pub(super) async fn unseal_pass(
         &self,
         migrated: &Migrated,
         form: ColumnForm,
+        overwrites: bool,
         report: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Unsealed, MigrationError> {
         self.forget_notes(migrated).await?;
@@ -326,7 +331,12 @@ impl<DB: MigrationDatabase> Migration<DB> {
                 }
             }
             let written = self
-                .write(migrated, &[unseal_swap::<DB>(migrated, form)], page, None)
+                .write(
+                    migrated,
+                    &[unseal_swap::<DB>(migrated, form, overwrites)],
+                    page,
+                    None,
+                )
                 .await?;
             done.written += written;
             report(written);
@@ -347,17 +357,8 @@ impl<DB: MigrationDatabase> Migration<DB> {
             return Ok(Err("malformed"));
         };
         let table = &migrated.table.rows;
-        if !matches!(row.plaintext, PlainValue::Null) {
-            let held = table.holds(
-                &*self.keyring,
-                identity,
-                migrated.position,
-                token.clone(),
-                &row.plaintext,
-            );
-            if held == Ok(true) {
-                return Ok(Ok(None));
-            }
+        if self.holds_already(migrated, row) {
+            return Ok(Ok(None));
         }
         match table.unseal(&*self.keyring, identity, migrated.position, token) {
             Ok(value) => Ok(column_value(&value, migrated.value_type, form)
@@ -365,6 +366,19 @@ impl<DB: MigrationDatabase> Migration<DB> {
                 .ok_or("malformed")),
             Err(error) => reason(error).map(Err),
         }
+    }
+
+    /// Whether the value of a row's token stands in its column of plaintext.
+    pub(super) fn holds_already(&self, migrated: &Migrated, row: &Row) -> bool {
+        let (Some(identity), Ok(Some(token)), false) = (
+            &row.identity,
+            row.token(&migrated.table, migrated.position),
+            matches!(row.plaintext, PlainValue::Null),
+        ) else {
+            return false;
+        };
+        let (keys, table) = (&*self.keyring, &migrated.table.rows);
+        table.holds(keys, identity, migrated.position, token, &row.plaintext) == Ok(true)
     }
 
     /// Writes a page in one transaction, and tries again what can succeed then; how many rows were written.
@@ -516,6 +530,7 @@ fn seal_swap<DB: MigrationDatabase>(migrated: &Migrated) -> [Swap<'_>; 2] {
         let sealed = migrated.qualified::<DB>(&migrated.sealed);
         swap.require(format!("{sealed} IS NULL"));
         set_all::<DB>(swap, migrated);
+        require_starts::<DB>(swap, migrated);
     }
     [there, null]
 }
@@ -529,6 +544,37 @@ fn set_all<'a, DB: MigrationDatabase>(swap: &mut Swap<'a>, migrated: &'a Migrate
         let new = swap.bind::<DB>(migrated.qualified::<DB>(name));
         swap.set(name, new);
     }
+}
+
+/// An index value is one of all its parts: the others have to be those that were read. Their starts are bound.
+fn require_starts<DB: MigrationDatabase>(swap: &mut Swap<'_>, migrated: &Migrated) {
+    let others = migrated.other_parts().into_iter();
+    for column in others.filter_map(|part| migrated.table.sealed.get(part)) {
+        let name = migrated.qualified::<DB>(&column.sql_name);
+        let start = swap.bind::<DB>(name.clone());
+        swap.require(format!(
+            "substr({name}, 1, {}) {} {start}",
+            column.start(),
+            DB::IS_SAME
+        ));
+    }
+}
+
+/// The starts of the tokens of the other parts of its indexes.
+fn starts(migrated: &Migrated, row: &Row) -> Vec<Value> {
+    let start = |part: usize| {
+        let column = migrated.table.sealed.get(part)?;
+        let Some(stored) = row.stored(part) else {
+            return Some(if column.is_text {
+                Value::Text(None)
+            } else {
+                Value::Bytes(None)
+            });
+        };
+        let start = stored.get(..column.start()).unwrap_or(stored);
+        Some(Value::stored(column.is_text, start.to_vec()))
+    };
+    migrated.other_parts().into_iter().filter_map(start).collect()
 }
 
 /// Something else in a row, where the token is the one that was read.
@@ -561,13 +607,17 @@ fn nothing(migrated: &Migrated) -> Vec<Value> {
 }
 
 /// The plaintext, where the token is the one that was read.
-fn unseal_swap<DB: MigrationDatabase>(migrated: &Migrated, form: ColumnForm) -> Swap<'_> {
+fn unseal_swap<DB: MigrationDatabase>(migrated: &Migrated, form: ColumnForm, overwrites: bool) -> Swap<'_> {
     let mut swap = token_swap::<DB>(migrated);
-    let new = swap.bind::<DB>(migrated.qualified::<DB>(&migrated.plaintext));
+    let plaintext = migrated.qualified::<DB>(&migrated.plaintext);
+    let new = swap.bind::<DB>(plaintext.clone());
     swap.set(
         &migrated.plaintext,
         form.expression(&migrated.plaintext_type, &new),
     );
+    if !overwrites {
+        swap.require(format!("{plaintext} IS NULL"));
+    }
     swap
 }
 

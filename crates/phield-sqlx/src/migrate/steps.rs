@@ -1,8 +1,9 @@
 //! The four steps.
 
-use super::column::{Migrated, look_up};
+use super::column::Migrated;
 use super::database::MigrationDatabase;
 use super::error::{Check, MigrationError};
+use super::lookup::look_up;
 use super::step::{self, MigrationRecord, Step};
 use super::{Acknowledgement, Migration};
 use crate::backend::Reuse;
@@ -334,7 +335,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
         migrated: &Migrated,
     ) -> Result<Vec<String>, MigrationError> {
         let mut statements = Vec::new();
-        let indexed = super::column::indexed_columns::<DB>(connection, &migrated.table.sql_table).await?;
+        let indexed = super::lookup::indexed_columns::<DB>(connection, &migrated.table.sql_table).await?;
         for added in self
             .schema
             .add_column(DB::DIALECT, migrated.table.name(), &migrated.column)?

@@ -120,7 +120,7 @@ async fn the_whole_way() {
         let added = migration.add("patients", "ssn", "ssn").await.unwrap();
         assert_eq!((added.step, added.who.as_str()), (Some(Step::Add), "tests"));
     }
-    let other = migration.add("patients", "ssn", "clinic").await.unwrap_err();
+    let other = migration.add("patients", "ssn", "born").await.unwrap_err();
     assert!(matches!(other, MigrationError::Another { .. }), "{other}");
     assert!(migration.plan("patients", "ssn", "ssn").await.unwrap().add.is_empty());
 
@@ -304,7 +304,7 @@ async fn back_to_plaintext() {
     a_minute_later(&db).await;
     let refused = migration.revert("patients", "ssn").await.unwrap_err();
     assert!(matches!(refused, MigrationError::OnlySealed { rows: 1 }), "{refused}");
-    let acknowledged = Acknowledgement::plaintext_phi("write the plaintext of patients.ssn into the database");
+    let acknowledged = Acknowledgement::plaintext_phi("write the plaintext of patients.ssn into the column ssn of the database");
     let other = Acknowledgement::plaintext_phi("");
     let refused = migration.unseal("patients", "ssn", "ssn", &other, |_| {}).await.unwrap_err();
     assert!(matches!(refused, MigrationError::Acknowledge { .. }), "{refused}");
@@ -359,7 +359,7 @@ async fn it_goes_on_wherever_it_was_stopped() {
     );
     assert!(migration.check("patients", "ssn").await.unwrap().is_clean());
     execute(&db, "UPDATE patients SET ssn = NULL").await;
-    let known = Acknowledgement::plaintext_phi("write the plaintext of patients.ssn into the database");
+    let known = Acknowledgement::plaintext_phi("write the plaintext of patients.ssn into the column ssn of the database");
     let mut patience = Duration::from_millis(5);
     let unsealed = loop {
         let stopped = another(&db, &keyring).await;

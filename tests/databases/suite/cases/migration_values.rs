@@ -1,9 +1,10 @@
 //! No step of a migration destroys a value that stands in the token alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use phield::sqlx::migrate::{self, Migration, MigrationError, Step};
-use phield::{Keyring, Phi};
+use phield::sqlx::migrate::{self, Acknowledgement, Migration, MigrationOptions, MigrationError, Step};
+use phield::{Keyring, Phi, SchemaFile};
 
 use super::migration::{
     Card, Patient, a_minute_later, count, execute, insert_plain, migration, patients, read, write_both,
@@ -116,4 +117,106 @@ async fn a_live_column_is_not_declared() {
     assert!(refused.to_string().contains("1 rows have a token"), "{refused}");
     assert_eq!(count(&db, "phield_migration").await, 0);
     assert!(read(&db, &keyring, id).await.unwrap().is_some());
+}
+
+async fn refused(migration: &Migration<Db>, into: &str) -> MigrationError {
+    let known = format!("write the plaintext of patients.ssn into the column {into} of the database");
+    let known = Acknowledgement::plaintext_phi(&known);
+    migration.unseal("patients", "ssn", into, &known, |_| {}).await.unwrap_err()
+}
+
+/// The way out overwrites no column but that of its own migration.
+#[tokio::test]
+async fn an_unseal_takes_an_empty_column() {
+    let (db, keyring) = (fresh().await, Arc::new(crate::keyring()));
+    patients(&db).await;
+    execute(&db, "ALTER TABLE patients ADD COLUMN notes {text}").await;
+    let ids = [insert_plain(&db, Some("999-12-0001")).await, insert_plain(&db, Some("999-12-0002")).await];
+    let migration = migration(&db, &keyring);
+    for from in ["clinic", "born_sealed", "id"] {
+        let error = migration.add("patients", "ssn", from).await.unwrap_err();
+        assert!(matches!(error, MigrationError::Unsupported { .. }), "{from}: {error}");
+    }
+    migration.add("patients", "ssn", "ssn").await.unwrap();
+    migration.backfill("patients", "ssn", false, |_| {}).await.unwrap();
+    for into in ["born_sealed", "ssn_sealed", "ssn_index", "ssn_born_index", "clinic", "id"] {
+        let error = refused(&migration, into).await;
+        assert!(matches!(error, MigrationError::Unsupported { .. }), "{into}: {error}");
+    }
+    // Names of SQLite and MariaDB have no case.
+    let error = refused(&migration, "BORN_SEALED").await;
+    let is_refused = matches!(error, MigrationError::Unsupported { .. } | MigrationError::NoPlaintextColumn { .. });
+    assert!(is_refused, "{error}");
+
+    // The text is one of this column.
+    let other = Acknowledgement::plaintext_phi("write the plaintext of patients.ssn into the column ssn of the database");
+    let error = migration.unseal("patients", "ssn", "notes", &other, |_| {}).await.unwrap_err();
+    assert!(matches!(error, MigrationError::Acknowledge { .. }), "{error}");
+    execute(&db, "UPDATE patients SET notes = 'allergic' WHERE ssn = '999-12-0001'").await;
+    let error = refused(&migration, "notes").await;
+    assert!(matches!(error, MigrationError::Occupied { rows: 1, .. }), "{error}");
+    assert_eq!(count(&db, "patients WHERE notes IS NOT NULL").await, 1);
+    // A row that has no token, and something else than NULL.
+    execute(&db, "UPDATE patients SET notes = NULL").await;
+    execute(&db, "UPDATE patients SET ssn_sealed = NULL, notes = 'allergic' WHERE ssn = '999-12-0001'").await;
+    assert!(matches!(refused(&migration, "notes").await, MigrationError::Occupied { rows: 1, .. }));
+
+    // Where its own value stands, it goes on.
+    migration.backfill("patients", "ssn", false, |_| {}).await.unwrap();
+    execute(&db, "UPDATE patients SET notes = ssn WHERE ssn = '999-12-0001'").await;
+    let known = Acknowledgement::plaintext_phi("write the plaintext of patients.ssn into the column notes of the database");
+    for written in [1, 0] {
+        let done = migration.unseal("patients", "ssn", "notes", &known, |_| {}).await.unwrap();
+        assert_eq!((done.rows, done.written), (2, written));
+    }
+    assert_eq!(count(&db, "patients WHERE notes = ssn").await, 2);
+    for id in ids {
+        assert!(read(&db, &keyring, id).await.unwrap().is_some());
+    }
+}
+
+/// Another part of an index is written between the read and the write of a page.
+#[tokio::test]
+async fn an_index_value_is_one_of_all_its_parts() {
+    let (db, keyring) = (fresh().await, Arc::new(crate::keyring()));
+    patients(&db).await;
+    insert_plain(&db, Some("999-12-0001")).await;
+    let id = insert_plain(&db, Some("999-12-0002")).await;
+    // The second page is read, and written a second later.
+    let mut options = MigrationOptions::default();
+    (options.batch, options.rate) = (1, Some(1));
+    let schema = SchemaFile::of(&[Patient::SCHEMA]).unwrap();
+    let migration = Migration::new((*db).clone(), Arc::clone(&keyring), schema).with_options(options);
+    migration.add("patients", "ssn", "ssn").await.unwrap();
+    let write = async {
+        while count(&db, "patients WHERE ssn_sealed IS NOT NULL").await == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let patient = Patient {
+            id,
+            ssn: None,
+            born: Some(Phi::from("1980-02-29")),
+            clinic: 7,
+        };
+        migrate::update(&*db, &patient.seal(&keyring).unwrap(), &[]).await.unwrap();
+        assert_eq!(count(&db, "patients WHERE ssn_sealed IS NOT NULL").await, 1, "too late to tell anything");
+    };
+    let (done, ()) = tokio::join!(migration.backfill("patients", "ssn", false, |_| {}), write);
+    assert_eq!(done.unwrap().sealed, 2);
+    let found = Patient::find_by_ssn_born(&*db, &keyring, "999-12-0002", "1980-02-29").await.unwrap();
+    assert_eq!(found.iter().map(|patient| patient.id).collect::<Vec<_>>(), [id]);
+}
+
+#[tokio::test]
+async fn a_column_of_floating_point_numbers_is_no_source() {
+    let (db, keyring) = (fresh().await, Arc::new(crate::keyring()));
+    patients(&db).await;
+    let migration = migration(&db, &keyring);
+    for sql_type in ["REAL", "FLOAT", "DOUBLE PRECISION"] {
+        execute(&db, &format!("ALTER TABLE patients ADD COLUMN weight {sql_type}")).await;
+        let error = migration.add("patients", "ssn", "weight").await.unwrap_err();
+        assert!(error.to_string().contains("floating-point"), "{sql_type}: {error}");
+        execute(&db, "ALTER TABLE patients DROP COLUMN weight").await;
+    }
 }

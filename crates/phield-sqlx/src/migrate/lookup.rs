@@ -1,0 +1,73 @@
+//! What the database says of the columns of a table.
+
+use phield_core::Dialect;
+
+use super::database::MigrationDatabase;
+use super::error::MigrationError;
+use crate::backend::Reuse;
+use crate::rotate::Cell;
+use crate::rotate::state::{sql, text};
+
+/// Whether two names in SQL are one: quoted names of PostgreSQL have a case.
+pub(crate) fn is_same_name<DB: MigrationDatabase>(one: &str, other: &str) -> bool {
+    match DB::DIALECT {
+        Dialect::Postgres => one == other,
+        _ => one.to_lowercase() == other.to_lowercase(),
+    }
+}
+
+/// Whether a column of this type, in lower case, holds floating-point numbers, which are not read as they stand there.
+pub(crate) fn is_floating(dialect: Dialect, sql_type: &str) -> bool {
+    match dialect {
+        // As SQLite itself tells it.
+        Dialect::Sqlite => ["real", "floa", "doub"]
+            .iter()
+            .any(|name| sql_type.contains(name)),
+        _ => ["real", "float", "double"]
+            .iter()
+            .any(|name| sql_type.starts_with(name)),
+    }
+}
+
+/// Type of a column in the database, and whether it takes NULL; none when it is not there.
+pub(crate) async fn look_up<DB: MigrationDatabase>(
+    connection: &mut DB::Connection,
+    sql_table: &str,
+    column: &str,
+) -> Result<Option<(String, bool)>, MigrationError> {
+    let (schema, table) = sql_table.rsplit_once('.').unwrap_or(("", sql_table));
+    let cells = [table, column, schema, schema].map(text);
+    let found = DB::fetch(
+        sql::<DB>(DB::COLUMN, &cells),
+        Reuse::Unlikely,
+        usize::MAX,
+        connection,
+    )
+    .await?;
+    let read = |row: &Vec<Cell>| match row.as_slice() {
+        [Cell::Text(name), Cell::Integer(nullable)] => Some((name.to_lowercase(), *nullable == 1)),
+        _ => None,
+    };
+    Ok(found.first().and_then(read))
+}
+
+/// Columns that an index starts with.
+pub(crate) async fn indexed_columns<DB: MigrationDatabase>(
+    connection: &mut DB::Connection,
+    sql_table: &str,
+) -> Result<Vec<String>, MigrationError> {
+    let (schema, table) = sql_table.rsplit_once('.').unwrap_or(("", sql_table));
+    let cells = [table, schema, schema].map(text);
+    let found = DB::fetch(
+        sql::<DB>(DB::INDEXED, &cells),
+        Reuse::Unlikely,
+        usize::MAX,
+        connection,
+    )
+    .await?;
+    let name = |row: Vec<Cell>| match row.into_iter().next() {
+        Some(Cell::Text(name)) => Some(name),
+        _ => None,
+    };
+    Ok(found.into_iter().filter_map(name).collect())
+}
