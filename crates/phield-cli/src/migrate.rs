@@ -90,9 +90,12 @@ pub struct BackfillArguments {
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would take it for help")]
     pub column: ColumnArguments,
-    /// Seal the plaintext again where a token holds something else: a process wrote the plaintext alone
-    #[arg(long)]
-    pub plaintext_wins: bool,
+    /// Seal the plaintext again where a token holds something else, in just so many rows: a process wrote the plaintext alone
+    ///
+    /// Plaintext is not authenticated, the token is. With another number than that of the rows they are listed in the quarantine,
+    /// and nothing is written.
+    #[arg(long, value_name = "ROWS")]
+    pub plaintext_wins: Option<u64>,
 }
 
 /// Arguments of `phield migrate cutover`.

@@ -134,10 +134,17 @@ fn cut_over(clinic: &Clinic) {
         clinic.bad(&["migrate", "cutover", "patients", "ssn", "--dual-writes-on"]),
         "error: patients.ssn is not ready; nothing was changed:\n  \
          1 rows have plaintext and no token: run `phield migrate backfill`; those in its quarantine need repair first\n  \
-         1 rows have a token that holds something else than the plaintext beside it: some process writes the plaintext alone. \
-         Stop it; then `phield migrate backfill --plaintext-wins` seals the plaintext again\n"
+         1 rows have a token that holds something else than the plaintext beside it: some process writes the plaintext alone, or \
+         somebody changed it. Plaintext is not authenticated, the token is: look at these rows (`phield rotate quarantine`). \
+         Where the plaintext is right, `phield migrate backfill --plaintext-wins ROWS` replaces so many tokens\n"
     );
-    clinic.good(&["migrate", "backfill", "patients", "ssn", "--plaintext-wins"]);
+    assert_eq!(
+        clinic.bad(&["migrate", "backfill", "patients", "ssn", "--plaintext-wins", "2"]),
+        "error: 1 tokens would be replaced, not 2; nothing was written. Plaintext is not authenticated: whoever writes to the \
+         database can have changed it. Look at these rows (`phield rotate quarantine`); if the plaintext is right in all of them, say \
+         --plaintext-wins 1\n"
+    );
+    clinic.good(&["migrate", "backfill", "patients", "ssn", "--plaintext-wins", "1"]);
     assert_eq!(
         clinic.good(&[
             "migrate",

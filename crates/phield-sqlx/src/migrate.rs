@@ -157,7 +157,7 @@ impl Acknowledgement {
 /// let migration = Migration::new(pool, keyring, schema);
 /// migration.add("patients", "ssn", "ssn_plain").await?;
 /// // Now every process reads and writes through MixedTime.
-/// migration.backfill("patients", "ssn", false, |_| {}).await?;
+/// migration.backfill("patients", "ssn", None, |_| {}).await?;
 /// migration.cutover("patients", "ssn", true).await?;
 /// // Now MixedTime goes out of the code.
 /// let known = Acknowledgement::backups("backups still hold the plaintext of patients.ssn");

@@ -17,7 +17,7 @@ use crate::rotate::{Database, connect};
 pub(super) enum Verb<'a> {
     Plan(&'a str),
     Add(&'a str),
-    Backfill(bool),
+    Backfill(Option<u64>),
     Cutover(bool),
     Drop(&'a str),
     Revert,

@@ -64,7 +64,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
     /// That every token holds its plaintext and nothing more; how many hold an encrypted null.
     async fn check_tokens(&self, migrated: &Migrated) -> Result<u64, MigrationError> {
         self.forget_notes(migrated).await?;
-        let check = self.compare_pass(migrated, true, false).await?;
+        let check = self.compare_pass(migrated, true, 0).await?;
         if check.only_sealed > 0 {
             return Err(MigrationError::OnlySealed {
                 rows: check.only_sealed,

@@ -159,6 +159,18 @@ pub enum MigrationError {
         /// How many rows.
         rows: u64,
     },
+    /// Another number of tokens would be replaced.
+    #[error(
+        "{rows} tokens would be replaced, not {given}; nothing was written. Plaintext is not authenticated: whoever writes to the \
+         database can have changed it. Look at these rows (`phield rotate quarantine`); if the plaintext is right in all of them, say \
+         --plaintext-wins {rows}"
+    )]
+    PlaintextWins {
+        /// How many there are.
+        rows: u64,
+        /// How many were given.
+        given: u64,
+    },
     /// Too many writers.
     #[error(
         "after {passes} passes {left} rows still have plaintext and no token, beside those in quarantine: some process writes this \
@@ -221,8 +233,9 @@ impl std::fmt::Display for Check {
             ),
             (
                 self.differing,
-                "rows have a token that holds something else than the plaintext beside it: some process writes the plaintext alone. \
-                 Stop it; then `phield migrate backfill --plaintext-wins` seals the plaintext again",
+                "rows have a token that holds something else than the plaintext beside it: some process writes the plaintext alone, or \
+                 somebody changed it. Plaintext is not authenticated, the token is: look at these rows (`phield rotate quarantine`). \
+                 Where the plaintext is right, `phield migrate backfill --plaintext-wins ROWS` replaces so many tokens",
             ),
             (
                 self.unreadable,

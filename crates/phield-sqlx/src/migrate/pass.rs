@@ -206,13 +206,13 @@ impl<DB: MigrationDatabase> Migration<DB> {
         Ok(Some(PlainValue::Bytes(opened.expose().clone().into())))
     }
 
-    /// Compares every token with the plaintext beside it. With `reset`, a token that holds something else is taken away, so that
-    /// the plaintext is sealed again.
+    /// Compares every token with the plaintext beside it. Up to `reset` tokens that hold something else are taken away, so
+    /// that the plaintext is sealed again.
     pub(super) async fn compare_pass(
         &self,
         migrated: &Migrated,
         with_plaintext: bool,
-        reset: bool,
+        mut reset: u64,
     ) -> Result<Check, MigrationError> {
         let mut check = Check {
             table: migrated.table.name().to_owned(),
@@ -231,7 +231,8 @@ impl<DB: MigrationDatabase> Migration<DB> {
                     Ok(Held::Same) => {}
                     Ok(Held::Null) => check.nulls += 1,
                     Ok(Held::Alone) => check.only_sealed += 1,
-                    Ok(Held::Other) if reset => {
+                    Ok(Held::Other) if reset > 0 => {
+                        reset -= 1;
                         let old = old_token(migrated, &row);
                         page.push(row.key, old, nothing(migrated));
                     }

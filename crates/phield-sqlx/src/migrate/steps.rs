@@ -127,9 +127,14 @@ impl<DB: MigrationDatabase> Migration<DB> {
     }
 
     /// `backfill`: seals the plaintext of every row that has no token, until none is left but those in the quarantine. With
-    /// `plaintext_wins`, tokens that hold something else than the plaintext beside them are made again first.
+    /// `plaintext_wins`, tokens that hold something else than the plaintext beside them are made again first, when there are just
+    /// so many; otherwise the rows are put into the quarantine list, and nothing is written.
     ///
     /// `report` is called with the number of rows of every page.
+    ///
+    /// # Security
+    /// Plaintext is not authenticated: with `plaintext_wins` a value that somebody wrote into the database takes the place of one
+    /// that was sealed. Look at the rows first.
     ///
     /// # Errors
     /// See [`MigrationError`]. Whatever was done stays done; the same call goes on from there.
@@ -137,7 +142,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
         &self,
         table: &str,
         column: &str,
-        plaintext_wins: bool,
+        plaintext_wins: Option<u64>,
         report: impl Fn(u64) + Send + Sync,
     ) -> Result<MigrationRecord, MigrationError> {
         let (mut record, migrated) = self.under_way(table, column).await?;
@@ -148,8 +153,13 @@ impl<DB: MigrationDatabase> Migration<DB> {
                 return Err(MigrationError::Order { at, next });
             }
         }
-        if plaintext_wins {
-            self.compare_pass(&migrated, true, true).await?;
+        if let Some(given) = plaintext_wins {
+            self.forget_notes(&migrated).await?;
+            let rows = self.compare_pass(&migrated, true, 0).await?.differing;
+            if rows != given {
+                return Err(MigrationError::PlaintextWins { rows, given });
+            }
+            self.compare_pass(&migrated, true, rows).await?;
         }
         let mut left = 0;
         for _ in 0..MAX_PASSES {
@@ -188,7 +198,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
         let (record, migrated) = self.under_way(table, column).await?;
         self.forget_notes(&migrated).await?;
         let is_open = known_step(&record)?.is_open();
-        self.compare_pass(&migrated, is_open, false).await
+        self.compare_pass(&migrated, is_open, 0).await
     }
 
     /// `cutover`: plaintext is no longer read or written. Refused while a row has no token, or one that does not hold its

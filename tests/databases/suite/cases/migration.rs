@@ -133,7 +133,7 @@ async fn the_whole_way() {
     let early = migration.cutover("patients", "ssn", true).await.unwrap_err();
     assert!(matches!(early, MigrationError::Order { at: Step::Add, .. }), "{early}");
 
-    let done = migration.backfill("patients", "ssn", false, |_| {}).await.unwrap();
+    let done = migration.backfill("patients", "ssn", None, |_| {}).await.unwrap();
     assert_eq!((done.step, done.sealed, done.left), (Some(Step::Backfill), 129, Some(0)));
     let found = Patient::find_by_ssn(&*db, &keyring, "999 12 0129").await.unwrap();
     assert_eq!(found.iter().map(|patient| patient.id).collect::<Vec<_>>(), [ids[129]]);
@@ -148,7 +148,10 @@ async fn the_whole_way() {
     let refused = migration.cutover("patients", "ssn", true).await.unwrap_err();
     let MigrationError::Rows(check) = &refused else { panic!("{refused}") };
     assert_eq!((check.left, check.differing, check.absent, check.unreadable), (1, 1, 0, 0), "{refused}");
-    migration.backfill("patients", "ssn", true, |_| {}).await.unwrap();
+    let error = migration.backfill("patients", "ssn", Some(0), |_| {}).await.unwrap_err();
+    assert!(matches!(error, MigrationError::PlaintextWins { rows: 1, given: 0 }), "{error}");
+    assert_eq!(count(&db, "phield_quarantine WHERE reason = 'differs'").await, 1);
+    migration.backfill("patients", "ssn", Some(1), |_| {}).await.unwrap();
     assert_eq!(read(&db, &keyring, ids[5]).await.unwrap().unwrap(), "999-99-9999");
 
     let cut = migration.cutover("patients", "ssn", true).await.unwrap();
@@ -216,7 +219,7 @@ async fn without_a_known_step_no_plaintext_is_read() {
     assert!(read(&db, &keyring, id).await.is_ok());
     execute(&db, "UPDATE phield_migration SET step = 'reopened'").await;
     assert_eq!(why(read(&db, &keyring, id).await), Closed::UnknownStep);
-    let unknown = migration.backfill("patients", "ssn", false, |_| {}).await.unwrap_err();
+    let unknown = migration.backfill("patients", "ssn", None, |_| {}).await.unwrap_err();
     assert!(matches!(unknown, MigrationError::UnknownStep { .. }), "{unknown}");
     execute(&db, "DELETE FROM phield_migration").await;
     assert_eq!(why(read(&db, &keyring, id).await), Closed::NoMigration);
@@ -238,12 +241,12 @@ async fn no_write_is_lost_while_rows_are_sealed() {
             assert_eq!(write_both(&db, &keyring, *id, &format!("aBC-{i:04}")).await, 1);
         }
     };
-    let (done, ()) = tokio::join!(migration.backfill("patients", "ssn", false, |_| {}), writes);
+    let (done, ()) = tokio::join!(migration.backfill("patients", "ssn", None, |_| {}), writes);
     assert!(done.is_ok());
     for (i, id) in ids.iter().enumerate() {
         assert_eq!(read(&db, &keyring, *id).await.unwrap().unwrap(), format!("aBC-{i:04}"));
     }
-    migration.backfill("patients", "ssn", false, |_| {}).await.unwrap();
+    migration.backfill("patients", "ssn", None, |_| {}).await.unwrap();
     assert!(migration.check("patients", "ssn").await.unwrap().is_clean());
 }
 
@@ -259,19 +262,19 @@ async fn bad_rows_and_duplicates_stop_nothing() {
     .await;
     let migration = migration(&db, &keyring);
     migration.add("cards", "number", "number").await.unwrap();
-    let done = migration.backfill("cards", "number", false, |_| {}).await.unwrap();
+    let done = migration.backfill("cards", "number", None, |_| {}).await.unwrap();
     assert_eq!((done.step, done.left), (Some(Step::Add), Some(1)));
     assert_eq!(count(&db, "cards WHERE number_sealed IS NOT NULL").await, 3);
     assert_eq!(count(&db, "phield_quarantine WHERE reason = 'duplicate' AND row_key = 'i3'").await, 1);
     execute(&db, "UPDATE cards SET number = 'd' WHERE id = 3").await;
-    let done = migration.backfill("cards", "number", false, |_| {}).await.unwrap();
+    let done = migration.backfill("cards", "number", None, |_| {}).await.unwrap();
     assert_eq!((done.step, done.left), (Some(Step::Backfill), Some(0)));
     assert_eq!(count(&db, "phield_quarantine").await, 0);
     assert!(migration.check("cards", "number").await.unwrap().is_clean());
 
     // A number, and SQL NULL as an encrypted null.
     migration.add("cards", "visits", "visits").await.unwrap();
-    migration.backfill("cards", "visits", false, |_| {}).await.unwrap();
+    migration.backfill("cards", "visits", None, |_| {}).await.unwrap();
     assert_eq!(count(&db, "cards WHERE visits_sealed IS NULL").await, 0);
     for (id, visits) in [(1_i64, Some(1_i64)), (2, None), (3, Some(3))] {
         let card = Card::fetch(&*db, &keyring, &id).await.unwrap().unwrap();
@@ -292,7 +295,7 @@ async fn back_to_plaintext() {
     }
     let migration = migration(&db, &keyring);
     migration.add("patients", "ssn", "ssn").await.unwrap();
-    migration.backfill("patients", "ssn", false, |_| {}).await.unwrap();
+    migration.backfill("patients", "ssn", None, |_| {}).await.unwrap();
     migration.cutover("patients", "ssn", true).await.unwrap();
     write_both(&db, &keyring, ids[3], "999-00-0003").await;
     // The old version comes back.
@@ -318,7 +321,7 @@ async fn back_to_plaintext() {
     assert!(migration.status().await.unwrap().is_empty());
     // And the same way again.
     migration.add("patients", "ssn", "ssn").await.unwrap();
-    let done = migration.backfill("patients", "ssn", false, |_| {}).await.unwrap();
+    let done = migration.backfill("patients", "ssn", None, |_| {}).await.unwrap();
     assert_eq!(done.sealed, 50);
 }
 
@@ -344,7 +347,7 @@ async fn it_goes_on_wherever_it_was_stopped() {
     let (mut stops, mut patience) = (0, Duration::from_millis(5));
     let done = loop {
         let stopped = another(&db, &keyring).await;
-        match timeout(patience, stopped.backfill("patients", "ssn", false, |_| {})).await {
+        match timeout(patience, stopped.backfill("patients", "ssn", None, |_| {})).await {
             Ok(done) => break done.unwrap(),
             Err(_) => (stops, patience) = (stops + 1, patience * 5 / 4),
         }

@@ -44,7 +44,7 @@ async fn one(migration: &Migration<Db>, command: &str, column: &str) -> Result<(
     match command {
         "add" => drop(migration.add(table, column, column).await?),
         "backfill" => {
-            let record = migration.backfill(table, column, false, |_| {}).await?;
+            let record = migration.backfill(table, column, None, |_| {}).await?;
             if record.left != Some(0) {
                 return Err(format!("{:?} rows are left", record.left).into());
             }
