@@ -308,7 +308,8 @@ mod postgres {
 
         fn holds_tokens(column: &str, is_text: bool, forms: &Forms) -> String {
             if is_text {
-                return format!("CAST({column} AS TEXT) ~ '{}'", pattern(forms));
+                // Not every collation has regular expressions.
+                return format!("CAST({column} AS TEXT) COLLATE \"C\" ~ '{}'", pattern(forms));
             }
             let starts = literals(forms.starts.iter().map(<[u8; 5]>::as_slice), "'\\x", "'::bytea");
             let texts = literals(

@@ -92,7 +92,7 @@ async fn tokens_in_other_forms_are_found() {
         _ => ["'ssn: ' || hex(ssn)", "note", "CAST(note AS BLOB)"],
     };
     for text in [
-        "CREATE TABLE phield_audit (id {int}, body {text}, encoded {text}, blob_of_text {bytes}, quiet {text})",
+        "CREATE TABLE phield_audit (id {int}, body {text}, encoded {text}, blob_of_text {bytes}, quiet {text_any_case})",
         &format!(
             "INSERT INTO phield_audit SELECT id, {hex}, {base64}, {bytes}, 'phi1. 1100000007 EQAAAAeg' FROM patients WHERE id IN (4, 5)"
         ),
