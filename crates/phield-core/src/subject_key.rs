@@ -249,7 +249,7 @@ impl fmt::Debug for SubjectKeyring<'_> {
 /// What rows are sealed and opened with: a [`Keyring`], or a [`SubjectKeyring`] for tables with subject keys.
 ///
 /// Not for users to implement.
-pub trait Keys: Sync {
+pub trait Keys {
     /// The keys of the ring.
     #[doc(hidden)]
     fn ring_keys(&self) -> &Keyring;
