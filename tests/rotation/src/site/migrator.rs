@@ -55,7 +55,7 @@ async fn one(migration: &Migration<Db>, command: &str, column: &str) -> Result<(
             drop(migration.drop_plaintext(table, column, &Acknowledgement::backups(&text)).await?);
         }
         "unseal" => {
-            let text = format!("write the plaintext of {table}.{column} into the database");
+            let text = format!("write the plaintext of {table}.{column} into the column {column} of the database");
             let acknowledged = Acknowledgement::plaintext_phi(&text);
             let done = migration.unseal(table, column, column, &acknowledged, |_| {}).await?;
             if done.unreadable > 0 {
