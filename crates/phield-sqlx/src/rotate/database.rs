@@ -8,7 +8,7 @@ use sqlx::{Pool, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::cell::Cell;
 use super::forms::Forms;
-use super::swap::{NEW, Swap, SwapRow, Value, short};
+use super::swap::{NEW, Swap, SwapRow, Value};
 use crate::backend::Reuse;
 use crate::key_store::KeyStoreDatabase;
 use crate::statement::Statement;
@@ -499,11 +499,11 @@ mod mysql {
             for (i, key) in swap.key.iter().enumerate() {
                 statement.push(if i > 0 { ", " } else { "" });
                 let key = statement.column(swap.table, key);
-                key.push(" AS ").name(&short('k', i));
+                key.push(" AS ").name(&crate::rotate::swap::short('k', i));
             }
             for (i, like) in swap.bound.iter().enumerate() {
                 statement.push(", ").push(like).push(" AS ");
-                statement.name(&short('v', i));
+                statement.name(&crate::rotate::swap::short('v', i));
             }
             statement.push(" FROM ").table(swap.table).push(" WHERE FALSE");
             for row in rows {

@@ -87,6 +87,10 @@ impl<'a> Swap<'a> {
     }
 
     /// `k0, …, v0, …`
+    #[allow(
+        dead_code,
+        reason = "used by the databases whose statements name what is bound"
+    )]
     pub(super) fn names(&self) -> Vec<String> {
         let keys = (0..self.key.len()).map(|i| short('k', i));
         keys.chain((0..self.bound.len()).map(|i| short('v', i))).collect()
