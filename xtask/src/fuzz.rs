@@ -1,4 +1,4 @@
-//! Every fuzz harness for ten seconds, from a copy of its committed corpus.
+//! Every fuzz harness for five seconds, from a copy of its committed corpus.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::{root, target};
 
 const VERSION: &str = "0.13.2";
 /// How long each harness runs, and the longest input that it makes: a corpus file is at most as long.
-const RUN: [&str; 2] = ["-max_total_time=10", "-max_len=4096"];
+const RUN: [&str; 2] = ["-max_total_time=5", "-max_len=4096"];
 
 /// Builds all harnesses, then runs each. Nothing is written into `fuzz/corpus`; what fails is kept in the target folder.
 pub(crate) fn smoke() -> Result<(), Failed> {

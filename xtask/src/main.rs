@@ -21,7 +21,7 @@ const HELP: &str = "\
 cargo xtask test           everything that CI runs: prerequisites, format, clippy, tests, docs, example, macros, benches, fuzz, FIPS
 cargo xtask test --quick   the same without example, macros, benches, fuzz and FIPS
 cargo xtask clinic         run the example twice; then the independent checker opens its database
-cargo xtask fuzz           run every fuzz harness for ten seconds
+cargo xtask fuzz           run every fuzz harness for five seconds
 cargo xtask sqlx           write the folders .sqlx of tests/macros anew, after a query or a schema changed
 cargo xtask hsm            the tests that need HSM tokens in software, and nothing else
 cargo xtask databases      the tests that need a PostgreSQL and a MariaDB server, and nothing else
