@@ -301,11 +301,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
     /// [`RotationError::NoRotation`] when none is under way.
     pub async fn cancel(&self) -> Result<(), RotationError> {
         let mut connection = self.pool.acquire().await?;
-        if !state::exists::<DB>(&mut connection).await {
-            return Err(RotationError::NoRotation);
-        }
-        let open = state::open::<DB>(&mut connection).await?;
-        let open = open.ok_or(RotationError::NoRotation)?;
+        let open = under_way::<DB>(&mut connection).await?;
         state::cancel::<DB>(&mut connection, &open.id).await
     }
 
@@ -316,16 +312,12 @@ impl<DB: RotationDatabase> Rotation<DB> {
     pub async fn end_pause(&self) -> Result<Mode, RotationError> {
         self.set_paused(false).await?;
         let mut connection = self.pool.acquire().await?;
-        let open = state::open::<DB>(&mut connection).await?;
-        open.map(|record| record.mode).ok_or(RotationError::NoRotation)
+        Ok(under_way::<DB>(&mut connection).await?.mode)
     }
 
     async fn set_paused(&self, paused: bool) -> Result<(), RotationError> {
         let mut connection = self.pool.acquire().await?;
-        if !state::exists::<DB>(&mut connection).await || state::open::<DB>(&mut connection).await?.is_none()
-        {
-            return Err(RotationError::NoRotation);
-        }
+        under_way::<DB>(&mut connection).await?;
         state::set_paused::<DB>(&mut connection, paused).await.map(drop)
     }
 
@@ -693,6 +685,16 @@ impl<DB: RotationDatabase> Rotation<DB> {
         }
         Ok(())
     }
+}
+
+/// The rotation that is under way.
+async fn under_way<DB: RotationDatabase>(connection: &mut DB::Connection) -> Result<Record, RotationError> {
+    if !state::exists::<DB>(connection).await {
+        return Err(RotationError::NoRotation);
+    }
+    state::open::<DB>(connection)
+        .await?
+        .ok_or(RotationError::NoRotation)
 }
 
 /// The unique key that pages are ordered by: the row id where it is one, else the primary key, else another; of columns that are
