@@ -29,10 +29,12 @@ mod database;
 mod error;
 mod lookup;
 mod mixed;
+mod page;
 mod pass;
 mod plaintext;
 mod step;
 mod steps;
+mod swaps;
 mod unseal;
 
 use std::fmt;
