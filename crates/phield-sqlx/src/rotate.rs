@@ -12,6 +12,7 @@ pub(crate) mod database;
 mod error;
 mod forms;
 pub(crate) mod limiter;
+mod noted;
 mod page;
 pub(crate) mod patience;
 mod scan;
@@ -477,33 +478,14 @@ impl<DB: RotationDatabase> Rotation<DB> {
             matches!(state, KeyState::Active | KeyState::PreActive)
         });
         let counts = state::counts::<DB>(connection, &record.id).await?;
-        let of_mode = |count: &&KeyCount| self.is_of(record.mode, count) && count.key != "-";
-        let counts: Vec<_> = counts.iter().filter(of_mode).collect();
-        let sum = |phase: &str, (table, column, key): (&str, &str, &str)| {
-            let counts = counts.iter().filter(|count| count.phase == phase);
-            let counts = counts.filter(|count| {
-                (count.table.as_str(), count.column.as_str(), count.key.as_str()) == (table, column, key)
-            });
-            counts.map(|count| count.count).sum::<u64>()
+        // What is in quarantine, or of shredded subjects, the count has counted apart.
+        let is_left = |count: &&KeyCount| {
+            count.phase == "after"
+                && count.key != "-"
+                && self.is_of(record.mode, count)
+                && !current.contains(&count.key)
         };
-        let quarantined = state::quarantined_by_reason::<DB>(connection, record).await?;
-        let mut left = 0_u64;
-        for count in counts
-            .iter()
-            .filter(|count| count.phase == "after" && !current.contains(&count.key))
-        {
-            // Column by column: what one has in quarantine says nothing of another.
-            let place = (count.table.as_str(), count.column.as_str(), count.key.as_str());
-            let noted = quarantined
-                .iter()
-                .filter(|noted| (noted.table.as_str(), noted.column.as_str(), noted.key.as_str()) == place);
-            let noted: u64 = noted.map(|noted| noted.count).sum();
-            left += count
-                .count
-                .saturating_sub(noted)
-                .saturating_sub(sum("shredded", place));
-        }
-        Ok(left)
+        Ok(counts.iter().filter(is_left).map(|count| count.count).sum())
     }
 
     /// Whether a count is of the columns that a mode changes.

@@ -35,6 +35,7 @@ macro_rules! on_every_database {
                 mod refusals;
                 mod rotation;
                 mod rotation_coverage;
+                mod rotation_meanwhile;
                 mod row_ids;
                 mod rows;
                 mod schema_sql;

@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::path::Path;
 
 use phield_core::{
-    ColumnEntry, CoverageMode, CoverageReport, CoveredKind, KeyId, QuarantineReason, SignedCoverage,
-    VerifiedRing,
+    ColumnEntry, CoverageMode, CoverageReport, CoveredKind, KeyId, KeyState, KeyUse, QuarantineReason,
+    SignedCoverage, VerifiedRing,
 };
 use phield_sqlx::rotate::{KeyCount, Mode, RotationStatus, Unregistered};
 
@@ -85,45 +85,39 @@ fn report(
     };
     for count in &status.counts {
         let (table, kind) = place_of(context, &count.table, &count.column);
-        let Some(id) = key_id(&count.key) else {
+        let column = report.column_mut(&table, &count.column, kind);
+        match (count.phase.as_str(), key_id(&count.key)) {
             // Under which key it is cannot be told: it has to be acknowledged by number, as what does not open is.
-            if count.phase == counted {
+            (phase, None) if phase == counted => {
                 let noted = noted_without_key(status, count);
-                report.column_mut(&table, &count.column, kind).add_quarantined(
-                    QuarantineReason::Malformed,
-                    None,
-                    count.count.saturating_sub(noted),
-                );
+                let rows = count.count.saturating_sub(noted);
+                column.add_quarantined(QuarantineReason::Malformed, None, rows);
             }
-            continue;
-        };
-        let key = report.column_mut(&table, &count.column, kind).key_mut(id);
-        if count.phase == "shredded" {
-            key.shredded += count.count;
-        } else if count.phase == counted {
-            key.after += count.count;
-        } else if count.phase == "before" {
-            key.before = Some(key.before.unwrap_or(0) + count.count);
+            (_, None) => {}
+            ("shredded", Some(id)) => column.key_mut(id).shredded += count.count,
+            (phase, Some(id)) if phase == counted => column.key_mut(id).after += count.count,
+            ("before", Some(id)) => *column.key_mut(id).before.get_or_insert(0) += count.count,
+            // What the count saw under an old key and found in quarantine.
+            (reason, id) => column.add_quarantined(reason_of(reason), id, count.count),
         }
     }
     for noted in &status.quarantined {
-        let reason = match noted.reason.as_str() {
-            "authentication" => QuarantineReason::Authentication,
-            "malformed" => QuarantineReason::Malformed,
-            "duplicate" => QuarantineReason::Duplicate,
-            _ => QuarantineReason::UnknownKey,
-        };
-        let (table, kind) = place_of(context, &noted.table, &noted.column);
-        let column = report.column_mut(&table, &noted.column, kind);
         let id = key_id(&noted.key);
-        column.add_quarantined(reason, id, noted.count);
-        if let Some(id) = id {
+        // Of values under old keys the count has said how many of them are still there.
+        let (table, kind) = place_of(context, &noted.table, &noted.column);
+        let is_counted = status.mode != Mode::Verify && id.is_some_and(|id| is_old(verified, (id, kind)));
+        if is_counted {
+            continue;
+        }
+        let column = report.column_mut(&table, &noted.column, kind);
+        column.add_quarantined(reason_of(&noted.reason), id, noted.count);
+        if let (Mode::Verify, Some(id)) = (status.mode, id) {
             let key = column.key_mut(id);
             key.after = key.after.saturating_sub(noted.count);
         }
     }
-    for column in &mut report.columns {
-        for key in &mut column.keys {
+    if status.mode == Mode::Verify {
+        for key in report.columns.iter_mut().flat_map(|column| &mut column.keys) {
             key.after = key.after.saturating_sub(key.shredded);
         }
     }
@@ -133,6 +127,27 @@ fn report(
         .map(|column| format!("{}.{}", column.table, column.column));
     report.unregistered = names.collect();
     report
+}
+
+fn reason_of(text: &str) -> QuarantineReason {
+    match text {
+        "authentication" => QuarantineReason::Authentication,
+        "malformed" => QuarantineReason::Malformed,
+        "duplicate" => QuarantineReason::Duplicate,
+        _ => QuarantineReason::UnknownKey,
+    }
+}
+
+/// Whether new values of a kind are under another key than this one.
+fn is_old(verified: &VerifiedRing, (id, kind): (KeyId, CoveredKind)) -> bool {
+    let key_use = match kind {
+        CoveredKind::Index => KeyUse::Index,
+        _ => KeyUse::Data,
+    };
+    let record = verified.manifest().record(id);
+    record.is_none_or(|record| {
+        record.context.key_use != key_use || !matches!(record.state, KeyState::Active | KeyState::PreActive)
+    })
 }
 
 /// How many values of a count's column are in quarantine without a key.

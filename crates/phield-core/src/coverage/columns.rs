@@ -67,7 +67,7 @@ pub struct ColumnCoverage {
     pub kind: CoveredKind,
     /// By key id, each once. A key that is not here has no row in the column.
     pub keys: Vec<KeyCoverage>,
-    /// Rows in quarantine, which are in no count of `keys`.
+    /// Rows in quarantine. Those under old keys are in no count of `keys`.
     pub quarantined: Vec<QuarantinedRows>,
 }
 
@@ -82,7 +82,7 @@ pub struct KeyCoverage {
     /// Rows before the pass, where it counted them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
-    /// Rows after the pass; the one count of a scan. Without those in quarantine, and those of shredded subjects.
+    /// Rows after the pass; the one count of a scan. Under an old key, without those in quarantine, and those of shredded subjects.
     pub after: u64,
     /// Rows of shredded subjects: a state, not a failure.
     pub shredded: u64,

@@ -134,8 +134,8 @@ impl<DB: MigrationDatabase> Migration<DB> {
         )
         .await?;
         let insert = format!(
-            "INSERT INTO phield_quarantine (id, mode, tbl, row_key, col, reason, key_id, noted, stamp) \
-             VALUES (?, ?, ?, ?, ?, ?, '', {}, '')",
+            "INSERT INTO phield_quarantine (id, mode, tbl, row_key, col, reason, key_id, held, noted, stamp) \
+             VALUES (?, ?, ?, ?, ?, ?, '', '', {}, '')",
             DB::NOW
         );
         let cells = [&id, QUARANTINE_MODE, table, row_key, &migrated.sealed, reason].map(text);

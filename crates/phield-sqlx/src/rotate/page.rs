@@ -9,7 +9,8 @@ use phield_core::{
 
 use super::cell::{Cell, Cursor};
 use super::error::RotationError;
-use super::state::{Done, Mode, Quarantined};
+use super::noted::{Noted, RingKeys, SHREDDED};
+use super::state::{Done, Mode, Note};
 use super::swap::{SwapRow, Value};
 use super::table::{PageRow, Table};
 
@@ -29,22 +30,19 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// Notes an index value of a row that another row has.
-    pub(crate) fn duplicate(&mut self, table: &Table, column: usize, row: &SwapRow) {
+    pub(crate) fn duplicate(&mut self, (table, keyring): (&Table, &Keyring), column: usize, row: &SwapRow) {
         let Some(index) = table.indexes.get(column) else {
             return;
         };
-        let key = row
-            .values
-            .first()
-            .and_then(Value::as_bytes)
-            .and_then(key_of_index);
-        self.done.quarantined.push(Quarantined {
-            table: table.name().to_owned(),
+        // The old value, or the new one where there was none.
+        let value = row.values.first().and_then(Value::as_bytes);
+        let key = value.and_then(key_of_index);
+        self.done.notes.push(Note {
             row_key: Cursor(row.key.clone()).to_text(),
             column: index.sql_name.clone(),
-            reason: "duplicate".to_owned(),
+            reason: "duplicate",
             key: key.map(|key| key.to_string()).unwrap_or_default(),
-            noted: 0,
+            held: RingKeys::of(keyring).held(key, value),
         });
     }
 
@@ -128,6 +126,7 @@ pub(crate) struct Preparing<'a> {
     pub(crate) table: &'a Table,
     pub(crate) keyring: &'a Keyring,
     pub(crate) subjects: &'a Subjects,
+    ring_keys: RingKeys,
     active: HashMap<Option<TenantName>, Option<KeyId>>,
     prepared: Prepared,
     tally: Tally,
@@ -139,6 +138,7 @@ impl<'a> Preparing<'a> {
             table,
             keyring,
             subjects,
+            ring_keys: RingKeys::of(keyring),
             active: HashMap::new(),
             prepared: Prepared::default(),
             tally: Tally::default(),
@@ -230,7 +230,7 @@ impl<'a> Preparing<'a> {
                     values.extend([old, new].map(|value| Value::stored(stored.is_text, value)));
                 }
                 Ok(_) => {}
-                Err(error) => self.note(&row, column, error)?,
+                Err(error) => self.note(mode, &row, column, error)?,
             }
         }
         self.prepared.push(columns, SwapRow { key: row.key, values });
@@ -298,7 +298,8 @@ impl<'a> Preparing<'a> {
 
     fn quarantine_index(&mut self, row: &PageRow, index: usize, key: Option<KeyId>, reason: &'static str) {
         let column = self.table.indexes.get(index).map(|index| index.sql_name.clone());
-        self.push_quarantined(row, column.unwrap_or_default(), key, reason);
+        let value = row.values.get(index).and_then(Cell::bytes);
+        self.push_note(row, column.unwrap_or_default(), (key, value), reason);
     }
 
     /// The new value of an index, none for a row without one; or why the row goes into quarantine.
@@ -337,18 +338,19 @@ impl<'a> Preparing<'a> {
         }
     }
 
-    /// Counts the keys of rows, of the starts of their values.
-    pub(crate) fn keys(mut self, rows: &[PageRow]) -> Prepared {
+    /// Counts the keys of rows, of the starts of their values; apart from others what was noted.
+    pub(crate) fn keys(mut self, rows: &[PageRow], noted: &Noted) -> Prepared {
         let sealed = self.table.sealed.len();
-        for row in rows {
+        for (place, row) in rows.iter().enumerate() {
             for (i, cell) in row.values.iter().enumerate() {
                 let Some(start) = cell.bytes() else { continue };
+                let phase = noted.get(&(place, i)).copied().unwrap_or("after");
                 if i < sealed {
                     self.tally
-                        .add("after", Column::Sealed(i), key_of_token_start(start));
+                        .add(phase, Column::Sealed(i), key_of_token_start(start));
                 } else {
                     self.tally
-                        .add("after", Column::Index(i - sealed), key_of_index(start));
+                        .add(phase, Column::Index(i - sealed), key_of_index(start));
                 }
             }
             self.prepared.done.rows += 1;
@@ -407,7 +409,13 @@ impl<'a> Preparing<'a> {
         tokens
     }
 
-    fn note(&mut self, row: &PageRow, column: usize, error: OpenError) -> Result<(), RotationError> {
+    fn note(
+        &mut self,
+        mode: Mode,
+        row: &PageRow,
+        column: usize,
+        error: OpenError,
+    ) -> Result<(), RotationError> {
         let own = row
             .values
             .get(column)
@@ -416,7 +424,12 @@ impl<'a> Preparing<'a> {
         match error {
             // Of a subject record, not of the token's key: a state that somebody wanted.
             OpenError::KeyState(id) if self.table.subject_keys && Some(id) != own => {
-                self.tally.add("shredded", Column::Sealed(column), own);
+                if mode == Mode::Verify {
+                    self.tally.add(SHREDDED, Column::Sealed(column), own);
+                } else {
+                    // The count after it opens none, and knows it by this.
+                    self.quarantine(row, column, SHREDDED);
+                }
             }
             error => {
                 let reason = reason(error)?;
@@ -432,27 +445,29 @@ impl<'a> Preparing<'a> {
             .sealed
             .get(column)
             .map(|column| column.sql_name.clone());
-        let key = row
-            .values
-            .get(column)
-            .and_then(Cell::bytes)
-            .and_then(key_of_token_start);
-        self.push_quarantined(row, name.unwrap_or_default(), key, reason);
+        let value = row.values.get(column).and_then(Cell::bytes);
+        let key = value.and_then(key_of_token_start);
+        self.push_note(row, name.unwrap_or_default(), (key, value), reason);
     }
 
-    fn push_quarantined(&mut self, row: &PageRow, column: String, key: Option<KeyId>, reason: &str) {
-        self.prepared.done.quarantined.push(Quarantined {
-            table: self.table.name().to_owned(),
+    fn push_note(
+        &mut self,
+        row: &PageRow,
+        column: String,
+        (key, value): (Option<KeyId>, Option<&[u8]>),
+        reason: &'static str,
+    ) {
+        self.prepared.done.notes.push(Note {
             row_key: Cursor(row.key.clone()).to_text(),
             column,
-            reason: reason.to_owned(),
+            reason,
             key: key.map(|key| key.to_string()).unwrap_or_default(),
-            noted: 0,
+            held: self.ring_keys.held(key, value),
         });
     }
 }
 
-fn key_of_index(value: &[u8]) -> Option<KeyId> {
+pub(crate) fn key_of_index(value: &[u8]) -> Option<KeyId> {
     KeyId::new(u32::from_be_bytes(*value.first_chunk()?))
 }
 

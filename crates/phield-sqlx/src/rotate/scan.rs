@@ -8,6 +8,7 @@ use super::cell::{Cell, Cursor};
 use super::database::RotationDatabase;
 use super::error::RotationError;
 use super::forms::Forms;
+use super::noted::Noted;
 use super::page::Preparing;
 use super::state::{self, AnyColumn, KeyCount};
 use super::table::{Read, Table};
@@ -76,7 +77,7 @@ pub(crate) async fn count_keys<DB: RotationDatabase>(
         let page = table.page_rows(read)?;
         let Some(last) = page.last() else { break };
         after = Some(Cursor(last.key.clone()));
-        let prepared = Preparing::new(table, keyring, &None).keys(&page);
+        let prepared = Preparing::new(table, keyring, &None).keys(&page, &Noted::new());
         rows += prepared.done.rows;
         for (key, n) in prepared.done.counts {
             *sums.entry(key).or_insert(0) += n;

@@ -29,7 +29,9 @@ use crate::statement::Statement;
 pub(crate) use catalog::{
     AnyColumn, check_seen, columns_of_all, hidden, own_schema, place, row_total, unique_keys,
 };
-pub(crate) use counts::{Done, counts, digest, progress, quarantine, quarantined_by_reason};
+pub(crate) use counts::{
+    Done, Note, counts, digest, digest_of, note_id, noted, progress, quarantine, quarantined_by_reason,
+};
 pub use counts::{KeyCount, QuarantineCount, Quarantined, TableProgress};
 pub(crate) use share::{Claim, Share, checkpoint, claim, end_leases, reload, renew_leases};
 
@@ -194,7 +196,7 @@ pub(crate) async fn create<DB: RotationDatabase>(pool: &Pool<DB>) -> Result<(), 
         format!("phield_rotation_key (key_id {name} NOT NULL PRIMARY KEY, seen BIGINT NOT NULL)"),
         format!(
             "phield_quarantine (id {name} NOT NULL PRIMARY KEY, mode {name} NOT NULL, tbl {name} NOT NULL, row_key {long} NOT NULL, \
-             col {name} NOT NULL, reason {name} NOT NULL, key_id {name} NOT NULL, noted BIGINT NOT NULL, stamp {name} NOT NULL)"
+             col {name} NOT NULL, reason {name} NOT NULL, key_id {name} NOT NULL, held {name} NOT NULL, noted BIGINT NOT NULL, stamp {name} NOT NULL)"
         ),
     ];
     for table in tables {
@@ -502,20 +504,10 @@ pub(crate) async fn next_phase<DB: RotationDatabase>(
             std::slice::from_ref(&id),
         )
         .await?;
-        // A pass that works tells which rows are of shredded subjects: the count after it does not open any, and is compared with that.
-        let made_anew: &[&str] = if phase == Phase::Count {
-            &["after"]
-        } else {
-            &["before", "shredded"]
-        };
-        for counts in made_anew {
-            execute::<DB>(
-                &mut transaction,
-                "DELETE FROM phield_rotation_count WHERE rotation = ? AND phase = ?",
-                &[id.clone(), text(*counts)],
-            )
-            .await?;
-        }
+        // A count makes all but `before` anew.
+        let operator = if phase == Phase::Count { "<>" } else { "=" };
+        let delete = format!("DELETE FROM phield_rotation_count WHERE rotation = ? AND phase {operator} ?");
+        execute::<DB>(&mut transaction, &delete, &[id, text("before")]).await?;
     }
     if record.phase == Phase::Work {
         forget_repaired::<DB>(&mut transaction, record).await?;

@@ -141,6 +141,35 @@ impl Table {
         until: Option<&Cursor>,
         limit: u32,
     ) -> (Statement<DB>, Reuse) {
+        let mut statement = self.select(read);
+        self.push_bounds(&mut statement, after, until);
+        self.push_order(&mut statement);
+        statement.push(format_args!(" LIMIT {limit}"));
+        (statement, Reuse::Likely)
+    }
+
+    /// The statement that reads rows by their keys, in the order of pages.
+    pub(crate) fn rows_at<'k, DB: RotationDatabase>(
+        &self,
+        read: Read,
+        keys: impl Iterator<Item = &'k [Cell]>,
+    ) -> Statement<DB> {
+        let mut statement = self.select(read);
+        for (i, key) in keys.enumerate() {
+            statement.push(if i > 0 { " OR (" } else { " WHERE (" });
+            for (j, (name, cell)) in self.key.iter().zip(key).enumerate() {
+                statement.push(if j > 0 { " AND " } else { "" });
+                statement.name(name).push(" = ");
+                DB::bind_cell(&mut statement, cell);
+            }
+            statement.push(")");
+        }
+        self.push_order(&mut statement);
+        statement
+    }
+
+    /// `SELECT … FROM table`
+    fn select<DB: RotationDatabase>(&self, read: Read) -> Statement<DB> {
         let mut statement = Statement::new("SELECT ");
         let keys = self
             .key
@@ -151,10 +180,7 @@ impl Table {
         });
         self.push_values(&mut statement, read);
         statement.push(" FROM ").table(&self.sql_table);
-        self.push_bounds(&mut statement, after, until);
-        self.push_order(&mut statement);
-        statement.push(format_args!(" LIMIT {limit}"));
-        (statement, Reuse::Likely)
+        statement
     }
 
     fn push_values<DB: RotationDatabase>(&self, statement: &mut Statement<DB>, read: Read) {

@@ -13,6 +13,7 @@ use super::cell::Cursor;
 use super::database::RotationDatabase;
 use super::error::RotationError;
 use super::limiter::Limiter;
+use super::noted::{self, Noted};
 use super::page::{Prepared, Preparing, Subjects};
 use super::patience::{Patience, backoff};
 use super::state::{self, Claim, Mode, Phase, Record, Share};
@@ -228,13 +229,24 @@ impl<DB: RotationDatabase> Worker<DB> {
         let last = rows.last().map(|row| Cursor(row.key.clone()));
         // A page that is cut short by its size is not the last one; an empty one is.
         let is_last = last.is_none() || last.as_ref() == until;
-        let mut prepared = self.work_on(work, rows).await?;
+        let noted = match work.read {
+            Read::Keys => {
+                noted::of_page::<DB>(connection, (work.record, work.table, &self.keyring), &rows).await?
+            }
+            _ => Noted::new(),
+        };
+        let mut prepared = self.work_on(work, rows, &noted).await?;
         prepared.is_last = is_last;
         prepared.last = last;
         Ok(prepared)
     }
 
-    async fn work_on(&self, work: &Work<'_>, rows: Vec<PageRow>) -> Result<Prepared, RotationError> {
+    async fn work_on(
+        &self,
+        work: &Work<'_>,
+        rows: Vec<PageRow>,
+        noted: &Noted,
+    ) -> Result<Prepared, RotationError> {
         let subjects = self.subjects_of(work.table, &rows, work.read).await?;
         let (table, keyring, mode) = (
             Arc::clone(work.table),
@@ -242,7 +254,7 @@ impl<DB: RotationDatabase> Worker<DB> {
             work.record.mode,
         );
         match work.read {
-            Read::Keys => Ok(Preparing::new(&table, &keyring, &subjects).keys(&rows)),
+            Read::Keys => Ok(Preparing::new(&table, &keyring, &subjects).keys(&rows, noted)),
             Read::IndexesAndTokens => {
                 Preparing::new(&table, &keyring, &subjects)
                     .indexes(mode, rows)
@@ -364,7 +376,7 @@ impl<DB: RotationDatabase> Worker<DB> {
         for (column, row) in apart(work.table, columns, row) {
             match self.write_row(writer, work, &[column], &row).await? {
                 Some(rows) => written = rows.max(written),
-                None => page.duplicate(work.table, column, &row),
+                None => page.duplicate((work.table, &self.keyring), column, &row),
             }
         }
         page.written_before += written;
@@ -409,7 +421,7 @@ impl<DB: RotationDatabase> Worker<DB> {
             let place = page.last.as_ref().or(share.after.as_ref());
             state::checkpoint::<DB>(&mut transaction, work.record, share, &done, place, page.is_last).await?
         } else {
-            (done.rows, done.counts, done.quarantined) = (0, std::collections::BTreeMap::new(), Vec::new());
+            (done.rows, done.counts, done.notes) = (0, std::collections::BTreeMap::new(), Vec::new());
             state::checkpoint::<DB>(
                 &mut transaction,
                 work.record,

@@ -14,6 +14,7 @@ use sqlx::Pool;
 
 use phield_database_tests::Fresh;
 
+use super::rotation_meanwhile::before_the_count;
 use super::{Db, fresh, sql};
 
 #[derive(Debug, Clone, PartialEq, EncryptedPhi)]
@@ -308,4 +309,37 @@ async fn a_rotation_seals_every_row_under_the_key_of_its_subject() {
     let salts: HashSet<_> = notes.iter().map(|note| note.get(5..17).unwrap()).collect();
     let nonces: HashSet<_> = notes.iter().map(|note| note.get(33..45).unwrap()).collect();
     assert_eq!((notes.len(), salts.len(), nonces.len()), (20, 20, 20));
+}
+
+/// Nor is a row of somebody who was shredded, and that is deleted meanwhile, one for another.
+#[tokio::test]
+async fn a_shredded_row_that_is_gone_hides_no_other_row() {
+    let ring = TestRing::new("emr");
+    let before = ring.ring().keyring().await.unwrap();
+    let db = database().await;
+    let secrets = Secrets((*db).clone());
+    for person in [ADA, EVE] {
+        before.subject_key_or_new(&secrets, None, &person).await.unwrap();
+    }
+    let subjects = secrets.load(&before, &[ADA, EVE]).await;
+    let visits = [(1, ADA), (2, EVE)].map(|(id, person)| visit(id, person, "cough"));
+    let sealed = Visit::seal_batch(&visits, &before.with_subjects(&subjects)).unwrap();
+    insert_batch(&mut *db.acquire().await.unwrap(), sealed).await.unwrap();
+    sqlx::query(sql("CREATE TABLE good AS SELECT * FROM visits")).execute(&*db).await.unwrap();
+    before.shred_subject(&secrets, None, &ADA).await.unwrap();
+    let new = ring.ring().successor(KeyUse::Data, Some(Suite::Aes256Gcm), None).await.unwrap().key_id;
+    ring.ring().activate(new, Rollout::AcknowledgedByEveryInstance).await.unwrap();
+    let late = "UPDATE visits SET note = (SELECT note FROM good WHERE id = 2) WHERE id = 2";
+    let keyring = Arc::new(ring.ring().keyring().await.unwrap());
+    let mut options = RotationOptions::default();
+    options.acknowledged_by_every_instance = true;
+    let schema = SchemaFile::of(&[Visit::SCHEMA]).unwrap();
+    let rotation = Rotation::new((*db).clone(), Arc::clone(&keyring), schema).with_options(options);
+    let rotation = rotation.with_subjects(Arc::new(Secrets((*db).clone())));
+    before_the_count(&db, &rotation, &["DELETE FROM visits WHERE id = 1", late]).await;
+    let status = rotation.run(Mode::Data, |_| {}).await.unwrap();
+    assert_eq!((status.state, status.pass, status.quarantined.len()), ("done", 2, 0));
+    let notes: Vec<Vec<u8>> = sqlx::query_scalar(sql("SELECT note FROM visits")).fetch_all(&*db).await.unwrap();
+    let keys: Vec<_> = notes.iter().map(|note| note.get(1..5).unwrap().to_vec()).collect();
+    assert_eq!(keys, [new.get().to_be_bytes()]);
 }

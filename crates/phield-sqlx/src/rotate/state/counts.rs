@@ -1,14 +1,17 @@
 //! What is under which key, what does not open, and how far it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Record, execute, fetch, integer, string, text};
 use crate::rotate::cell::Cell;
 use crate::rotate::database::RotationDatabase;
 use crate::rotate::error::RotationError;
+use crate::rotate::noted::SHREDDED;
 
 /// Counts in one statement: SQLite takes 32,766 values, PostgreSQL and MariaDB 65,535.
 const COUNTS_OF_A_STATEMENT: usize = 500;
+/// Values that are noted in one statement.
+const NOTES_OF_A_STATEMENT: usize = 50;
 
 /// What a worker did in a page.
 #[derive(Debug, Default, Clone)]
@@ -17,7 +20,38 @@ pub(crate) struct Done {
     pub(crate) changed: u64,
     /// By phase of the count, column and key.
     pub(crate) counts: BTreeMap<(&'static str, String, String), u64>,
-    pub(crate) quarantined: Vec<Quarantined>,
+    /// What does not open.
+    pub(crate) notes: Vec<Note>,
+}
+
+/// A value that a worker notes.
+#[derive(Clone)]
+pub(crate) struct Note {
+    /// The key of its row.
+    pub(crate) row_key: String,
+    pub(crate) column: String,
+    pub(crate) reason: &'static str,
+    /// The key that it names; empty when it is no token.
+    pub(crate) key: String,
+    /// What it is known by.
+    pub(crate) held: String,
+}
+
+// Row keys may be MRNs.
+impl std::fmt::Debug for Note {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = f.debug_struct("Note");
+        debug.field("column", &self.column).field("reason", &self.reason);
+        debug.finish_non_exhaustive()
+    }
+}
+
+/// What is kept of a value that was noted.
+#[derive(Debug, Clone)]
+pub(crate) struct KeptNote {
+    pub(crate) reason: String,
+    pub(crate) key: String,
+    pub(crate) held: String,
 }
 
 /// A value that does not open.
@@ -92,30 +126,70 @@ pub(super) async fn add_counts<DB: RotationDatabase>(
 pub(super) async fn note<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     record: &Record,
-    quarantined: &[Quarantined],
+    table: &str,
+    notes: &[Note],
 ) -> Result<(), RotationError> {
-    let set = ["reason", "key_id", "noted", "stamp"].map(|column| (column, false));
-    let insert = format!(
-        "INSERT INTO phield_quarantine (id, mode, tbl, row_key, col, reason, key_id, noted, stamp) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, {}, ?) {}",
-        DB::NOW,
-        upsert::<DB>(&set)
-    );
-    for value in quarantined {
-        let mode = record.mode.as_str();
-        let cells = [
-            text(digest(&[mode, &value.table, &value.row_key, &value.column])),
-            text(mode),
-            text(&value.table),
-            text(&value.row_key),
-            text(&value.column),
-            text(&value.reason),
-            text(&value.key),
-            text(record.stamp()),
-        ];
-        execute::<DB>(connection, &insert, &cells).await?;
+    let set = ["reason", "key_id", "held", "noted", "stamp"].map(|column| (column, false));
+    for notes in notes.chunks(NOTES_OF_A_STATEMENT) {
+        let values = format!("(?, ?, ?, ?, ?, ?, ?, ?, {}, ?)", DB::NOW);
+        let insert = format!(
+            "INSERT INTO phield_quarantine (id, mode, tbl, row_key, col, reason, key_id, held, noted, stamp) VALUES {} {}",
+            vec![values.as_str(); notes.len()].join(", "),
+            upsert::<DB>(&set)
+        );
+        let cells = notes.iter().flat_map(|note| {
+            [
+                text(note_id(record, table, &note.row_key, &note.column)),
+                text(record.mode.as_str()),
+                text(table),
+                text(&note.row_key),
+                text(&note.column),
+                text(note.reason),
+                text(&note.key),
+                text(&note.held),
+                text(record.stamp()),
+            ]
+        });
+        execute::<DB>(connection, &insert, &cells.collect::<Vec<_>>()).await?;
     }
     Ok(())
+}
+
+/// The id of a value in the quarantine.
+pub(crate) fn note_id(record: &Record, table: &str, row_key: &str, column: &str) -> String {
+    digest(&[record.mode.as_str(), table, row_key, column])
+}
+
+/// Of these ids those that this pass has noted.
+pub(crate) async fn noted<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    record: &Record,
+    ids: &[&str],
+) -> Result<HashMap<String, KeptNote>, RotationError> {
+    let mut found = HashMap::new();
+    for ids in ids.chunks(COUNTS_OF_A_STATEMENT) {
+        let select = format!(
+            "SELECT id, reason, key_id, held FROM phield_quarantine WHERE stamp = ? AND id IN ({})",
+            vec!["?"; ids.len()].join(", ")
+        );
+        let cells = std::iter::once(text(record.stamp())).chain(ids.iter().map(|id| text(*id)));
+        let rows = fetch::<DB>(connection, &select, &cells.collect::<Vec<_>>()).await?;
+        let note = |row: &Vec<Cell>| {
+            let [reason, key, held] = [1, 2, 3].map(|i| string(row.get(i)));
+            let (reason, key, held) = (reason?, key?, held?);
+            Some((string(row.first())?, KeptNote { reason, key, held }))
+        };
+        for row in &rows {
+            found.extend([note(row).ok_or(RotationError::Checkpoint("phield_quarantine"))?]);
+        }
+    }
+    Ok(found)
+}
+
+/// What a value is known by: SHA-256.
+pub(crate) fn digest_of(value: &[u8]) -> String {
+    use sha2::{Digest as _, Sha256};
+    data_encoding::HEXLOWER.encode(&Sha256::digest(value))
 }
 
 /// The key of a row of names that may be long: SHA-256 of them, each with its length.
@@ -183,7 +257,8 @@ pub(crate) async fn progress<DB: RotationDatabase>(
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "a row of its table")]
 pub struct KeyCount {
-    /// `before`, `after` or `shredded`.
+    /// When it was counted, and as what: `before`; `after`; and apart from `after`, what the count found under old keys and in
+    /// quarantine, by its reason as in [`Quarantined`], or `shredded` where the subject is.
     pub phase: String,
     /// The table's logical name.
     pub table: String,
@@ -223,7 +298,8 @@ pub(crate) async fn quarantine<DB: RotationDatabase>(
     limit: u32,
 ) -> Result<Vec<Quarantined>, RotationError> {
     let text = format!(
-        "SELECT tbl, row_key, col, reason, key_id, noted FROM phield_quarantine ORDER BY tbl, row_key, col LIMIT {limit}"
+        "SELECT tbl, row_key, col, reason, key_id, noted FROM phield_quarantine WHERE reason <> '{SHREDDED}' \
+         ORDER BY tbl, row_key, col LIMIT {limit}"
     );
     let rows = fetch::<DB>(connection, &text, &[]).await?;
     let value = |row: &Vec<Cell>| {
@@ -263,9 +339,9 @@ pub(crate) async fn quarantined_by_reason<DB: RotationDatabase>(
 ) -> Result<Vec<QuarantineCount>, RotationError> {
     let rows = fetch::<DB>(
         connection,
-        "SELECT tbl, col, reason, key_id, count(*) FROM phield_quarantine WHERE mode = ? \
+        "SELECT tbl, col, reason, key_id, count(*) FROM phield_quarantine WHERE mode = ? AND reason <> ? \
          GROUP BY tbl, col, reason, key_id ORDER BY 1, 2, 3, 4",
-        &[text(record.mode.as_str())],
+        &[text(record.mode.as_str()), text(SHREDDED)],
     )
     .await?;
     let value = |row: &Vec<Cell>| {

@@ -1,0 +1,98 @@
+//! What others do between the pass that works and the count: neither hides a row that is left under an old key.
+
+use phield::KeyUse;
+use phield::sqlx::rotate::{Mode, Rotation};
+use sqlx::{AssertSqlSafe, Database as _, Pool};
+
+use super::rotation::{World, all, filled, under};
+use super::{Db, fresh, sql};
+
+/// Has the database do something in the moment in which the first count begins.
+pub(super) async fn before_the_count(db: &Pool<Db>, rotation: &Rotation<Db>, statements: &[&str]) {
+    on_update((db, rotation), "phield_rotation", "OLD.phase = 'work' AND NEW.phase = 'count' AND NEW.pass = 1", statements).await;
+}
+
+/// A trigger on one of the tables of rotations, which are made where there are none.
+pub(super) async fn on_update(
+    (db, rotation): (&Pool<Db>, &Rotation<Db>),
+    table: &str,
+    condition: &str,
+    statements: &[&str],
+) {
+    rotation.run(Mode::Scan, |_| {}).await.unwrap();
+    let statements = statements.iter().map(|statement| format!("{statement};")).collect::<String>();
+    let texts = match Db::NAME {
+        "PostgreSQL" => vec![
+            format!(
+                "CREATE FUNCTION meanwhile() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                 IF {condition} THEN {statements} END IF; RETURN NULL; END $$"
+            ),
+            format!("CREATE TRIGGER meanwhile AFTER UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION meanwhile()"),
+        ],
+        "MySQL" => vec![format!(
+            "CREATE TRIGGER meanwhile AFTER UPDATE ON {table} FOR EACH ROW BEGIN \
+             IF {condition} THEN {statements} END IF; END"
+        )],
+        _ => vec![format!("CREATE TRIGGER meanwhile AFTER UPDATE ON {table} WHEN {condition} BEGIN {statements} END")],
+    };
+    for text in texts {
+        sqlx::raw_sql(AssertSqlSafe(text)).execute(db).await.unwrap();
+    }
+}
+
+/// A table of 20 rows of which the value of row 7 does not open, and its copy as it was.
+async fn one_broken(db: &Pool<Db>, world: &World) -> Vec<super::rotation::Patient> {
+    let patients = filled(db, &*world.keyring().await, 20).await;
+    for text in [
+        "CREATE TABLE good AS SELECT * FROM patients",
+        "UPDATE patients SET ssn = (SELECT ssn FROM good WHERE id = 8) WHERE id = 7",
+    ] {
+        sqlx::query(sql(text)).execute(db).await.unwrap();
+    }
+    patients
+}
+
+#[tokio::test]
+async fn a_note_of_a_row_that_is_gone_hides_no_other_row() {
+    for (key_use, mode, column) in [(KeyUse::Data, Mode::Data, "ssn"), (KeyUse::Index, Mode::Pepper, "ssn_index")] {
+        let (db, world) = (fresh().await, World::new());
+        let mut patients = one_broken(&db, &world).await;
+        let old = world.replace(key_use).await;
+        let keyring = world.keyring().await;
+        // A writer that does not know the new key yet.
+        let late = format!("UPDATE patients SET {column} = (SELECT {column} FROM good WHERE id = 9) WHERE id = 9");
+        let rotation = world.rotation(&db, &keyring, 7);
+        before_the_count(&db, &rotation, &["DELETE FROM patients WHERE id = 7", &late]).await;
+        let status = rotation.run(mode, |_| {}).await.unwrap();
+        assert_eq!((status.state, status.pass, under(&status, old, "after")), ("done", 2, 0), "{mode:?}");
+        assert_eq!((under(&status, old, "authentication"), rotation.quarantine(9).await.unwrap().len()), (0, 0));
+        patients.remove(6);
+        assert_eq!(all(&db, &keyring).await, patients);
+    }
+}
+
+#[tokio::test]
+async fn what_was_put_back_under_the_old_key_is_left() {
+    let (db, world) = (fresh().await, World::new());
+    let patients = one_broken(&db, &world).await;
+    let old = world.replace(KeyUse::Data).await;
+    let keyring = world.keyring().await;
+    let rotation = world.rotation(&db, &keyring, 7);
+    let repair = "UPDATE patients SET ssn = (SELECT ssn FROM good WHERE id = 7) WHERE id = 7";
+    before_the_count(&db, &rotation, &[repair]).await;
+    let status = rotation.run(Mode::Data, |_| {}).await.unwrap();
+    assert_eq!((status.state, status.pass, under(&status, old, "after")), ("done", 2, 0));
+    assert_eq!(all(&db, &keyring).await, patients);
+}
+
+#[tokio::test]
+async fn what_is_in_quarantine_is_counted_apart() {
+    for (key_use, mode) in [(KeyUse::Data, Mode::Data), (KeyUse::Index, Mode::Pepper)] {
+        let (db, world) = (fresh().await, World::new());
+        one_broken(&db, &world).await;
+        let old = world.replace(key_use).await;
+        let status = world.rotation(&db, &world.keyring().await, 7).run(mode, |_| {}).await.unwrap();
+        let counts = ["after", "authentication"].map(|phase| under(&status, old, phase));
+        assert_eq!((status.state, status.pass, counts), ("done", 1, [0, 1]), "{mode:?}");
+    }
+}
