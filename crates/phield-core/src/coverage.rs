@@ -205,6 +205,12 @@ impl CoverageReport {
         self.sum(|column| column.shredded_of(key))
     }
 
+    /// The values that rotations have opened under a key while it was compromised, and sealed again, in all columns.
+    #[must_use]
+    pub fn compromised(&self, key: KeyId) -> u64 {
+        self.sum(|column| column.compromised_of(key))
+    }
+
     /// Whether the key was in the ring when counting began, and did not seal any more.
     pub(crate) fn was_retired(&self, key: KeyId) -> bool {
         let retired = [KeyState::DecryptOnly, KeyState::Compromised].map(KeyState::as_str);

@@ -95,6 +95,7 @@ fn report(
             }
             (_, None) => {}
             ("shredded", Some(id)) => column.key_mut(id).shredded += count.count,
+            ("compromised", Some(id)) => column.key_mut(id).compromised += count.count,
             (phase, Some(id)) if phase == counted => column.key_mut(id).after += count.count,
             ("before", Some(id)) => *column.key_mut(id).before.get_or_insert(0) += count.count,
             // What the count saw under an old key and found in quarantine.

@@ -86,6 +86,10 @@ pub struct KeyCoverage {
     pub after: u64,
     /// Rows of shredded subjects: a state, not a failure.
     pub shredded: u64,
+    /// Values that rotations of this database have opened under the key while it was compromised, and sealed again under another one.
+    /// Whoever had the key can have made them: the key that they are under now is no evidence of where they are from.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub compromised: u64,
 }
 
 /// Rows in quarantine for one reason.
@@ -125,6 +129,7 @@ impl ColumnCoverage {
                     before: None,
                     after: 0,
                     shredded: 0,
+                    compromised: 0,
                 },
             );
             place
@@ -163,6 +168,10 @@ impl ColumnCoverage {
         sum(self.of(key).map(|count| count.shredded))
     }
 
+    pub(super) fn compromised_of(&self, key: KeyId) -> u64 {
+        sum(self.of(key).map(|count| count.compromised))
+    }
+
     pub(super) fn quarantined_of(&self, key: KeyId) -> u64 {
         let may_be = |entry: &&QuarantinedRows| entry.key.is_none_or(|other| other == key);
         sum(self.quarantined.iter().filter(may_be).map(|entry| entry.rows))
@@ -171,6 +180,11 @@ impl ColumnCoverage {
     fn of(&self, key: KeyId) -> impl Iterator<Item = &KeyCoverage> {
         self.keys.iter().filter(move |count| count.key == key)
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(rows: &u64) -> bool {
+    *rows == 0
 }
 
 pub(super) fn sum(rows: impl Iterator<Item = u64>) -> u64 {

@@ -137,6 +137,32 @@ fn another_version_is_refused() {
     assert!(error.to_string().contains("coverage report"), "{error}");
 }
 
+#[test]
+fn what_was_under_a_compromised_key_is_told() {
+    let mut report = report();
+    let [compromised, active] = [10, 11].map(key);
+    let ssn = report.column_mut("patients", "ssn", CoveredKind::Token);
+    ssn.key_mut(compromised).compromised = 7;
+    let notes = report.column_mut("notes", "text", CoveredKind::Token);
+    notes.key_mut(compromised).compromised = 1;
+    assert_eq!(
+        (report.compromised(compromised), report.compromised(active)),
+        (8, 0)
+    );
+    let text = report.to_string();
+    for line in [
+        "    0000000a: 0 rows, 12 before, 2 shredded, 7 sealed again from it while it was compromised\n",
+        "    0000000a: 0 rows, 1 sealed again from it while it was compromised\n",
+        "NOT AUTHENTICATED: 8 values were opened under key 0000000a while it was compromised, and sealed again under another one. \
+         Whoever had key 0000000a can have made them up: compare them with where they come from.\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let file = sign(report).to_json().unwrap();
+    assert!(file.contains("\"compromised\": 7") && is_good(file.as_bytes()));
+    assert!(!sign(self::report()).to_json().unwrap().contains("compromised\":"));
+}
+
 /// The MAC of one report, so that a report of today is read by the phield of tomorrow. Computed by Python's hmac from
 /// the formula of decision 0008.
 #[test]

@@ -72,8 +72,21 @@ impl CoverageReport {
         let rows = Count(self.rows_under(key), "row");
         write!(f, "{rows} under key {key} ({})", Clean(what))?;
         match self.shredded(key) {
-            0 => writeln!(f),
-            shredded => writeln!(f, ", and {} of shredded subjects", Count(shredded, "row")),
+            0 => writeln!(f)?,
+            shredded => writeln!(f, ", and {} of shredded subjects", Count(shredded, "row"))?,
+        }
+        match self.compromised(key) {
+            0 => Ok(()),
+            values => writeln!(
+                f,
+                "NOT AUTHENTICATED: {} opened under key {key} while it was compromised, and sealed again under another one. Whoever \
+                 had key {key} can have made them up: compare them with where they come from.",
+                if values == 1 {
+                    "1 value was".to_owned()
+                } else {
+                    format!("{values} values were")
+                }
+            ),
         }
     }
 }
@@ -93,6 +106,13 @@ impl ColumnCoverage {
             }
             if count.shredded > 0 {
                 write!(f, ", {} shredded", count.shredded)?;
+            }
+            if count.compromised > 0 {
+                write!(
+                    f,
+                    ", {} sealed again from it while it was compromised",
+                    count.compromised
+                )?;
             }
             writeln!(f)?;
         }

@@ -45,6 +45,12 @@ impl RingKeys {
         Self(keys.map(|key| (key.id, key.key_use, key.state)).collect())
     }
 
+    /// Whether others have this key, too.
+    pub(crate) fn is_compromised(&self, id: KeyId) -> bool {
+        let mut keys = self.0.iter();
+        keys.any(|(of, _, state)| *of == id && *state == KeyState::Compromised)
+    }
+
     /// Whether new values of a use are under this key, or will be.
     fn is_current(&self, id: KeyId, key_use: KeyUse) -> bool {
         let mut keys = self.0.iter();

@@ -1,6 +1,6 @@
 //! What is done with the rows of a page before it is written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use phield_core::{
     BlindIndex, KeyId, KeyUse, Keyring, Keys, OpenError, ReindexError, RowIdentity, Sealer, SubjectKeyMap,
@@ -10,7 +10,7 @@ use phield_core::{
 use super::cell::{Cell, Cursor};
 use super::error::RotationError;
 use super::noted::{Noted, RingKeys, SHREDDED};
-use super::state::{Done, Mode, Note};
+use super::state::{COMPROMISED, Done, Mode, Note};
 use super::swap::{SwapRow, Value};
 use super::table::{PageRow, Table};
 
@@ -26,6 +26,15 @@ pub(crate) struct Prepared {
     pub(crate) is_last: bool,
     /// Rows of it that were written one by one.
     pub(crate) written_before: u64,
+    /// Values of it that were opened under a compromised key, and are to be written.
+    resealed: Vec<Resealed>,
+}
+
+#[derive(Debug)]
+struct Resealed {
+    row: Cursor,
+    column: String,
+    key: KeyId,
 }
 
 impl Prepared {
@@ -44,6 +53,18 @@ impl Prepared {
             key: key.map(|key| key.to_string()).unwrap_or_default(),
             held: RingKeys::of(keyring).held(key, value),
         });
+    }
+
+    /// Counts the values that were under a compromised key and are in none of the tries at this page before. One that was not written,
+    /// because somebody else had written into its row meanwhile, stood there under the key, too.
+    pub(crate) fn count_resealed(&mut self, seen: &mut HashSet<(String, String)>) {
+        self.done.resealed.clear();
+        for value in &self.resealed {
+            if seen.insert((value.row.to_text(), value.column.clone())) {
+                let counted = (COMPROMISED, value.column.clone(), value.key.to_string());
+                *self.done.resealed.entry(counted).or_insert(0) += 1;
+            }
+        }
     }
 
     /// A row to be written, unless nothing changes in it.
@@ -221,6 +242,14 @@ impl<'a> Preparing<'a> {
                     };
                     let old = row.values.get(column).and_then(Cell::bytes).unwrap_or_default();
                     let old = old.get(..stored.start()).unwrap_or(old).to_vec();
+                    // From here on the token says nothing of it any more.
+                    let compromised =
+                        key_of_token_start(&old).filter(|key| self.ring_keys.is_compromised(*key));
+                    self.prepared.resealed.extend(compromised.map(|key| Resealed {
+                        row: Cursor(row.key.clone()),
+                        column: stored.sql_name.clone(),
+                        key,
+                    }));
                     let new = if stored.is_text {
                         text_of_token(&new).into_bytes()
                     } else {

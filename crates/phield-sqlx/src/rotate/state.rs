@@ -30,7 +30,8 @@ pub(crate) use catalog::{
     AnyColumn, check_seen, columns_of_all, hidden, own_schema, place, row_total, unique_keys,
 };
 pub(crate) use counts::{
-    Done, Note, counts, digest, digest_of, note_id, noted, progress, quarantine, quarantined_by_reason,
+    COMPROMISED, Done, Note, counts, digest, digest_of, note_id, noted, progress, quarantine,
+    quarantined_by_reason,
 };
 pub use counts::{KeyCount, QuarantineCount, Quarantined, TableProgress};
 pub(crate) use share::{Claim, Share, checkpoint, claim, end_leases, reload, renew_leases};
@@ -504,10 +505,17 @@ pub(crate) async fn next_phase<DB: RotationDatabase>(
             std::slice::from_ref(&id),
         )
         .await?;
-        // A count makes all but `before` anew.
+        // A count makes all anew but what the passes before it have done.
         let operator = if phase == Phase::Count { "<>" } else { "=" };
-        let delete = format!("DELETE FROM phield_rotation_count WHERE rotation = ? AND phase {operator} ?");
-        execute::<DB>(&mut transaction, &delete, &[id, text("before")]).await?;
+        let delete = format!(
+            "DELETE FROM phield_rotation_count WHERE rotation = ? AND phase {operator} ? AND phase <> ?"
+        );
+        execute::<DB>(
+            &mut transaction,
+            &delete,
+            &[id, text("before"), text(COMPROMISED)],
+        )
+        .await?;
     }
     if record.phase == Phase::Work {
         forget_repaired::<DB>(&mut transaction, record).await?;

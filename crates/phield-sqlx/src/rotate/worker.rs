@@ -3,6 +3,7 @@
 //! While a page is written on one connection, the next one is read on another and sealed on another thread. A row is written by
 //! a compare-and-swap on what was read; a page with a row that somebody else wrote meanwhile is read and done again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -314,10 +315,12 @@ impl<DB: RotationDatabase> Worker<DB> {
         let counts = page.done.counts.clone();
         let rows = page.done.rows;
         let mut tries = 0;
+        let mut resealed = HashSet::new();
         loop {
             tries += 1;
             page.done.rows = rows;
             page.done.counts.clone_from(&counts);
+            page.count_resealed(&mut resealed);
             let written = match self
                 .write_once(writer, work, share, &page, tries >= MAX_TRIES)
                 .await

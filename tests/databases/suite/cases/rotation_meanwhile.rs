@@ -1,7 +1,7 @@
 //! What others do between the pass that works and the count: neither hides a row that is left under an old key.
 
-use phield::KeyUse;
-use phield::sqlx::rotate::{Mode, Rotation};
+use phield::{KeyState, KeyUse};
+use phield::sqlx::rotate::{Mode, Rotation, RotationStatus};
 use sqlx::{AssertSqlSafe, Database as _, Pool};
 
 use super::rotation::{World, all, filled, under};
@@ -94,5 +94,32 @@ async fn what_is_in_quarantine_is_counted_apart() {
         let status = world.rotation(&db, &world.keyring().await, 7).run(mode, |_| {}).await.unwrap();
         let counts = ["after", "authentication"].map(|phase| under(&status, old, phase));
         assert_eq!((status.state, status.pass, counts), ("done", 1, [0, 1]), "{mode:?}");
+    }
+}
+
+/// What was under a compromised key is under a good one afterwards: how many values that is stays known, whatever comes after it.
+#[tokio::test]
+async fn what_was_under_a_compromised_key_is_not_forgotten() {
+    let (db, world) = (fresh().await, World::new());
+    filled(&db, &*world.keyring().await, 20).await;
+    let old = world.replace(KeyUse::Data).await;
+    world.ring.ring().retire_without_successor(old, KeyState::Compromised).await.unwrap();
+    sqlx::query(sql("CREATE TABLE good AS SELECT * FROM patients")).execute(&*db).await.unwrap();
+    let rotation = world.rotation(&db, &world.keyring().await, 7);
+    // A second pass, over one value more.
+    let late = "UPDATE patients SET ssn = (SELECT ssn FROM good WHERE id = 9) WHERE id = 9";
+    before_the_count(&db, &rotation, &[late]).await;
+    let status = rotation.run(Mode::Data, |_| {}).await.unwrap();
+    let compromised = |status: &RotationStatus| {
+        let counts = status.counts.iter().filter(|count| count.phase == "compromised");
+        let counts = counts.map(|count| (count.table.clone(), count.column.clone(), count.key.clone(), count.count));
+        counts.collect::<Vec<_>>()
+    };
+    let expected = [("born", 10), ("note", 14), ("ssn", 21)];
+    let expected = expected.map(|(column, count)| ("patients".to_owned(), column.to_owned(), old.to_string(), count));
+    assert_eq!((status.state, status.pass, compromised(&status)), ("done", 2, expected.to_vec()));
+    for mode in [Mode::Scan, Mode::Verify] {
+        let status = rotation.run(mode, |_| {}).await.unwrap();
+        assert_eq!(compromised(&status), expected.to_vec(), "{mode:?}");
     }
 }

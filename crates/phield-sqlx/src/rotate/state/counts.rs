@@ -22,7 +22,12 @@ pub(crate) struct Done {
     pub(crate) counts: BTreeMap<(&'static str, String, String), u64>,
     /// What does not open.
     pub(crate) notes: Vec<Note>,
+    /// Values that were opened under a compromised key, to be sealed again: written down with every try at the page, and each once.
+    pub(crate) resealed: BTreeMap<(&'static str, String, String), u64>,
 }
+
+/// Values that were sealed again and had been under a compromised key.
+pub(crate) const COMPROMISED: &str = "compromised";
 
 /// A value that a worker notes.
 #[derive(Clone)]
@@ -258,7 +263,8 @@ pub(crate) async fn progress<DB: RotationDatabase>(
 #[allow(clippy::exhaustive_structs, reason = "a row of its table")]
 pub struct KeyCount {
     /// When it was counted, and as what: `before`; `after`; and apart from `after`, what the count found under old keys and in
-    /// quarantine, by its reason as in [`Quarantined`], or `shredded` where the subject is.
+    /// quarantine, by its reason as in [`Quarantined`], or `shredded` where the subject is. `compromised`: what all rotations of this
+    /// database have opened under the key while it was compromised, and sealed again.
     pub phase: String,
     /// The table's logical name.
     pub table: String,
@@ -276,8 +282,9 @@ pub(crate) async fn counts<DB: RotationDatabase>(
 ) -> Result<Vec<KeyCount>, RotationError> {
     let rows = fetch::<DB>(
         connection,
-        "SELECT phase, tbl, col, key_id, n FROM phield_rotation_count WHERE rotation = ? ORDER BY tbl, col, key_id, phase",
-        &[text(id)],
+        "SELECT phase, tbl, col, key_id, n FROM phield_rotation_count WHERE rotation = ? OR phase = ? \
+         ORDER BY tbl, col, key_id, phase",
+        &[text(id), text(COMPROMISED)],
     )
     .await?;
     let count = |row: &Vec<Cell>| {
@@ -289,8 +296,24 @@ pub(crate) async fn counts<DB: RotationDatabase>(
             count: u64::try_from(integer(row.get(4))?).ok()?,
         })
     };
-    let counts = rows.iter().map(count).collect::<Option<_>>();
-    counts.ok_or(RotationError::Checkpoint("phield_rotation_count"))
+    let mut counts: Vec<KeyCount> = Vec::new();
+    for row in &rows {
+        let count = count(row).ok_or(RotationError::Checkpoint("phield_rotation_count"))?;
+        let of = |count: &KeyCount| {
+            (
+                count.phase.clone(),
+                count.table.clone(),
+                count.column.clone(),
+                count.key.clone(),
+            )
+        };
+        match counts.last_mut().filter(|last| of(last) == of(&count)) {
+            // Of several rotations.
+            Some(last) => last.count = last.count.saturating_add(count.count),
+            None => counts.push(count),
+        }
+    }
+    Ok(counts)
 }
 
 pub(crate) async fn quarantine<DB: RotationDatabase>(

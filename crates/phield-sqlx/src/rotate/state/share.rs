@@ -254,6 +254,7 @@ pub(crate) async fn checkpoint<DB: RotationDatabase>(
         return Ok(false);
     }
     add_counts::<DB>(transaction, record, &share.table, &done.counts).await?;
+    add_counts::<DB>(transaction, record, &share.table, &done.resealed).await?;
     note::<DB>(transaction, record, &share.table, &done.notes).await?;
     if is_last {
         let totals = fetch::<DB>(
