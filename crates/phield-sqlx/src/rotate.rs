@@ -238,7 +238,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
             }
             patiently(|| self.prepare_pass(&record)).await?;
             self.pass(&record, &tables, &report).await?;
-            patiently(|| self.end_pass(&record)).await?;
+            patiently(|| self.end_pass(&record, &tables)).await?;
             if let Ok(Some(status)) = self.status().await {
                 report(&status);
             }
@@ -265,10 +265,14 @@ impl<DB: RotationDatabase> Rotation<DB> {
     }
 
     /// On to the next phase. Where the answer was lost, it is asked again, and finds that it is done.
-    async fn end_pass(&self, record: &Record) -> Result<(), RotationError> {
+    async fn end_pass(&self, record: &Record, tables: &[Arc<Table>]) -> Result<(), RotationError> {
         let (phase, pass) = self.next(record).await?;
         let mut connection = self.pool.acquire().await?;
-        state::next_phase::<DB>(&mut connection, record, phase, pass, self.epoch())
+        let totals = match phase {
+            Phase::Count | Phase::Done => totals::<DB>(&mut connection, tables).await?,
+            Phase::Work | Phase::Cancelled => Vec::new(),
+        };
+        state::next_phase::<DB>(&mut connection, record, (phase, pass), self.epoch(), &totals)
             .await
             .map(drop)
     }
@@ -543,11 +547,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
         let started = state::now::<DB>(&mut connection).await?;
         let wait = i64::try_from(self.options.hard_ttl.as_secs()).unwrap_or(i64::MAX);
         let waits = mode.writes() && !self.options.acknowledged_by_every_instance;
-        let mut totals = Vec::new();
-        for table in tables {
-            let rows = state::row_total::<DB>(&mut connection, &table.sql_table).await?;
-            totals.push((table.name().to_owned(), rows));
-        }
+        let totals = totals::<DB>(&mut connection, tables).await?;
         let record = Record {
             id: uuid::Uuid::from_bytes(random()?).to_string(),
             mode,
@@ -667,6 +667,19 @@ impl<DB: RotationDatabase> Rotation<DB> {
         }
         Ok(())
     }
+}
+
+/// How many rows tables have.
+async fn totals<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    tables: &[Arc<Table>],
+) -> Result<Vec<(String, i64)>, RotationError> {
+    let mut totals = Vec::new();
+    for table in tables {
+        let rows = state::row_total::<DB>(connection, &table.sql_table).await?;
+        totals.push((table.name().to_owned(), rows));
+    }
+    Ok(totals)
 }
 
 /// The rotation that is under way.

@@ -7,7 +7,7 @@ use phield_core::{
     ColumnEntry, CoverageMode, CoverageReport, CoveredKind, KeyId, KeyState, KeyUse, QuarantineReason,
     SignedCoverage, VerifiedRing,
 };
-use phield_sqlx::rotate::{KeyCount, Mode, RotationStatus, Unregistered};
+use phield_sqlx::rotate::{KeyCount, Mode, RotationStatus, TableProgress, Unregistered};
 
 use super::rows::Context;
 use crate::Error;
@@ -58,7 +58,8 @@ fn report(
             .iter()
             .any(|table| table.table == entry.table.as_str())
     });
-    report.complete = of_all && report.epoch_start == report.epoch_end;
+    let is_short = status.tables.iter().any(TableProgress::is_short);
+    report.complete = of_all && !is_short && report.epoch_start == report.epoch_end;
     // A column without rows was counted, too.
     for entry in entries.iter().filter(|entry| {
         status
@@ -215,6 +216,16 @@ pub(crate) struct End<'a> {
 impl End<'_> {
     pub(crate) fn text(&self) -> String {
         let mut text = self.signed.report().to_string().trim_end().to_owned();
+        for table in self.short() {
+            text += &format!(
+                "\nROWS PASSED OVER: {} of {}, which had {} rows before and {} after: the order of its rows changed meanwhile, or its \
+                 key is none that they can be gone through by. Run it again; if it says so again, this is a bug in phield",
+                table.rows,
+                table.table,
+                table.total,
+                table.at_end.unwrap_or(0)
+            );
+        }
         for (table, column, values) in self.plaintext() {
             text += &format!(
                 "\nPLAINTEXT: {values} values of {table}.{column} are no tokens. Seal them: phield migrate"
@@ -233,6 +244,11 @@ impl End<'_> {
             }
         }
         text
+    }
+
+    /// Tables of which rows were passed over.
+    fn short(&self) -> impl Iterator<Item = &TableProgress> {
+        self.status.tables.iter().filter(|table| table.is_short())
     }
 
     /// Values of registered columns that are no tokens: as they were counted, or found in the first rows.
@@ -259,7 +275,7 @@ impl End<'_> {
 
     /// An exit code that a script sees: values in quarantine and unregistered columns are a warning, plaintext an error.
     pub(crate) fn findings(&self) -> Result<(), Error> {
-        let errors = self.plaintext().len();
+        let errors = self.plaintext().len() + self.short().count();
         let quarantined: u64 = self.status.quarantined.iter().map(|noted| noted.count).sum();
         let warnings = usize::from(quarantined > 0) + self.unregistered.columns.len();
         if errors + warnings == 0 {

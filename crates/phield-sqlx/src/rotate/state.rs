@@ -182,8 +182,8 @@ pub(crate) async fn create<DB: RotationDatabase>(pool: &Pool<DB>) -> Result<(), 
         ),
         format!(
             "phield_rotation_table (rotation {name} NOT NULL, tbl {name} NOT NULL, place {long} NOT NULL, \
-             exhausted BIGINT NOT NULL, shares BIGINT NOT NULL, row_total BIGINT NOT NULL, row_count BIGINT NOT NULL, \
-             changed BIGINT NOT NULL, PRIMARY KEY (rotation, tbl))"
+             exhausted BIGINT NOT NULL, shares BIGINT NOT NULL, row_total BIGINT NOT NULL, row_end BIGINT NOT NULL, \
+             row_count BIGINT NOT NULL, changed BIGINT NOT NULL, PRIMARY KEY (rotation, tbl))"
         ),
         format!(
             "phield_rotation_share (rotation {name} NOT NULL, tbl {name} NOT NULL, share_no BIGINT NOT NULL, place {long} NOT NULL, \
@@ -420,8 +420,8 @@ pub(crate) async fn start<DB: RotationDatabase>(
     for (table, total) in tables {
         execute::<DB>(
             &mut transaction,
-            "INSERT INTO phield_rotation_table (rotation, tbl, place, exhausted, shares, row_total, row_count, changed) \
-             VALUES (?, ?, '', 0, 0, ?, 0, 0)",
+            "INSERT INTO phield_rotation_table (rotation, tbl, place, exhausted, shares, row_total, row_end, row_count, changed) \
+             VALUES (?, ?, '', 0, 0, ?, -1, 0, 0)",
             &[text(&record.id), text(table), Cell::Integer(*total)],
         )
         .await?;
@@ -463,13 +463,14 @@ pub(crate) async fn cancel<DB: RotationDatabase>(
     Ok(())
 }
 
-/// Ends a pass: on to the next phase, with every table to be gone through again. False: somebody else did it.
+/// Ends a pass: on to the next phase, with every table to be gone through again. `totals`: how many rows the tables have, where it is a
+/// count that begins or the end. False: somebody else did it.
 pub(crate) async fn next_phase<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     record: &Record,
-    phase: Phase,
-    pass: i64,
+    (phase, pass): (Phase, i64),
     epoch: i64,
+    totals: &[(String, i64)],
 ) -> Result<bool, RotationError> {
     let mut transaction = begin::<DB>(connection).await?;
     let is_done = phase == Phase::Done;
@@ -516,6 +517,12 @@ pub(crate) async fn next_phase<DB: RotationDatabase>(
             &[id, text("before"), text(COMPROMISED)],
         )
         .await?;
+    }
+    let column = if is_done { "row_end" } else { "row_total" };
+    let update = format!("UPDATE phield_rotation_table SET {column} = ? WHERE rotation = ? AND tbl = ?");
+    for (table, rows) in totals {
+        let cells = [Cell::Integer(*rows), text(&record.id), text(table)];
+        execute::<DB>(&mut transaction, &update, &cells).await?;
     }
     if record.phase == Phase::Work {
         forget_repaired::<DB>(&mut transaction, record).await?;

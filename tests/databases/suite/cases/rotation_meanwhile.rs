@@ -1,7 +1,7 @@
 //! What others do between the pass that works and the count: neither hides a row that is left under an old key.
 
 use phield::{KeyState, KeyUse};
-use phield::sqlx::rotate::{Mode, Rotation, RotationStatus};
+use phield::sqlx::rotate::{Mode, Rotation, RotationStatus, TableProgress};
 use sqlx::{AssertSqlSafe, Database as _, Pool};
 
 use super::rotation::{World, all, filled, under};
@@ -9,13 +9,13 @@ use super::{Db, fresh, sql};
 
 /// Has the database do something in the moment in which the first count begins.
 pub(super) async fn before_the_count(db: &Pool<Db>, rotation: &Rotation<Db>, statements: &[&str]) {
-    on_update((db, rotation), "phield_rotation", "OLD.phase = 'work' AND NEW.phase = 'count' AND NEW.pass = 1", statements).await;
+    trigger((db, rotation), ("a", "UPDATE ON phield_rotation"), "OLD.phase = 'work' AND NEW.phase = 'count' AND NEW.pass = 1", statements).await;
 }
 
 /// A trigger on one of the tables of rotations, which are made where there are none.
-pub(super) async fn on_update(
+async fn trigger(
     (db, rotation): (&Pool<Db>, &Rotation<Db>),
-    table: &str,
+    (name, event): (&str, &str),
     condition: &str,
     statements: &[&str],
 ) {
@@ -24,16 +24,15 @@ pub(super) async fn on_update(
     let texts = match Db::NAME {
         "PostgreSQL" => vec![
             format!(
-                "CREATE FUNCTION meanwhile() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                "CREATE FUNCTION meanwhile_{name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
                  IF {condition} THEN {statements} END IF; RETURN NULL; END $$"
             ),
-            format!("CREATE TRIGGER meanwhile AFTER UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION meanwhile()"),
+            format!("CREATE TRIGGER meanwhile_{name} AFTER {event} FOR EACH ROW EXECUTE FUNCTION meanwhile_{name}()"),
         ],
         "MySQL" => vec![format!(
-            "CREATE TRIGGER meanwhile AFTER UPDATE ON {table} FOR EACH ROW BEGIN \
-             IF {condition} THEN {statements} END IF; END"
+            "CREATE TRIGGER meanwhile_{name} AFTER {event} FOR EACH ROW BEGIN IF {condition} THEN {statements} END IF; END"
         )],
-        _ => vec![format!("CREATE TRIGGER meanwhile AFTER UPDATE ON {table} WHEN {condition} BEGIN {statements} END")],
+        _ => vec![format!("CREATE TRIGGER meanwhile_{name} AFTER {event} WHEN {condition} BEGIN {statements} END")],
     };
     for text in texts {
         sqlx::raw_sql(AssertSqlSafe(text)).execute(db).await.unwrap();
@@ -121,5 +120,53 @@ async fn what_was_under_a_compromised_key_is_not_forgotten() {
     for mode in [Mode::Scan, Mode::Verify] {
         let status = rotation.run(mode, |_| {}).await.unwrap();
         assert_eq!(compromised(&status), expected.to_vec(), "{mode:?}");
+    }
+}
+
+/// A count that has passed rows over is no evidence; one of a table that others work with is.
+#[tokio::test]
+async fn rows_that_a_count_has_passed_over_are_missed() {
+    for come_back in [true, false] {
+        let (db, world) = (fresh().await, World::new());
+        filled(&db, &*world.keyring().await, 300).await;
+        sqlx::query(sql("CREATE TABLE good AS SELECT * FROM patients")).execute(&*db).await.unwrap();
+        world.replace(KeyUse::Data).await;
+        let rotation = world.rotation(&db, &world.keyring().await, 100);
+        before_the_count(&db, &rotation, &["DELETE FROM patients WHERE id > 10"]).await;
+        if come_back {
+            let counted = "EXISTS (SELECT 1 FROM phield_rotation WHERE phase = 'count' AND mode = 'data')";
+            let back = "INSERT INTO patients SELECT * FROM good WHERE id > 10";
+            trigger((&db, &rotation), ("b", "DELETE ON phield_rotation_share"), counted, &[back]).await;
+        }
+        let status = rotation.run(Mode::Data, |_| {}).await.unwrap();
+        let table = status.tables.first().unwrap();
+        let expected = (300, 10, Some(if come_back { 300 } else { 10 }));
+        assert_eq!((table.total, table.rows, table.at_end), expected);
+        assert_eq!(table.is_short(), come_back);
+    }
+}
+
+#[tokio::test]
+async fn a_few_rows_that_others_move_are_missed_by_no_count() {
+    let (db, world) = (fresh().await, World::new());
+    filled(&db, &*world.keyring().await, 120).await;
+    let rotation = world.rotation(&db, &world.keyring().await, 100);
+    let status = rotation.run(Mode::Scan, |_| {}).await.unwrap();
+    let table = status.tables.first().unwrap();
+    let is_short = |rows, total, at_end| {
+        let (at_end, table) = (Some(at_end), table.clone());
+        TableProgress { rows, total, at_end, ..table }.is_short()
+    };
+    assert_eq!((table.total, table.rows, table.at_end), (120, 120, Some(120)));
+    for (rows, total, at_end, expected) in [
+        (20, 120, 120, false),
+        (19, 120, 120, true),
+        (19, 120, 119, false),
+        (0, 5000, 100, false),
+        (990_000, 1_000_000, 1_100_000, false),
+        (989_999, 1_000_000, 1_100_000, true),
+        (2_000_000, 1_000_000, 1_000_000, false),
+    ] {
+        assert_eq!(is_short(rows, total, at_end), expected, "{rows} {total} {at_end}");
     }
 }

@@ -214,12 +214,28 @@ pub(crate) fn digest(parts: &[&str]) -> String {
 pub struct TableProgress {
     /// The table's logical name.
     pub table: String,
-    /// How many rows it had when the rotation was started; an estimate on PostgreSQL and MariaDB.
+    /// How many rows it had when the last count began; before, when the rotation was started.
     pub total: u64,
+    /// How many rows it had when the rotation was done; none before.
+    pub at_end: Option<u64>,
     /// How many rows this pass has been through.
     pub rows: u64,
     /// How many rows were written, in all passes.
     pub changed: u64,
+}
+
+impl TableProgress {
+    /// Whether the last pass has been through clearly fewer rows than the table had both before it and after it: then it has passed rows
+    /// over, and what they are under is not known.
+    ///
+    /// A pass finds every row that is there all the time. It can find fewer rows than there were at either end when many are deleted
+    /// ahead of it and as many inserted behind it, so 100 rows, or one in a hundred, may be missing.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        let least = self.total.min(self.at_end.unwrap_or(0));
+        let moved = (least / 100).max(100);
+        self.rows.saturating_add(moved) < least
+    }
 }
 
 pub(crate) async fn progress<DB: RotationDatabase>(
@@ -228,7 +244,7 @@ pub(crate) async fn progress<DB: RotationDatabase>(
 ) -> Result<Vec<TableProgress>, RotationError> {
     let rows = fetch::<DB>(
         connection,
-        "SELECT t.tbl, t.row_total, t.row_count, t.changed, s.row_count, s.changed FROM phield_rotation_table t \
+        "SELECT t.tbl, t.row_total, t.row_count, t.changed, s.row_count, s.changed, t.row_end FROM phield_rotation_table t \
          LEFT JOIN phield_rotation_share s ON s.rotation = t.rotation AND s.tbl = t.tbl WHERE t.rotation = ? ORDER BY t.tbl",
         &[text(id)],
     )
@@ -246,6 +262,7 @@ pub(crate) async fn progress<DB: RotationDatabase>(
             tables.push(TableProgress {
                 table,
                 total,
+                at_end: integer(row.get(6)).and_then(|n| u64::try_from(n).ok()),
                 rows,
                 changed,
             });

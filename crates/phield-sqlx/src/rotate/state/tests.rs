@@ -60,14 +60,14 @@ async fn no_share_of_another_phase() {
     transaction.commit().await.unwrap();
     assert!(matches!(claim_of(&mut connection, &work).await, Claim::Through));
     assert!(
-        next_phase::<Sqlite>(&mut connection, &work, Phase::Count, 1, 1)
+        next_phase::<Sqlite>(&mut connection, &work, (Phase::Count, 1), 1, &[])
             .await
             .unwrap()
     );
     // The late one.
     assert!(matches!(claim_of(&mut connection, &work).await, Claim::Through));
     assert!(
-        !next_phase::<Sqlite>(&mut connection, &work, Phase::Count, 1, 1)
+        !next_phase::<Sqlite>(&mut connection, &work, (Phase::Count, 1), 1, &[])
             .await
             .unwrap()
     );
