@@ -32,7 +32,7 @@ pub use database::RotationDatabase;
 pub use error::RotationError;
 #[doc(hidden)]
 pub use forms::Forms;
-pub use scan::{Unregistered, UnregisteredColumn};
+pub use scan::{RegisteredTable, Unregistered, UnregisteredColumn};
 pub use state::{KeyCount, Mode, QuarantineCount, Quarantined, TableProgress};
 #[doc(hidden)]
 pub use swap::{Swap, SwapRow, Value};

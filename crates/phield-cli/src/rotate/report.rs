@@ -5,7 +5,7 @@ use std::path::Path;
 
 use phield_core::{
     ColumnEntry, CoverageMode, CoverageReport, CoveredKind, KeyId, KeyState, KeyUse, QuarantineReason,
-    SignedCoverage, VerifiedRing,
+    SignedCoverage, TableEntry, VerifiedRing,
 };
 use phield_sqlx::rotate::{KeyCount, Mode, RotationStatus, TableProgress, Unregistered};
 
@@ -75,7 +75,7 @@ fn report(
                 ColumnEntry::Index { sql_name, .. } => (sql_name, CoveredKind::Index),
                 _ => continue,
             };
-            report.column_mut(&entry.sql_table, name, kind);
+            report.column_mut(&sql_table(entry, unregistered), name, kind);
         }
     }
     // A pass that only opens counts what it opens.
@@ -85,7 +85,7 @@ fn report(
         "after"
     };
     for count in &status.counts {
-        let (table, kind) = place_of(context, &count.table, &count.column);
+        let (table, kind) = place_of((context, unregistered), &count.table, &count.column);
         let column = report.column_mut(&table, &count.column, kind);
         match (count.phase.as_str(), key_id(&count.key)) {
             // Under which key it is cannot be told: it has to be acknowledged by number, as what does not open is.
@@ -106,7 +106,7 @@ fn report(
     for noted in &status.quarantined {
         let id = key_id(&noted.key);
         // Of values under old keys the count has said how many of them are still there.
-        let (table, kind) = place_of(context, &noted.table, &noted.column);
+        let (table, kind) = place_of((context, unregistered), &noted.table, &noted.column);
         let is_counted = status.mode != Mode::Verify && id.is_some_and(|id| is_old(verified, (id, kind)));
         if is_counted {
             continue;
@@ -160,8 +160,19 @@ fn noted_without_key(status: &RotationStatus, count: &KeyCount) -> u64 {
     noted.map(|noted| noted.count).sum()
 }
 
+/// Where a table is that was counted: a name without a schema is one of several where the search path changes.
+fn sql_table(entry: &TableEntry, unregistered: &Unregistered) -> String {
+    let mut registered = unregistered.registered.iter();
+    let found = registered.find(|table| table.table == entry.table.as_str());
+    found.map_or_else(|| entry.sql_table.clone(), |table| table.sql_table.clone())
+}
+
 /// A table by its name in SQL, and what its column holds.
-fn place_of(context: &Context, table: &str, column: &str) -> (String, CoveredKind) {
+fn place_of(
+    (context, unregistered): (&Context, &Unregistered),
+    table: &str,
+    column: &str,
+) -> (String, CoveredKind) {
     let entry = context
         .schema
         .tables()
@@ -173,10 +184,8 @@ fn place_of(context: &Context, table: &str, column: &str) -> (String, CoveredKin
     } else {
         CoveredKind::Token
     };
-    (
-        entry.map_or_else(|| table.to_owned(), |entry| entry.sql_table.clone()),
-        kind,
-    )
+    let table = entry.map_or_else(|| table.to_owned(), |entry| sql_table(entry, unregistered));
+    (table, kind)
 }
 
 fn key_id(text: &str) -> Option<KeyId> {

@@ -59,7 +59,7 @@ impl QuarantineReason {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ColumnCoverage {
-    /// Name of the table in SQL.
+    /// Name of the table in SQL, with its schema in front where the database has schemas: `public.patients`.
     pub table: String,
     /// Name of the column in SQL.
     pub column: String,

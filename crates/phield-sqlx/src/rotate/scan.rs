@@ -44,6 +44,18 @@ pub struct Unregistered {
     pub plaintext: Vec<UnregisteredColumn>,
     /// Tables whose rows are bound to nothing.
     pub unbound: Vec<String>,
+    /// Where the tables of the schema are that the database has.
+    pub registered: Vec<RegisteredTable>,
+}
+
+/// A table of the schema, as the database has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RegisteredTable {
+    /// Its logical name.
+    pub table: String,
+    /// Its name in SQL; a dot stands between its schema and its name, whatever the search path is.
+    pub sql_table: String,
 }
 
 /// A column of the database.
@@ -111,6 +123,12 @@ pub(crate) async fn unregistered<DB: RotationDatabase>(
     let forms = Forms::of(keyring);
     let columns = state::columns_of_all::<DB>(connection).await?;
     let registered = Registered::find::<DB>(connection, schema).await?;
+    for ((schema, table), entry) in &registered.tables {
+        found.registered.push(RegisteredTable {
+            table: entry.table.to_string(),
+            sql_table: with_schema(schema, table),
+        });
+    }
     let looked_at = columns
         .into_iter()
         .filter(|column| registered.looks_at(&column.schema));
@@ -136,11 +154,7 @@ pub(crate) async fn unregistered<DB: RotationDatabase>(
 impl AnyColumn {
     /// Its table; a dot stands between the schema and the name.
     fn sql_table(&self) -> String {
-        if self.schema.is_empty() {
-            self.table.clone()
-        } else {
-            format!("{}.{}", self.schema, self.table)
-        }
+        with_schema(&self.schema, &self.table)
     }
 
     fn found(&self, rows: u64) -> UnregisteredColumn {
@@ -161,6 +175,14 @@ impl AnyColumn {
         // A name may have dots.
         statement.name(&self.table).push(" WHERE ");
         statement
+    }
+}
+
+fn with_schema(schema: &str, table: &str) -> String {
+    if schema.is_empty() {
+        table.to_owned()
+    } else {
+        format!("{schema}.{table}")
     }
 }
 

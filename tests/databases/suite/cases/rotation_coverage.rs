@@ -105,3 +105,22 @@ async fn tokens_in_other_forms_are_found() {
     let names: Vec<_> = own.map(|c| format!("{} {}", c.column, c.rows)).collect();
     assert_eq!(names, ["body 2", "encoded 2", "blob_of_text 2"]);
 }
+
+/// The schema file has no schema; a report says of which table it is.
+#[tokio::test]
+async fn a_table_is_told_by_its_whole_name() {
+    let (db, world) = (fresh().await, World::new());
+    let keyring = world.keyring().await;
+    filled(&db, &keyring, 1).await;
+    let expected = match Db::NAME {
+        "SQLite" => "patients".to_owned(),
+        name => {
+            let own = if name == "MySQL" { "database()" } else { "current_schema()" };
+            let select = format!("SELECT concat({own}, '.patients')");
+            sqlx::query_scalar(sql(&select)).fetch_one(&*db).await.unwrap()
+        }
+    };
+    let found = world.rotation(&db, &keyring, 5).unregistered().await.unwrap();
+    let tables = found.registered.iter().map(|table| (table.table.as_str(), table.sql_table.as_str()));
+    assert_eq!(tables.collect::<Vec<_>>(), [("patients", expected.as_str())]);
+}
