@@ -72,7 +72,7 @@ pub struct CoveredKey {
 }
 
 /// What a pass over one database found, and what it did. Times are seconds since the Unix epoch, UTC, by the clock of the
-/// machine that made it.
+/// database; `count_started` by that of the machine that counted, where it was behind.
 ///
 /// Made by [`new`](Self::new), filled by whoever counts, authenticated by
 /// [`VerifiedRing::sign_coverage`].

@@ -69,6 +69,9 @@ pub struct RotationOptions {
     pub lease: Duration,
     /// The hard TTL of the processes that use the ring.
     pub hard_ttl: Duration,
+    /// Of tests: how many seconds this machine's clock is ahead of what it says.
+    #[doc(hidden)]
+    pub clock_ahead: i64,
 }
 
 impl Default for RotationOptions {
@@ -83,6 +86,7 @@ impl Default for RotationOptions {
             alone: false,
             lease: Duration::from_secs(30),
             hard_ttl: phield_core::CachePolicy::default().hard_ttl(),
+            clock_ahead: 0,
         }
     }
 }
@@ -103,8 +107,10 @@ pub struct RotationStatus {
     pub started: i64,
     /// When its passes begin, or began.
     pub ready: i64,
-    /// When its last count began; 0 before.
+    /// When its last count began, by the clock of the database or of the machine that counted, whichever was behind; 0 before.
     pub counting_since: i64,
+    /// How many seconds these clocks were apart, when the count began or when it ended.
+    pub clocks_apart: u64,
     /// When it was done; 0 before.
     pub ended: i64,
     /// The epoch of the ring when the last count began; before, when the rotation was started.
@@ -119,6 +125,15 @@ pub struct RotationStatus {
     pub quarantined: Vec<QuarantineCount>,
     /// The report that was kept at its end; empty before.
     pub report: String,
+}
+
+impl RotationStatus {
+    /// Whether the clocks were too far apart, more than 5 minutes, to say whether the count began after the last process stopped sealing
+    /// under an old key.
+    #[must_use]
+    pub fn has_wrong_clock(&self) -> bool {
+        self.clocks_apart > 300
+    }
 }
 
 /// What a rotation would find and do.
@@ -272,9 +287,16 @@ impl<DB: RotationDatabase> Rotation<DB> {
             Phase::Count | Phase::Done => totals::<DB>(&mut connection, tables).await?,
             Phase::Work | Phase::Cancelled => Vec::new(),
         };
-        state::next_phase::<DB>(&mut connection, record, (phase, pass), self.epoch(), &totals)
-            .await
-            .map(drop)
+        let clocks = state::clocks::<DB>(&mut connection, self.options.clock_ahead).await?;
+        state::next_phase::<DB>(
+            &mut connection,
+            record,
+            (phase, pass),
+            (self.epoch(), clocks),
+            &totals,
+        )
+        .await
+        .map(drop)
     }
 
     /// Where the last rotation is, under way or done; none when there never was one.
@@ -545,6 +567,9 @@ impl<DB: RotationDatabase> Rotation<DB> {
         let active = self.keys_in(mode, KeyState::seals);
         let seen = state::seen_active::<DB>(&mut connection, &active).await?;
         let started = state::now::<DB>(&mut connection).await?;
+        let clocks = state::clocks::<DB>(&mut connection, self.options.clock_ahead).await?;
+        // The first pass of these is the one that counts.
+        let counts = matches!(mode, Mode::Scan | Mode::Verify);
         let wait = i64::try_from(self.options.hard_ttl.as_secs()).unwrap_or(i64::MAX);
         let waits = mode.writes() && !self.options.acknowledged_by_every_instance;
         let totals = totals::<DB>(&mut connection, tables).await?;
@@ -564,7 +589,8 @@ impl<DB: RotationDatabase> Rotation<DB> {
                 Phase::Work
             },
             shape: self.shape(tables),
-            counting_since: 0,
+            counting_since: if counts { clocks.earlier } else { 0 },
+            clocks: if counts { clocks.apart } else { 0 },
             report: String::new(),
         };
         let record = state::start::<DB>(&mut connection, &record, &totals).await?;
@@ -610,6 +636,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
             started: record.started,
             ready: record.ready,
             counting_since: record.counting_since,
+            clocks_apart: u64::try_from(record.clocks).unwrap_or(0),
             ended: record.ended,
             epoch: record.epoch,
             pass: record.pass,

@@ -59,7 +59,8 @@ fn report(
             .any(|table| table.table == entry.table.as_str())
     });
     let is_short = status.tables.iter().any(TableProgress::is_short);
-    report.complete = of_all && !is_short && report.epoch_start == report.epoch_end;
+    report.complete =
+        of_all && !is_short && !status.has_wrong_clock() && report.epoch_start == report.epoch_end;
     // A column without rows was counted, too.
     for entry in entries.iter().filter(|entry| {
         status
@@ -225,6 +226,13 @@ pub(crate) struct End<'a> {
 impl End<'_> {
     pub(crate) fn text(&self) -> String {
         let mut text = self.signed.report().to_string().trim_end().to_owned();
+        if self.status.has_wrong_clock() {
+            text += &format!(
+                "\nCLOCKS: that of the database and that of this machine were {} s apart. When the count began decides about the \
+                 destruction of keys: set both by NTP, and run it again",
+                self.status.clocks_apart
+            );
+        }
         for table in self.short() {
             text += &format!(
                 "\nROWS PASSED OVER: {} of {}, which had {} rows before and {} after: the order of its rows changed meanwhile, or its \
@@ -284,7 +292,8 @@ impl End<'_> {
 
     /// An exit code that a script sees: values in quarantine and unregistered columns are a warning, plaintext an error.
     pub(crate) fn findings(&self) -> Result<(), Error> {
-        let errors = self.plaintext().len() + self.short().count();
+        let errors =
+            self.plaintext().len() + self.short().count() + usize::from(self.status.has_wrong_clock());
         let quarantined: u64 = self.status.quarantined.iter().map(|noted| noted.count).sum();
         let warnings = usize::from(quarantined > 0) + self.unregistered.columns.len();
         if errors + warnings == 0 {

@@ -122,13 +122,15 @@ pub(crate) struct Record {
     pub(crate) phase: Phase,
     /// Digest of the schema and the tables that it was started with.
     pub(crate) shape: String,
-    /// When the count began.
+    /// When the count began, by the clock that is behind.
     pub(crate) counting_since: i64,
+    /// By how many seconds the clocks were apart when the count began, or when it ended.
+    pub(crate) clocks: i64,
     pub(crate) report: String,
 }
 
 const RECORD: &str =
-    "id, mode, paused, started, ready, ended, who, epoch, pass, phase, shape, counting_since, report";
+    "id, mode, paused, started, ready, ended, who, epoch, pass, phase, shape, counting_since, clocks, report";
 
 pub(crate) fn text(value: impl Into<String>) -> Cell {
     Cell::Text(value.into())
@@ -178,7 +180,8 @@ pub(crate) async fn create<DB: RotationDatabase>(pool: &Pool<DB>) -> Result<(), 
         format!(
             "phield_rotation (id {name} NOT NULL PRIMARY KEY, mode {name} NOT NULL, open_slot BIGINT UNIQUE, paused BIGINT NOT NULL, \
              started BIGINT NOT NULL, ready BIGINT NOT NULL, ended BIGINT NOT NULL, who {name} NOT NULL, epoch BIGINT NOT NULL, \
-             pass BIGINT NOT NULL, phase {name} NOT NULL, shape {name} NOT NULL, counting_since BIGINT NOT NULL, report {long} NOT NULL)"
+             pass BIGINT NOT NULL, phase {name} NOT NULL, shape {name} NOT NULL, counting_since BIGINT NOT NULL, \
+             clocks BIGINT NOT NULL, report {long} NOT NULL)"
         ),
         format!(
             "phield_rotation_table (rotation {name} NOT NULL, tbl {name} NOT NULL, place {long} NOT NULL, \
@@ -312,7 +315,8 @@ impl Record {
             phase: Phase::of(&str(9)?)?,
             shape: str(10)?,
             counting_since: int(11)?,
-            report: str(12)?,
+            clocks: int(12)?,
+            report: str(13)?,
         })
     }
 
@@ -334,6 +338,35 @@ pub(crate) async fn now<DB: RotationDatabase>(connection: &mut DB::Connection) -
     let rows = fetch::<DB>(connection, &format!("SELECT {}", DB::NOW), &[]).await?;
     let now = rows.first().and_then(|row| integer(row.first()));
     now.ok_or(RotationError::Checkpoint("(clock)"))
+}
+
+/// The clocks of the database and of this machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clocks {
+    /// What the one says that is behind, in Unix seconds.
+    pub(crate) earlier: i64,
+    /// How many seconds they are apart.
+    pub(crate) apart: i64,
+}
+
+/// Compares the clock of the database with one that is so many seconds ahead of this machine's.
+pub(crate) async fn clocks<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    ahead: i64,
+) -> Result<Clocks, RotationError> {
+    let machine = || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        now.saturating_add(ahead)
+    };
+    let asked = machine();
+    let database = now::<DB>(connection).await?;
+    // The time that the answer took is no difference.
+    let answered = machine().max(asked);
+    Ok(Clocks {
+        earlier: database.min(asked),
+        apart: (asked - database).max(database - answered).max(0),
+    })
 }
 
 /// The rotation that is under way.
@@ -401,11 +434,13 @@ pub(crate) async fn start<DB: RotationDatabase>(
         Cell::Integer(record.epoch),
         text(record.phase.as_str()),
         text(&record.shape),
+        Cell::Integer(record.counting_since),
+        Cell::Integer(record.clocks),
     ];
     let inserted = execute::<DB>(
         &mut transaction,
         "INSERT INTO phield_rotation (id, mode, open_slot, paused, started, ready, ended, who, epoch, pass, phase, shape, \
-         counting_since, report) VALUES (?, ?, 1, 0, ?, ?, 0, ?, ?, 1, ?, ?, 0, '')",
+         counting_since, clocks, report) VALUES (?, ?, 1, 0, ?, ?, 0, ?, ?, 1, ?, ?, ?, ?, '')",
         &cells,
     )
     .await;
@@ -469,20 +504,20 @@ pub(crate) async fn next_phase<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     record: &Record,
     (phase, pass): (Phase, i64),
-    epoch: i64,
+    (epoch, clocks): (i64, Clocks),
     totals: &[(String, i64)],
 ) -> Result<bool, RotationError> {
     let mut transaction = begin::<DB>(connection).await?;
     let is_done = phase == Phase::Done;
-    let counting = if phase == Phase::Count {
-        DB::NOW
-    } else {
-        "counting_since"
+    let (since, apart) = match phase {
+        Phase::Count => (clocks.earlier, clocks.apart),
+        Phase::Done => (record.counting_since, clocks.apart.max(record.clocks)),
+        _ => (record.counting_since, record.clocks),
     };
     let slot = if is_done { "NULL" } else { "1" };
     let ended = if is_done { DB::NOW } else { "0" };
     let update = format!(
-        "UPDATE phield_rotation SET phase = ?, pass = ?, epoch = ?, counting_since = {counting}, open_slot = {slot}, ended = {ended} \
+        "UPDATE phield_rotation SET phase = ?, pass = ?, epoch = ?, counting_since = ?, clocks = ?, open_slot = {slot}, ended = {ended} \
          WHERE id = ? AND phase = ? AND pass = ? AND open_slot = 1"
     );
     let cells = [
@@ -490,6 +525,8 @@ pub(crate) async fn next_phase<DB: RotationDatabase>(
         Cell::Integer(pass),
         // What is counted is judged by the states that keys have when the count begins.
         Cell::Integer(if phase == Phase::Done { record.epoch } else { epoch }),
+        Cell::Integer(since),
+        Cell::Integer(apart),
         text(&record.id),
         text(record.phase.as_str()),
         Cell::Integer(record.pass),

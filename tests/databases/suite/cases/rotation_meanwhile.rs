@@ -1,7 +1,7 @@
 //! What others do between the pass that works and the count: neither hides a row that is left under an old key.
 
 use phield::{KeyState, KeyUse};
-use phield::sqlx::rotate::{Mode, Rotation, RotationStatus, TableProgress};
+use phield::sqlx::rotate::{Mode, Rotation, RotationOptions, RotationStatus, TableProgress};
 use sqlx::{AssertSqlSafe, Database as _, Pool};
 
 use super::rotation::{World, all, filled, under};
@@ -168,5 +168,25 @@ async fn a_few_rows_that_others_move_are_missed_by_no_count() {
         (2_000_000, 1_000_000, 1_000_000, false),
     ] {
         assert_eq!(is_short(rows, total, at_end), expected, "{rows} {total} {at_end}");
+    }
+}
+
+/// When a count began decides about the destruction of keys; it is told by two clocks.
+#[tokio::test]
+async fn clocks_that_are_apart() {
+    let (db, world) = (fresh().await, World::new());
+    filled(&db, &*world.keyring().await, 3).await;
+    let keyring = world.keyring().await;
+    for mode in [Mode::Scan, Mode::Verify, Mode::Data] {
+        for (ahead, behind, is_wrong) in [(0, 0, false), (290, 0, false), (4000, 0, true), (-4000, 4000, true)] {
+            let mut options = RotationOptions::default();
+            (options.acknowledged_by_every_instance, options.clock_ahead) = (true, ahead);
+            let rotation = world.rotation(&db, &keyring, 7).with_options(options);
+            let status = rotation.run(mode, |_| {}).await.unwrap();
+            let apart = status.clocks_apart.abs_diff(ahead.unsigned_abs());
+            let began = (status.started - behind).abs_diff(status.counting_since);
+            assert!(apart < 10 && began < 10, "{mode:?} {ahead}: {apart} {began}");
+            assert_eq!(status.has_wrong_clock(), is_wrong, "{mode:?} {ahead}");
+        }
     }
 }

@@ -6,6 +6,8 @@ use sqlx::sqlite::SqlitePoolOptions;
 
 use super::*;
 
+const CLOCKS: Clocks = Clocks { earlier: 1, apart: 0 };
+
 fn record() -> Record {
     Record {
         id: "r".to_owned(),
@@ -20,6 +22,7 @@ fn record() -> Record {
         phase: Phase::Work,
         shape: String::new(),
         counting_since: 0,
+        clocks: 0,
         report: String::new(),
     }
 }
@@ -60,14 +63,14 @@ async fn no_share_of_another_phase() {
     transaction.commit().await.unwrap();
     assert!(matches!(claim_of(&mut connection, &work).await, Claim::Through));
     assert!(
-        next_phase::<Sqlite>(&mut connection, &work, (Phase::Count, 1), 1, &[])
+        next_phase::<Sqlite>(&mut connection, &work, (Phase::Count, 1), (1, CLOCKS), &[])
             .await
             .unwrap()
     );
     // The late one.
     assert!(matches!(claim_of(&mut connection, &work).await, Claim::Through));
     assert!(
-        !next_phase::<Sqlite>(&mut connection, &work, (Phase::Count, 1), 1, &[])
+        !next_phase::<Sqlite>(&mut connection, &work, (Phase::Count, 1), (1, CLOCKS), &[])
             .await
             .unwrap()
     );
