@@ -70,6 +70,15 @@ enum Written {
     Lost,
 }
 
+/// How a row was written alone.
+enum WrittenRow {
+    /// So many rows: none where somebody else has written into it meanwhile.
+    Written(u64),
+    /// Another row has one of its unique values.
+    Taken,
+    Lost,
+}
+
 impl<DB: RotationDatabase> Worker<DB> {
     /// Works until the pass is through. What ends early gives its share back.
     pub(crate) async fn pass(&self, record: &Record) -> Result<(), RotationError> {
@@ -326,7 +335,9 @@ impl<DB: RotationDatabase> Worker<DB> {
                 .await
             {
                 Err(RotationError::Database(error)) if error.is_unique_violation() => {
-                    self.write_each(writer, work, &mut page).await?;
+                    if self.write_each(writer, work, share, &mut page).await? {
+                        return Ok(true);
+                    }
                     self.write_once(writer, work, share, &page, true).await?
                 }
                 other => other?,
@@ -348,56 +359,81 @@ impl<DB: RotationDatabase> Worker<DB> {
         }
     }
 
-    /// Writes the rows of a page one by one: a value that is in a unique index already goes into quarantine, alone.
+    /// Writes the rows of a page one by one: a value that is in a unique index already goes into quarantine, alone. True: the share is
+    /// somebody else's.
     async fn write_each(
         &self,
         writer: &mut PoolConnection<DB>,
         work: &Work<'_>,
+        share: &Share,
         page: &mut Prepared,
-    ) -> Result<(), RotationError> {
+    ) -> Result<bool, RotationError> {
         for (columns, rows) in std::mem::take(&mut page.groups) {
             for row in rows {
-                match self.write_row(writer, work, &columns, &row).await? {
-                    Some(written) => page.written_before += written,
-                    None => self.write_apart(writer, work, page, &columns, row).await?,
+                let lost = match self.write_row(writer, (work, share), &columns, &row).await? {
+                    WrittenRow::Written(rows) => {
+                        page.written_before += rows;
+                        false
+                    }
+                    WrittenRow::Taken => {
+                        self.write_apart(writer, (work, share), page, &columns, row)
+                            .await?
+                    }
+                    WrittenRow::Lost => true,
+                };
+                if lost {
+                    return Ok(true);
                 }
             }
         }
-        Ok(())
+        Ok(false)
     }
 
-    /// Writes the columns of a row one by one: those that no other row is in the way of.
+    /// Writes the columns of a row one by one: those that no other row is in the way of. True: the share is somebody else's.
     async fn write_apart(
         &self,
         writer: &mut PoolConnection<DB>,
-        work: &Work<'_>,
+        (work, share): (&Work<'_>, &Share),
         page: &mut Prepared,
         columns: &[usize],
         row: SwapRow,
-    ) -> Result<(), RotationError> {
+    ) -> Result<bool, RotationError> {
         let mut written = 0;
         for (column, row) in apart(work.table, columns, row) {
-            match self.write_row(writer, work, &[column], &row).await? {
-                Some(rows) => written = rows.max(written),
-                None => page.duplicate((work.table, &self.keyring), column, &row),
+            match self.write_row(writer, (work, share), &[column], &row).await? {
+                WrittenRow::Lost => return Ok(true),
+                WrittenRow::Written(rows) => written = rows.max(written),
+                WrittenRow::Taken => page.duplicate((work.table, &self.keyring), column, &row),
             }
         }
         page.written_before += written;
-        Ok(())
+        Ok(false)
     }
 
-    /// Writes columns of one row; none: another row has one of its unique values.
+    /// Writes columns of one row, in a transaction that begins with the share: a worker that slept past its lease writes nothing.
     async fn write_row(
         &self,
         writer: &mut PoolConnection<DB>,
-        work: &Work<'_>,
+        (work, share): (&Work<'_>, &Share),
         columns: &[usize],
         row: &SwapRow,
-    ) -> Result<Option<u64>, RotationError> {
-        let written = swap::<DB>(work, columns).write_one::<DB>(row, writer).await;
+    ) -> Result<WrittenRow, RotationError> {
+        let mut transaction = state::begin::<DB>(writer).await?;
+        if !state::renew::<DB>(&mut transaction, work.record, share).await? {
+            transaction.rollback().await?;
+            return Ok(WrittenRow::Lost);
+        }
+        let swap = swap::<DB>(work, columns);
+        let written = swap.write_one::<DB>(row, &mut transaction).await;
         match written.map_err(RotationError::from) {
-            Ok(written) => Ok(Some(written)),
-            Err(RotationError::Database(error)) if error.is_unique_violation() => Ok(None),
+            Ok(written) => {
+                transaction.commit().await?;
+                Ok(WrittenRow::Written(written))
+            }
+            Err(RotationError::Database(error)) if error.is_unique_violation() => {
+                transaction.rollback().await?;
+                Ok(WrittenRow::Taken)
+            }
             Err(other) => Err(other),
         }
     }

@@ -78,6 +78,11 @@ pub(super) fn patient(id: i64) -> Patient {
     }
 }
 
+/// A patient with the number of another one.
+pub(super) fn patient_with(id: i64, ssn_of: i64) -> Patient {
+    Patient { ssn: patient(ssn_of).ssn, ..patient(id) }
+}
+
 pub(super) async fn filled(db: &Pool<Db>, keyring: &Keyring, rows: i64) -> Vec<Patient> {
     table(db).await;
     let patients: Vec<_> = (1..=rows).map(patient).collect();

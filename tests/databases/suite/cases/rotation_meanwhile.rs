@@ -4,7 +4,9 @@ use phield::{KeyState, KeyUse};
 use phield::sqlx::rotate::{Mode, Rotation, RotationOptions, RotationStatus, TableProgress};
 use sqlx::{AssertSqlSafe, Database as _, Pool};
 
-use super::rotation::{World, all, filled, under};
+use phield::sqlx::update;
+
+use super::rotation::{World, all, filled, patient_with, under};
 use super::{Db, fresh, sql};
 
 /// Has the database do something in the moment in which the first count begins.
@@ -190,3 +192,35 @@ async fn clocks_that_are_apart() {
         }
     }
 }
+
+/// A worker that is thought dead may have been at a row that it writes alone, because of a duplicate.
+#[tokio::test]
+async fn who_has_lost_a_share_writes_no_row_of_it() {
+    let (db, world) = (fresh().await, World::new());
+    filled(&db, &*world.keyring().await, 10).await;
+    let rotation = world.rotation(&db, &world.keyring().await, 100);
+    // Of the index that is filled, two rows have the same value.
+    let twice = patient_with(10, 9);
+    update(&*db, &twice.seal(&*world.keyring().await).unwrap()).await.unwrap();
+    for text in ["CREATE TABLE written (id {int})", "ALTER TABLE patients RENAME TO old", PATIENTS_WITHOUT_INDEX] {
+        sqlx::query(sql(text)).execute(&*db).await.unwrap();
+    }
+    for text in [
+        "INSERT INTO patients (id, ssn, note, born, ward) SELECT id, ssn, note, born, ward FROM old",
+        "CREATE UNIQUE INDEX patients_ssn ON patients (ssn_index)",
+    ] {
+        sqlx::query(sql(text)).execute(&*db).await.unwrap();
+    }
+    let of_another = "INSERT INTO written SELECT NEW.id FROM phield_rotation_share WHERE owner = 'another'";
+    trigger((&db, &rotation), ("a", "UPDATE ON patients"), "NEW.id > 3", &[of_another]).await;
+    let lost = "UPDATE phield_rotation_share SET owner = 'another', lease = 0";
+    trigger((&db, &rotation), ("b", "UPDATE ON patients"), "NEW.id = 3", &[lost]).await;
+    let status = rotation.run(Mode::Index, |_| {}).await.unwrap();
+    let written: Vec<i64> = sqlx::query_scalar(sql("SELECT id FROM written")).fetch_all(&*db).await.unwrap();
+    assert_eq!((status.state, written.len()), ("done", 0), "{written:?}");
+    let filled: i64 = sqlx::query_scalar(sql("SELECT count(*) FROM patients WHERE ssn_index IS NOT NULL")).fetch_one(&*db).await.unwrap();
+    assert_eq!((filled, rotation.quarantine(9).await.unwrap().len()), (9, 1));
+}
+
+const PATIENTS_WITHOUT_INDEX: &str =
+    "CREATE TABLE patients (id {int} PRIMARY KEY, ssn {bytes} NOT NULL, ssn_index {index}, note {text}, born {bytes}, ward {key_text} NOT NULL)";

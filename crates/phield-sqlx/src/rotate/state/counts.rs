@@ -60,7 +60,7 @@ pub(crate) struct KeptNote {
 }
 
 /// A value that does not open.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[allow(clippy::exhaustive_structs, reason = "a row of its table")]
 pub struct Quarantined {
     /// The table's logical name.
@@ -75,6 +75,16 @@ pub struct Quarantined {
     pub key: String,
     /// When it was noted, in Unix seconds.
     pub noted: i64,
+}
+
+// The key of a row may be an MRN.
+impl std::fmt::Debug for Quarantined {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = f.debug_struct("Quarantined");
+        debug.field("table", &self.table).field("column", &self.column);
+        debug.field("reason", &self.reason).field("key", &self.key);
+        debug.field("noted", &self.noted).finish_non_exhaustive()
+    }
 }
 
 /// `ON CONFLICT …` of a database, for a table whose key is `id`.

@@ -227,6 +227,26 @@ pub(crate) async fn renew_leases<DB: RotationDatabase>(
         .map(drop)
 }
 
+/// Keeps a share at the beginning of a transaction that writes into its rows. False: it is somebody else's by now.
+pub(crate) async fn renew<DB: RotationDatabase>(
+    transaction: &mut Transaction<'_, DB>,
+    record: &Record,
+    share: &Share,
+) -> Result<bool, RotationError> {
+    let update = format!(
+        "UPDATE phield_rotation_share SET lease = {} + {} WHERE rotation = ? AND tbl = ? AND share_no = ? AND owner = ?",
+        DB::NOW,
+        share.lease
+    );
+    let cells = [
+        text(&record.id),
+        text(&share.table),
+        Cell::Integer(share.number),
+        text(&share.owner),
+    ];
+    Ok(execute::<DB>(transaction, &update, &cells).await? == 1)
+}
+
 /// Writes the checkpoint of a page into its transaction, or the end of the share. False: the share is somebody else's by now.
 pub(crate) async fn checkpoint<DB: RotationDatabase>(
     transaction: &mut Transaction<'_, DB>,
