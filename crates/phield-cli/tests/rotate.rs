@@ -226,6 +226,28 @@ async fn what_does_not_open_is_listed_without_its_row() {
     assert_eq!((code, said.contains("copies.secret")), (2, true), "{said}");
 }
 
+/// What it does not see it signs no evidence of.
+#[tokio::test]
+async fn a_scan_that_misses_rows_is_not_complete() {
+    let world = World::new(150).await;
+    let (code, said) = world.said(&["scan"]);
+    assert_eq!((code, said.contains("NOT COMPLETE")), (0, false), "{said}");
+    for sql in [
+        "CREATE TABLE good AS SELECT * FROM patients",
+        "CREATE TRIGGER a AFTER INSERT ON phield_rotation BEGIN DELETE FROM patients WHERE id > 10; END",
+        "CREATE TRIGGER b AFTER DELETE ON phield_rotation_share BEGIN \
+         INSERT INTO patients SELECT * FROM good WHERE id > 10; END",
+    ] {
+        sqlx::query(sql).execute(&world.pool).await.unwrap();
+    }
+    let (code, said) = world.said(&["scan"]);
+    let line = "ROWS PASSED OVER: 10 of patients, which had 150 rows before and 150 after";
+    assert!(
+        code == 2 && said.contains("NOT COMPLETE") && said.contains(line),
+        "{said}"
+    );
+}
+
 #[tokio::test]
 async fn a_database_that_is_none() {
     let world = World::new(1).await;
