@@ -248,6 +248,29 @@ async fn a_scan_that_misses_rows_is_not_complete() {
     );
 }
 
+/// Whoever writes to the database writes names, too.
+#[tokio::test]
+async fn nothing_is_printed_that_a_terminal_obeys() {
+    let world = World::new(3).await;
+    let (_, said) = world.said(&["rotate", "verify"]);
+    assert!(!said.contains('\u{1b}'), "{said}");
+    for sql in [
+        "INSERT INTO phield_quarantine (id, mode, tbl, row_key, col, reason, key_id, held, noted, stamp) VALUES \
+         ('1', 'verify', 't\u{1b}[2J', 'i\u{1b}[2J', 'c\u{1b}[2J', 'r\u{1b}[2J', 'k\u{1b}[2J', '', 1, '')",
+        "UPDATE phield_rotation SET who = 'w\u{1b}[2J'",
+        "UPDATE phield_rotation_table SET tbl = 't\u{1b}[2J'",
+    ] {
+        sqlx::query(sql).execute(&world.pool).await.unwrap();
+    }
+    for verbs in [&["rotate", "quarantine", "--rows"][..], &["rotate", "status"]] {
+        let (code, said) = world.said(verbs);
+        assert!(
+            code == 0 && said.contains("t\\u{1b}[2J") && !said.contains('\u{1b}'),
+            "{said}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_database_that_is_none() {
     let world = World::new(1).await;

@@ -15,7 +15,8 @@ use crate::record::{KeyState, KeyUse};
 use crate::ring::VerifiedRing;
 use crate::schedule;
 
-pub(crate) use text::clean;
+#[doc(hidden)]
+pub use text::clean;
 
 pub use columns::{ColumnCoverage, CoveredKind, KeyCoverage, QuarantineReason, QuarantinedRows};
 

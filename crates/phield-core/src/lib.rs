@@ -124,6 +124,8 @@ pub use blind_index::{BlindIndex, Index, IndexError};
 pub use cache_policy::CachePolicy;
 pub use column::Column;
 pub use context::{KeyContext, Row, Share};
+#[doc(hidden)]
+pub use coverage::clean;
 pub use coverage::{
     ColumnCoverage, CoverageMode, CoverageReport, CoveredKey, CoveredKind, KeyCoverage, QuarantineReason,
     QuarantinedRows, SignedCoverage,

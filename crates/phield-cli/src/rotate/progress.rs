@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use phield_core::clean;
 use phield_sqlx::rotate::RotationStatus;
 
 /// The bars of a rotation.
@@ -34,7 +35,7 @@ impl Bars {
             let bar = bars.entry((table.table.clone(), name)).or_insert_with(|| {
                 let bar = self.all.add(ProgressBar::new(table.total));
                 bar.set_style(style());
-                bar.set_prefix(table.table.clone());
+                bar.set_prefix(clean(&table.table));
                 bar.set_message(status.state);
                 bar
             });

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use phield_core::{
     ColumnEntry, CoverageMode, CoverageReport, CoveredKind, KeyId, KeyState, KeyUse, QuarantineReason,
-    SignedCoverage, TableEntry, VerifiedRing,
+    SignedCoverage, TableEntry, VerifiedRing, clean,
 };
 use phield_sqlx::rotate::{KeyCount, Mode, RotationStatus, TableProgress, Unregistered};
 
@@ -238,17 +238,18 @@ impl End<'_> {
                 "\nROWS PASSED OVER: {} of {}, which had {} rows before and {} after: the order of its rows changed meanwhile, or its \
                  key is none that they can be gone through by. Run it again; if it says so again, this is a bug in phield",
                 table.rows,
-                table.table,
+                clean(&table.table),
                 table.total,
                 table.at_end.unwrap_or(0)
             );
         }
         for (table, column, values) in self.plaintext() {
+            let (table, column) = (clean(table), clean(column));
             text += &format!(
                 "\nPLAINTEXT: {values} values of {table}.{column} are no tokens. Seal them: phield migrate"
             );
         }
-        for table in &self.unregistered.unbound {
+        for table in self.unregistered.unbound.iter().map(|table| clean(table)) {
             text += &format!("\nUnbound: the rows of {table} can be put in each other's place.");
         }
         if !self.status.quarantined.is_empty() {

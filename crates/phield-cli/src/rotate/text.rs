@@ -1,6 +1,6 @@
 //! What the verbs of rotation print.
 
-use phield_core::Manifest;
+use phield_core::{Manifest, clean};
 use phield_sqlx::rotate::{KeyCount, Quarantined, RotationPlan, RotationStatus};
 use serde::Serialize;
 
@@ -109,14 +109,17 @@ impl Plan {
             let unbound = if table.bound { "" } else { "; UNBOUND" };
             text += &format!(
                 "\n{}: {} rows, in the order of {}{unbound}\n",
-                table.table,
+                clean(&table.table),
                 table.rows,
-                table.page_order.join(", ")
+                clean(&table.page_order.join(", "))
             );
             for key in &table.keys {
                 text += &format!(
                     "  {:<24} key {} ({}): {} values\n",
-                    key.column, key.key, key.state, key.values
+                    clean(&key.column),
+                    clean(&key.key),
+                    key.state,
+                    key.values
                 );
             }
             for index in &table.unique_indexes {
@@ -202,12 +205,20 @@ impl Status {
     pub(crate) fn text(&self) -> String {
         let mut text = format!(
             "Rotation {} of mode {}: {}, pass {}; started {} by {}\n",
-            self.id, self.mode, self.state, self.pass, self.started, self.who
+            clean(&self.id),
+            self.mode,
+            self.state,
+            self.pass,
+            self.started,
+            clean(&self.who)
         );
         for table in &self.tables {
             text += &format!(
                 "  {:<24} {} of {} rows, {} written\n",
-                table.table, table.rows, table.of, table.written
+                clean(&table.table),
+                table.rows,
+                table.of,
+                table.written
             );
         }
         if self.quarantined > 0 {
@@ -275,10 +286,13 @@ impl Quarantine {
                 .map(|row| format!(" row {row}"))
                 .unwrap_or_default();
             let key = if value.key.is_empty() { "-" } else { &value.key };
-            text += &format!(
-                "{}.{}{row}: {} (key {key}), noted {}\n",
+            let line = format!(
+                "{}.{}{row}: {} (key {key}), noted {}",
                 value.table, value.column, value.reason, value.noted
             );
+            // Whoever writes to the database writes what is printed here.
+            text += &clean(&line);
+            text.push('\n');
         }
         text += "unknown-key: restore the ring that has the key. authentication, malformed: put the value back from a backup. \
                  Then run the rotation again; what is repaired leaves the list.";

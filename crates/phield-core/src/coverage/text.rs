@@ -142,8 +142,9 @@ impl fmt::Display for Count {
     }
 }
 
-/// A name of somebody else, for an error: without anything that a terminal would obey.
-pub(crate) fn clean(text: &str) -> String {
+/// A name of somebody else, for a terminal: without anything that it would obey.
+#[must_use]
+pub fn clean(text: &str) -> String {
     Clean(text).to_string()
 }
 

@@ -81,3 +81,25 @@ async fn no_share_of_another_phase() {
     assert!(matches!(claim_of(&mut connection, &work).await, Claim::Through));
     assert!(matches!(claim_of(&mut connection, &count).await, Claim::Share(_)));
 }
+
+/// The key of a row may be an MRN.
+#[test]
+fn no_row_key_is_in_a_debug_text() {
+    let value = Quarantined {
+        table: "patients".to_owned(),
+        row_key: "iMRN12345".to_owned(),
+        column: "ssn".to_owned(),
+        reason: "authentication".to_owned(),
+        key: "0000000a".to_owned(),
+        noted: 1,
+    };
+    let note = Note {
+        row_key: "iMRN12345".to_owned(),
+        column: "ssn".to_owned(),
+        reason: "authentication",
+        key: "0000000a".to_owned(),
+        held: String::new(),
+    };
+    let text = format!("{value:?} {note:?}");
+    assert!(text.contains("patients") && !text.contains("MRN12345"), "{text}");
+}
