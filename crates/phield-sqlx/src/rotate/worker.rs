@@ -399,7 +399,7 @@ impl<DB: RotationDatabase> Worker<DB> {
         row: SwapRow,
     ) -> Result<bool, RotationError> {
         let mut written = 0;
-        for (column, row) in apart(work.table, columns, row) {
+        for (column, row) in apart((work.table, work.record.mode), columns, row) {
             match self.write_row(writer, (work, share), &[column], &row).await? {
                 WrittenRow::Lost => return Ok(true),
                 WrittenRow::Written(rows) => written = rows.max(written),
@@ -526,18 +526,23 @@ fn require_token<DB: RotationDatabase>(swap: &mut Swap<'_>, token: &StoredColumn
     swap.require(format!("substr({name}, 1, {}) = {old}", token.start()));
 }
 
-/// The index columns of a row, each with the tokens that it was computed of.
-fn apart(table: &Table, columns: &[usize], row: SwapRow) -> Vec<(usize, SwapRow)> {
-    let parts = |column: &usize| table.rows.index_parts(*column).len();
+/// The columns of a row, each with its values: the old one and the new one; where an empty index is filled, the new one and the tokens
+/// that it was computed of.
+fn apart((table, mode): (&Table, Mode), columns: &[usize], row: SwapRow) -> Vec<(usize, SwapRow)> {
     let mut values = row.values.into_iter();
-    let new: Vec<_> = values.by_ref().take(columns.len()).collect();
-    let part = |(column, new): (&usize, Value)| {
-        let values = std::iter::once(new).chain(values.by_ref().take(parts(column)));
+    let fills = mode == Mode::Index;
+    let own: Vec<Vec<Value>> = columns
+        .iter()
+        .map(|_| values.by_ref().take(if fills { 1 } else { 2 }).collect())
+        .collect();
+    let part = |(column, mut own): (&usize, Vec<Value>)| {
+        let parts = table.rows.index_parts(*column).len();
+        own.extend(values.by_ref().take(if fills { parts } else { 0 }));
         let row = SwapRow {
             key: row.key.clone(),
-            values: values.collect(),
+            values: own,
         };
         (*column, row)
     };
-    columns.iter().zip(new).map(part).collect()
+    columns.iter().zip(own).map(part).collect()
 }

@@ -1,10 +1,10 @@
 //! What others do between the pass that works and the count: neither hides a row that is left under an old key.
 
-use phield::{KeyState, KeyUse};
+use phield::{EncryptedPhi, KeyState, KeyUse, Phi, SchemaFile};
 use phield::sqlx::rotate::{Mode, Rotation, RotationOptions, RotationStatus, TableProgress};
 use sqlx::{AssertSqlSafe, Database as _, Pool};
 
-use phield::sqlx::update;
+use phield::sqlx::{insert, update};
 
 use super::rotation::{World, all, filled, patient_with, under};
 use super::{Db, fresh, sql};
@@ -224,3 +224,36 @@ async fn who_has_lost_a_share_writes_no_row_of_it() {
 
 const PATIENTS_WITHOUT_INDEX: &str =
     "CREATE TABLE patients (id {int} PRIMARY KEY, ssn {bytes} NOT NULL, ssn_index {index}, note {text}, born {bytes}, ward {key_text} NOT NULL)";
+
+/// A database that has an index unique of which the schema does not say so: what is in the way of one index is in the way of no other.
+#[tokio::test]
+async fn a_duplicate_under_a_new_pepper_hinders_no_other_index() {
+    #[derive(Debug, Clone, PartialEq, EncryptedPhi)]
+    #[phi(table = "people")]
+    struct Person {
+        #[phi(row_id)]
+        id: i64,
+        #[phi(index(normalize = "ssn"))]
+        ssn: Phi<String>,
+        #[phi(index(normalize = "exact"))]
+        born: Phi<String>,
+    }
+    let (db, mut world) = (fresh().await, World::new());
+    let create = "CREATE TABLE people (id {int} PRIMARY KEY, ssn {bytes}, ssn_index {index}, born {bytes}, born_index {index} UNIQUE)";
+    sqlx::query(sql(create)).execute(&*db).await.unwrap();
+    let people = [1, 2].map(|id| Person { id, ssn: Phi::new(format!("{id:09}")), born: "1970-01-01".into() });
+    let [first, second] = &people;
+    // Each under a pepper of its own, so that the database lets both in.
+    insert(&*db, &second.seal(&*world.keyring().await).unwrap()).await.unwrap();
+    let old = world.replace(KeyUse::Index).await;
+    insert(&*db, &first.seal(&*world.keyring().await).unwrap()).await.unwrap();
+    world.schema = SchemaFile::of(&[Person::SCHEMA]).unwrap();
+    let keyring = world.keyring().await;
+    let status = world.rotation(&db, &keyring, 7).run(Mode::Pepper, |_| {}).await.unwrap();
+    let counts = ["after", "duplicate"].map(|phase| under(&status, old, phase));
+    assert_eq!((status.state, status.pass, counts), ("done", 1, [0, 1]));
+    for person in &people {
+        let found = Person::find_by_ssn(&*db, &keyring, person.ssn.expose().as_str()).await.unwrap();
+        assert_eq!(found, std::slice::from_ref(person));
+    }
+}
