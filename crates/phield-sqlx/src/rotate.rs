@@ -485,6 +485,10 @@ impl<DB: RotationDatabase> Rotation<DB> {
     async fn next(&self, record: &Record) -> Result<(Phase, i64), RotationError> {
         Ok(match (record.phase, record.mode) {
             (Phase::Work, Mode::Verify) => (Phase::Done, record.pass),
+            // No key of a value tells what is left: there is none in it yet.
+            (Phase::Work, Mode::Index) if self.left_by(record.pass, record).await? > 0 => {
+                (Phase::Work, record.pass + 1)
+            }
             (Phase::Work, _) => (Phase::Count, record.pass),
             (_, Mode::Data | Mode::Pepper) => {
                 let mut connection = self.pool.acquire().await?;
@@ -512,6 +516,14 @@ impl<DB: RotationDatabase> Rotation<DB> {
                 && !current.contains(&count.key)
         };
         Ok(counts.iter().filter(is_left).map(|count| count.count).sum())
+    }
+
+    /// How many rows a pass left to the next one.
+    async fn left_by(&self, pass: i64, record: &Record) -> Result<u64, RotationError> {
+        let mut connection = self.pool.acquire().await?;
+        let counts = state::counts::<DB>(&mut connection, &record.id).await?;
+        let of_pass = |count: &&KeyCount| count.phase == state::LEFT && count.key == pass.to_string();
+        Ok(counts.iter().filter(of_pass).map(|count| count.count).sum())
     }
 
     /// Whether a count is of the columns that a mode changes.
@@ -554,9 +566,14 @@ impl<DB: RotationDatabase> Rotation<DB> {
     }
 
     async fn not_ending(&self, record: &Record) -> Result<RotationError, RotationError> {
+        let passes = record.pass - 1;
+        if record.mode == Mode::Index {
+            let left = self.left_by(passes, record).await?;
+            return Ok(RotationError::Contended { passes, left });
+        }
         let mut connection = self.pool.acquire().await?;
         Ok(RotationError::NotEnding {
-            passes: record.pass - 1,
+            passes,
             left: self.left(&mut connection, record).await?,
             epoch: self.keyring.epoch(),
         })

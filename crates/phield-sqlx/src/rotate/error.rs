@@ -107,6 +107,17 @@ pub enum RotationError {
         /// The epoch of the ring.
         epoch: u64,
     },
+    /// Rows are written without a new index all the time.
+    #[error(
+        "after {passes} passes {left} rows still have no value of a new index, for other processes write into them all the time: deploy \
+         the version that fills the index to every instance, and run the same command again"
+    )]
+    Contended {
+        /// How many passes there were.
+        passes: i64,
+        /// How many rows are left.
+        left: u64,
+    },
 }
 
 impl From<sqlx::Error> for RotationError {

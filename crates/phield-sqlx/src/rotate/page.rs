@@ -26,6 +26,8 @@ pub(crate) struct Prepared {
     pub(crate) is_last: bool,
     /// Rows of it that were written one by one.
     pub(crate) written_before: u64,
+    /// Rows of it that were to be written alone, and somebody else had written into.
+    pub(crate) left_before: u64,
     /// Values of it that were opened under a compromised key, and are to be written.
     resealed: Vec<Resealed>,
 }

@@ -373,6 +373,7 @@ impl<DB: RotationDatabase> Worker<DB> {
                 let lost = match self.write_row(writer, (work, share), &columns, &row).await? {
                     WrittenRow::Written(rows) => {
                         page.written_before += rows;
+                        page.left_before += u64::from(rows == 0);
                         false
                     }
                     WrittenRow::Taken => {
@@ -398,15 +399,19 @@ impl<DB: RotationDatabase> Worker<DB> {
         columns: &[usize],
         row: SwapRow,
     ) -> Result<bool, RotationError> {
-        let mut written = 0;
+        let (mut written, mut left) = (0, false);
         for (column, row) in apart((work.table, work.record.mode), columns, row) {
             match self.write_row(writer, (work, share), &[column], &row).await? {
                 WrittenRow::Lost => return Ok(true),
-                WrittenRow::Written(rows) => written = rows.max(written),
+                WrittenRow::Written(rows) => {
+                    written = rows.max(written);
+                    left |= rows == 0;
+                }
                 WrittenRow::Taken => page.duplicate((work.table, &self.keyring), column, &row),
             }
         }
         page.written_before += written;
+        page.left_before += u64::from(left);
         Ok(false)
     }
 
@@ -456,6 +461,9 @@ impl<DB: RotationDatabase> Worker<DB> {
         let complete = written == page.expected() || leave_rest;
         let mut done = page.done.clone();
         done.changed = written + page.written_before;
+        if complete && work.record.mode == Mode::Index {
+            done.leave(page.expected().saturating_sub(written) + page.left_before, work.record);
+        }
         let checkpoint = if complete {
             let place = page.last.as_ref().or(share.after.as_ref());
             state::checkpoint::<DB>(&mut transaction, work.record, share, &done, place, page.is_last).await?

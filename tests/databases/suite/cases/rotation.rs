@@ -16,7 +16,7 @@ pub(super) struct Patient {
     #[phi(row_id)]
     id: i64,
     #[phi(index(normalize = "ssn"))]
-    ssn: Phi<String>,
+    pub(super) ssn: Phi<String>,
     #[phi(store = "text")]
     note: Option<Phi<String>>,
     born: Option<Phi<String>>,

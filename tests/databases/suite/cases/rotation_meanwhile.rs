@@ -6,8 +6,8 @@ use sqlx::{AssertSqlSafe, Database as _, Pool};
 
 use phield::sqlx::{insert, update};
 
-use super::rotation::{World, all, filled, patient_with, under};
-use super::{Db, fresh, sql};
+use super::rotation::{Patient, World, all, filled, patient_with, under};
+use super::{Db, Fresh, fresh, sql};
 
 /// Has the database do something in the moment in which the first count begins.
 pub(super) async fn before_the_count(db: &Pool<Db>, rotation: &Rotation<Db>, statements: &[&str]) {
@@ -42,7 +42,7 @@ async fn trigger(
 }
 
 /// A table of 20 rows of which the value of row 7 does not open, and its copy as it was.
-async fn one_broken(db: &Pool<Db>, world: &World) -> Vec<super::rotation::Patient> {
+async fn one_broken(db: &Pool<Db>, world: &World) -> Vec<Patient> {
     let patients = filled(db, &*world.keyring().await, 20).await;
     for text in [
         "CREATE TABLE good AS SELECT * FROM patients",
@@ -193,24 +193,61 @@ async fn clocks_that_are_apart() {
     }
 }
 
-/// A worker that is thought dead may have been at a row that it writes alone, because of a duplicate.
-#[tokio::test]
-async fn who_has_lost_a_share_writes_no_row_of_it() {
+/// Ten rows, of which two have the same value, before a unique index is filled.
+async fn without_index() -> (Fresh<Db>, World, Rotation<Db>) {
     let (db, world) = (fresh().await, World::new());
     filled(&db, &*world.keyring().await, 10).await;
     let rotation = world.rotation(&db, &world.keyring().await, 100);
-    // Of the index that is filled, two rows have the same value.
     let twice = patient_with(10, 9);
     update(&*db, &twice.seal(&*world.keyring().await).unwrap()).await.unwrap();
-    for text in ["CREATE TABLE written (id {int})", "ALTER TABLE patients RENAME TO old", PATIENTS_WITHOUT_INDEX] {
-        sqlx::query(sql(text)).execute(&*db).await.unwrap();
-    }
     for text in [
+        "ALTER TABLE patients RENAME TO old",
+        PATIENTS_WITHOUT_INDEX,
         "INSERT INTO patients (id, ssn, note, born, ward) SELECT id, ssn, note, born, ward FROM old",
         "CREATE UNIQUE INDEX patients_ssn ON patients (ssn_index)",
     ] {
         sqlx::query(sql(text)).execute(&*db).await.unwrap();
     }
+    (db, world, rotation)
+}
+
+async fn filled_rows(db: &Pool<Db>) -> i64 {
+    let count = "SELECT count(*) FROM patients WHERE ssn_index IS NOT NULL";
+    sqlx::query_scalar(sql(count)).fetch_one(db).await.unwrap()
+}
+
+/// An instance of the version before the index writes into a row whenever it is to be filled.
+#[tokio::test]
+async fn a_row_that_is_written_all_the_time_is_filled_by_the_next_pass() {
+    let (db, world, rotation) = without_index().await;
+    for text in ["CREATE TABLE spare (n {int}, ssn {bytes})", "CREATE TABLE turn (n {int})", "INSERT INTO turn VALUES (0)"] {
+        sqlx::query(sql(text)).execute(&*db).await.unwrap();
+    }
+    let keyring = world.keyring().await;
+    for n in 1..=100 {
+        update(&*db, &patient_with(7, 7).seal(&keyring).unwrap()).await.unwrap();
+        let keep = format!("INSERT INTO spare SELECT {n}, ssn FROM patients WHERE id = 7");
+        sqlx::query(sql(&keep)).execute(&*db).await.unwrap();
+    }
+    sqlx::query(sql("UPDATE patients SET ssn_index = NULL")).execute(&*db).await.unwrap();
+    let writes = [
+        "UPDATE turn SET n = n + 1",
+        "UPDATE patients SET ssn = (SELECT spare.ssn FROM spare, turn WHERE spare.n = turn.n) WHERE id = 7",
+    ];
+    let in_the_first_pass = "(SELECT pass FROM phield_rotation WHERE open_slot = 1 AND phase = 'work') = 1";
+    trigger((&db, &rotation), ("a", "UPDATE ON phield_rotation_share"), in_the_first_pass, &writes).await;
+    let status = rotation.run(Mode::Index, |_| {}).await.unwrap();
+    assert_eq!((status.state, status.pass), ("done", 2));
+    assert_eq!((filled_rows(&db).await, rotation.quarantine(9).await.unwrap().len()), (9, 1));
+    let found = Patient::find_by_ssn(&*db, &keyring, "000000007").await.unwrap();
+    assert_eq!(found, [patient_with(7, 7)]);
+}
+
+/// A worker that is thought dead may have been at a row that it writes alone, because of a duplicate.
+#[tokio::test]
+async fn who_has_lost_a_share_writes_no_row_of_it() {
+    let (db, _, rotation) = without_index().await;
+    sqlx::query(sql("CREATE TABLE written (id {int})")).execute(&*db).await.unwrap();
     let of_another = "INSERT INTO written SELECT NEW.id FROM phield_rotation_share WHERE owner = 'another'";
     trigger((&db, &rotation), ("a", "UPDATE ON patients"), "NEW.id > 3", &[of_another]).await;
     let lost = "UPDATE phield_rotation_share SET owner = 'another', lease = 0";
@@ -218,8 +255,7 @@ async fn who_has_lost_a_share_writes_no_row_of_it() {
     let status = rotation.run(Mode::Index, |_| {}).await.unwrap();
     let written: Vec<i64> = sqlx::query_scalar(sql("SELECT id FROM written")).fetch_all(&*db).await.unwrap();
     assert_eq!((status.state, written.len()), ("done", 0), "{written:?}");
-    let filled: i64 = sqlx::query_scalar(sql("SELECT count(*) FROM patients WHERE ssn_index IS NOT NULL")).fetch_one(&*db).await.unwrap();
-    assert_eq!((filled, rotation.quarantine(9).await.unwrap().len()), (9, 1));
+    assert_eq!((filled_rows(&db).await, rotation.quarantine(9).await.unwrap().len()), (9, 1));
 }
 
 const PATIENTS_WITHOUT_INDEX: &str =

@@ -26,6 +26,18 @@ pub(crate) struct Done {
     pub(crate) resealed: BTreeMap<(&'static str, String, String), u64>,
 }
 
+/// Rows that a pass left to the next one, as another writer was quicker every time; by pass, in place of the key.
+pub(crate) const LEFT: &str = "left";
+
+impl Done {
+    /// Leaves rows to the next pass.
+    pub(crate) fn leave(&mut self, rows: u64, record: &Record) {
+        if rows > 0 {
+            self.counts.insert((LEFT, String::new(), record.pass.to_string()), rows);
+        }
+    }
+}
+
 /// Values that were sealed again and had been under a compromised key.
 pub(crate) const COMPROMISED: &str = "compromised";
 
