@@ -160,10 +160,16 @@ pub enum Error {
     NoDatabase,
     /// A URL that is none, or of a database that this build does not know.
     #[error(
-        "the URL of the database is not understood: sqlite:FILE, postgres://… or mysql://…, and phield built with the feature of \
-         that database (sqlx-sqlite, sqlx-postgres, sqlx-mysql)"
+        "the URL of the database is not understood: sqlite:FILE, postgres://… or mysql://…, in a phield that was built for that \
+         database (cargo install … --features sqlx-sqlite, sqlx-postgres or sqlx-mysql)"
     )]
     DatabaseUrl,
+    /// No value is under a key of this ring.
+    #[error(
+        "no value of these tables is under a key of ring {0}: it is probably not theirs (phield.toml), or not their newest. A rotation \
+         would write nothing, and put everything into quarantine"
+    )]
+    OtherRing(String),
     /// The rotation does not go on.
     #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
     #[error(transparent)]

@@ -169,7 +169,7 @@ fn cut_over(clinic: &Clinic) {
 fn drop_it(clinic: &Clinic) {
     assert_eq!(
         clinic.bad(&["migrate", "drop", "patients", "ssn"]),
-        "error: nothing was done. Give this text as the acknowledgement if it is true: \"backups still hold the plaintext of \
+        "error: nothing was done. If it is true and wanted, run it again with --acknowledge \"backups still hold the plaintext of \
          patients.ssn\"\n"
     );
     let drop = [
@@ -195,7 +195,7 @@ fn drop_it(clinic: &Clinic) {
     let unseal = ["unseal", "patients", "ssn", "--into", "ssn"];
     assert_eq!(
         clinic.bad(&unseal),
-        "error: nothing was done. Give this text as the acknowledgement if it is true: \"write the plaintext of patients.ssn into \
+        "error: nothing was done. If it is true and wanted, run it again with --acknowledge \"write the plaintext of patients.ssn into \
          the column ssn of the database\"\n"
     );
     assert_eq!(

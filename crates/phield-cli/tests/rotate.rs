@@ -178,7 +178,11 @@ async fn data_keys_are_replaced() {
 async fn peppers_and_pauses() {
     let world = World::new(10).await;
     let (code, said) = world.said(&["rotate", "pause"]);
-    assert_eq!((code, said.contains("there is no rotation")), (1, true), "{said}");
+    assert_eq!(
+        (code, said.contains("no rotation is under way")),
+        (1, true),
+        "{said}"
+    );
     let run = [
         "rotate",
         "run",
@@ -306,4 +310,37 @@ async fn a_database_that_is_none() {
         (1, true),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn a_plan_with_the_ring_of_another_database_says_so() {
+    let (world, other) = (World::new(3).await, World::new(1).await);
+    let (code, said) = world.said(&["rotate", "plan", "data"]);
+    assert_eq!(
+        (code, said.contains("under no key of this ring")),
+        (0, false),
+        "{said}"
+    );
+    std::fs::copy(world.made.path("rows.db"), other.made.path("rows.db")).unwrap();
+    let (code, said) = other.said(&["rotate", "plan", "data"]);
+    let tells = said.contains("7 values are under no key of this ring: they would go into quarantine");
+    assert_eq!((code, tells), (1, true), "{said}");
+    assert!(said.contains("it is probably not theirs (phield.toml)"), "{said}");
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_said() {
+    let world = World::new(1).await;
+    let schema = world.made.text("schema.json");
+    let run = |database: &str| {
+        let database = format!("sqlite:{}", world.made.text(database));
+        let config = world.made.text("phield.toml");
+        let places = ["--config", &config, "--schema", &schema, "--database", &database];
+        let output = phield(&[&["rotate", "plan", "data"], &places[..]].concat());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = run("none.db");
+    assert!(said.contains("the file cannot be opened; is it there"), "{said}");
+    let said = run("schema.json");
+    assert!(said.contains("the file is no SQLite database"), "{said}");
 }

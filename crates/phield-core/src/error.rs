@@ -301,7 +301,7 @@ pub enum RingError {
     #[error("the change would remove key {0} or make another key of it: records stay for ever")]
     RecordChanged(KeyId),
     /// A key is not in the ring.
-    #[error("key {0} is not in the key ring")]
+    #[error("key {0} is not in the key ring: `phield keys list` shows those that are")]
     UnknownKey(KeyId),
     /// There is no key ring at the configured place.
     #[error("there is no key ring at {0}: run `phield init`, or restore a backup")]
@@ -320,7 +320,7 @@ pub enum RingError {
     Exists(PathBuf),
     /// A key was published too recently: some process may not know it yet (I-8).
     #[error(
-        "key {key_id} was published too recently: in {} every process knows it, or say that every instance has it",
+        "key {key_id} was published too recently: in {} every process knows it, or say that every instance has it (--acknowledged-by-every-instance)",
         wait(*seconds)
     )]
     TooSoon {

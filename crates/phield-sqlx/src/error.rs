@@ -220,6 +220,12 @@ fn show_refusal(f: &mut fmt::Formatter<'_>, error: &dyn Refused, names: Names) -
     }
     match (refusal.number, &refusal.code) {
         (Some(number), _) => write!(f, ", code {number}"),
+        // Result codes of SQLite.
+        (None, Some(code)) if code == "14" => write!(
+            f,
+            ", code 14: the file cannot be opened; is it there, and may it be read?"
+        ),
+        (None, Some(code)) if code == "26" => write!(f, ", code 26: the file is no SQLite database"),
         (None, Some(code)) => write!(f, ", code {code}"),
         (None, None) => Ok(()),
     }

@@ -682,6 +682,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
         for entry in known.iter().filter(wanted) {
             let key = key_of::<DB>(&mut connection, entry).await?;
             let table = Table::new(entry, key);
+            state::check_columns::<DB>(&mut connection, &table.sql_table, table.columns()).await?;
             self.check_table(&table, mode)?;
             tables.push(Arc::new(table));
         }
@@ -742,6 +743,7 @@ pub(crate) async fn key_of<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     entry: &TableEntry,
 ) -> Result<Vec<String>, RotationError> {
+    state::check_columns::<DB>(connection, &entry.sql_table, std::iter::empty()).await?;
     state::check_seen::<DB>(connection, &entry.sql_table).await?;
     let keys = state::unique_keys::<DB>(connection, &entry.sql_table).await?;
     let identity = table::key_of_entry(entry);

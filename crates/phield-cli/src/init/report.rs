@@ -35,7 +35,7 @@ Keep the pin of the ring key with the configuration of your application, never b
   ring_key = \"{pin}\"
 
 Data keys seal for 90 days and open for ever; `keys list` shows the day. Before it, activate the successor that is there
-already (`keys activate`); re-sealing what old keys sealed needs `phield rotate`, which this version does not have yet.
+already (`keys activate`). What old keys sealed is sealed again by `phield rotate run data`.
 
 Put {WITNESS_FILE} where nobody who can write the ring can write it ([epoch_witness] in {CONFIG_FILE}).
 

@@ -133,7 +133,7 @@ pub struct RunArguments {
     /// Replace the active key first: publish a successor, and activate it once every process can know it
     ///
     /// The first run publishes, and says when to come back; the next one activates, and starts. Repeating it while the rotation is
-    /// under way replaces nothing again.
+    /// under way replaces nothing again; once it has ended, with its report, the same command replaces the key once more.
     #[arg(long)]
     pub replace_key: bool,
     /// Do not wait: every instance that uses the ring was seen to have the active key
@@ -232,10 +232,14 @@ pub(super) async fn plan(mode: ModeChoice, work: &WorkArguments, host: &mut Host
     let verified = context.ring.load().await?;
     let plan = text::Plan::new(mode, &plan, verified.manifest());
     if work.database.json {
-        host.print_json(&plan)
+        host.print_json(&plan)?;
     } else {
-        host.print(plan.text())
+        host.print(plan.text())?;
     }
+    if plan.is_of_another_ring() {
+        return Err(Error::OtherRing(verified.manifest().ring.to_string()));
+    }
+    Ok(())
 }
 
 pub(super) async fn start(arguments: &RunArguments, host: &mut Host<'_>) -> Result<(), Error> {

@@ -32,6 +32,8 @@ pub(crate) struct Plan {
     active_keys: Vec<String>,
     tables: Vec<TableOfPlan>,
     values_to_write: u64,
+    /// Under keys that the ring does not have, or of no key at all.
+    values_that_do_not_open: u64,
     estimated_seconds: u64,
     next: String,
 }
@@ -53,6 +55,8 @@ struct KeyOfPlan {
     key: String,
     state: &'static str,
     values: u64,
+    #[serde(skip)]
+    is_known: bool,
 }
 
 impl Plan {
@@ -65,8 +69,15 @@ impl Plan {
             .tables
             .iter()
             .flat_map(|table| table.counts.iter().filter(is_of_mode));
-        let to_write = to_write.filter(|count| !plan.active.contains(&count.key));
-        let values_to_write: u64 = to_write.map(|count| count.count).sum();
+        let old: Vec<_> = to_write
+            .filter(|count| !plan.active.contains(&count.key))
+            .collect();
+        let is_known = |count: &KeyCount| key_id(&count.key).is_ok_and(|id| manifest.record(id).is_some());
+        let sum = |known: bool| {
+            let counts = old.iter().filter(|count| is_known(count) == known);
+            counts.map(|count| count.count).sum::<u64>()
+        };
+        let (values_to_write, values_that_do_not_open) = (sum(true), sum(false));
         let rows: u64 = plan.tables.iter().map(|table| table.rows).sum();
         let tables = plan.tables.iter().map(|table| TableOfPlan {
             table: table.table.clone(),
@@ -94,9 +105,17 @@ impl Plan {
             active_keys: plan.active.clone(),
             tables: tables.collect(),
             values_to_write,
+            values_that_do_not_open,
             estimated_seconds: rows.div_ceil(ROWS_PER_SECOND),
             next,
         }
+    }
+
+    /// Whether there are values, and none is under a key of the ring.
+    pub(crate) fn is_of_another_ring(&self) -> bool {
+        let keys = self.tables.iter().flat_map(|table| &table.keys);
+        let known: u64 = keys.filter(|key| key.is_known).map(|key| key.values).sum();
+        known == 0 && self.values_that_do_not_open > 0
     }
 
     pub(crate) fn text(&self) -> String {
@@ -128,6 +147,12 @@ impl Plan {
                 );
             }
         }
+        if self.values_that_do_not_open > 0 {
+            text += &format!(
+                "\n{} values are under no key of this ring: they would go into quarantine",
+                self.values_that_do_not_open
+            );
+        }
         text += &format!(
             "\n{} values are to be written, in about {} s at {ROWS_PER_SECOND} rows a second; columns that do not change are not.\nNext: {}",
             self.values_to_write, self.estimated_seconds, self.next
@@ -147,6 +172,7 @@ impl KeyOfPlan {
             key: count.key.clone(),
             state,
             values: count.count,
+            is_known: key_id(&count.key).is_ok_and(|id| manifest.record(id).is_some()),
         }
     }
 }
@@ -293,6 +319,9 @@ impl Quarantine {
             // Whoever writes to the database writes what is printed here.
             text += &clean(&line);
             text.push('\n');
+        }
+        if self.values.iter().any(|value| value.row.is_none()) {
+            text += "Which rows: --rows. ";
         }
         text += "unknown-key: restore the ring that has the key. authentication, malformed: put the value back from a backup. \
                  Then run the rotation again; what is repaired leaves the list.";

@@ -165,9 +165,6 @@ impl<DB: MigrationDatabase> Migration<DB> {
         acknowledgement: &Acknowledgement,
         report: impl Fn(u64) + Send + Sync,
     ) -> Result<Unsealed, MigrationError> {
-        acknowledgement.check(&format!(
-            "write the plaintext of {table}.{column} into the column {into} of the database"
-        ))?;
         state::create::<DB>(&self.pool).await?;
         let mut connection = self.pool.acquire().await?;
         let migrated = Migrated::find::<DB>(&mut connection, &self.schema, [table, column], into).await?;
@@ -190,6 +187,9 @@ impl<DB: MigrationDatabase> Migration<DB> {
                 migrated.plaintext_type
             ))
         })?;
+        acknowledgement.check(&format!(
+            "write the plaintext of {table}.{column} into the column {into} of the database"
+        ))?;
         drop(connection);
         // What stands in the column of the migration is the plaintext of an open one, or what is left of it.
         let overwrites = record.is_some_and(|record| record.step != Some(Step::Drop));

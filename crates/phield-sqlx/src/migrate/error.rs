@@ -133,7 +133,7 @@ pub enum MigrationError {
         seconds: i64,
     },
     /// No acknowledgement, or another one.
-    #[error("nothing was done. Give this text as the acknowledgement if it is true: {text:?}")]
+    #[error("nothing was done. If it is true and wanted, run it again with --acknowledge {text:?}")]
     Acknowledge {
         /// The text.
         text: String,

@@ -50,6 +50,9 @@ pub trait RotationDatabase: KeyStoreDatabase {
     /// empty text.
     #[doc(hidden)]
     const PLACE: &'static str;
+    /// The columns of a table, bound as [`PLACE`](Self::PLACE) is, by what that found.
+    #[doc(hidden)]
+    const COLUMNS_OF: &'static str;
     /// The schema that names without one are of, where `COLUMNS_OF_ALL` looks at no more than this one and those that the schema
     /// file names; else empty.
     #[doc(hidden)]
@@ -198,6 +201,8 @@ mod sqlite {
         const PLACE: &'static str = "SELECT CASE schema WHEN 'main' THEN '' ELSE schema END, name FROM pragma_table_list \
              WHERE name = ? COLLATE NOCASE AND (schema = ? COLLATE NOCASE OR ? = '') \
              ORDER BY CASE schema WHEN 'temp' THEN 0 WHEN 'main' THEN 1 ELSE 2 END LIMIT 1";
+        const COLUMNS_OF: &'static str = "SELECT c.name FROM pragma_table_list AS m, pragma_table_xinfo(m.name, m.schema) AS c \
+             WHERE m.name = ? COLLATE NOCASE AND (m.schema = ? COLLATE NOCASE OR (? = '' AND m.schema = 'main'))";
         const COLUMNS_OF_ALL: &'static str = "SELECT CASE m.schema WHEN 'main' THEN '' ELSE m.schema END, m.name, c.name, 0, 0 \
              FROM pragma_table_list AS m, pragma_table_info(m.name, m.schema) AS c \
              WHERE m.type <> 'view' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY 1, m.name, c.cid";
@@ -291,6 +296,9 @@ mod postgres {
         const PLACE: &'static str = "SELECT n.nspname::text, t.relname::text FROM pg_class AS t \
              JOIN pg_namespace AS n ON n.oid = t.relnamespace \
              WHERE t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid)))";
+        const COLUMNS_OF: &'static str = "SELECT a.attname::text FROM pg_attribute AS a JOIN pg_class AS t ON t.oid = a.attrelid \
+             JOIN pg_namespace AS n ON n.oid = t.relnamespace \
+             WHERE t.relname = ? AND n.nspname IN (?, ?) AND a.attnum > 0 AND NOT a.attisdropped";
         const HIDES_ROWS: &'static str = "SELECT 1 FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace \
              WHERE t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid))) AND row_security_active(t.oid)";
         // A partition is its table. A domain is of the category of its type, and read as text.
@@ -453,6 +461,8 @@ mod mysql {
         const UNIQUE_KEY_NAMES: &'static [usize] = &[0, 0, 1];
         const PLACE: &'static str = "SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR) FROM information_schema.tables \
              WHERE table_name = ? AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END";
+        const COLUMNS_OF: &'static str = "SELECT CAST(column_name AS CHAR) FROM information_schema.columns \
+             WHERE table_name = ? AND table_schema IN (?, ?)";
         const OWN_SCHEMA: &'static str = "SELECT CAST(database() AS CHAR)";
         const COLUMNS_OF_ALL: &'static str = "SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR), CAST(column_name AS CHAR), \
              CASE WHEN data_type LIKE '%binary' OR data_type LIKE '%blob' THEN 0 ELSE 1 END, 0 \

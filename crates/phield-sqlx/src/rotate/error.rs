@@ -36,7 +36,9 @@ pub enum RotationError {
     )]
     Subjects,
     /// The tables of the rotation are not there.
-    #[error("there is no rotation in this database yet: `phield rotate run` starts one")]
+    #[error(
+        "no rotation is under way in this database: `phield rotate status` tells of the last one, `phield rotate run` starts one"
+    )]
     NoRotation,
     /// Another rotation is under way.
     #[error(
@@ -71,8 +73,9 @@ pub enum RotationError {
     Paused,
     /// Writers may still seal under the old key.
     #[error(
-        "processes may still seal under the old key for {seconds} seconds: until the hard TTL has passed since the new key was \
-         seen active. Run it again then; or say --acknowledged-by-every-instance, when every instance was seen to have it"
+        "the rotation is started, and waits: processes may still seal under the old key for {seconds} seconds, until the hard TTL has \
+         passed since the new key was seen active. Run the same command again then; or say --acknowledged-by-every-instance, when \
+         every instance was seen to have it; or take it back by `phield rotate cancel`"
     )]
     TooSoon {
         /// How long, in seconds.
@@ -85,6 +88,23 @@ pub enum RotationError {
         table: String,
         /// What is wrong, and what to do.
         why: String,
+    },
+    /// A table of the schema that is not in the database.
+    #[error(
+        "there is no table {0} in this database: is it the right one (PHIELD_DATABASE_URL, --database), and the right \
+         phield.schema.json (--schema)? Nothing was changed"
+    )]
+    NoTable(String),
+    /// A column of the schema that is not in the database.
+    #[error(
+        "table {table} has no column {column}, which phield.schema.json names: add it first (`phield migrate add`, or your own \
+         migration), or give the right --schema and --database. Nothing was changed"
+    )]
+    NoColumn {
+        /// The table's name in SQL.
+        table: String,
+        /// The column's.
+        column: String,
     },
     /// A table that the schema does not have.
     #[error("the schema has no table {0}: give the logical names, as phield.schema.json has them")]

@@ -27,7 +27,7 @@ use crate::backend::Reuse;
 use crate::statement::Statement;
 
 pub(crate) use catalog::{
-    AnyColumn, check_seen, columns_of_all, hidden, own_schema, place, row_total, unique_keys,
+    AnyColumn, check_columns, check_seen, columns_of_all, hidden, own_schema, place, row_total, unique_keys,
 };
 pub(crate) use counts::{
     COMPROMISED, Done, LEFT, Note, counts, digest, digest_of, note_id, noted, progress, quarantine,

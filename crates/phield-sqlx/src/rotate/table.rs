@@ -128,6 +128,14 @@ impl Table {
         }
     }
 
+    /// Its columns that are read, by their names in SQL.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &str> {
+        let identity = self.identity.iter().map(|column| &column.sql_name);
+        let sealed = self.sealed.iter().map(|column| &column.sql_name);
+        let indexes = self.indexes.iter().map(|column| &column.sql_name);
+        identity.chain(sealed).chain(indexes).map(String::as_str)
+    }
+
     /// The logical name.
     pub(crate) fn name(&self) -> &str {
         self.rows.table().as_str()

@@ -462,7 +462,10 @@ impl<DB: RotationDatabase> Worker<DB> {
         let mut done = page.done.clone();
         done.changed = written + page.written_before;
         if complete && work.record.mode == Mode::Index {
-            done.leave(page.expected().saturating_sub(written) + page.left_before, work.record);
+            done.leave(
+                page.expected().saturating_sub(written) + page.left_before,
+                work.record,
+            );
         }
         let checkpoint = if complete {
             let place = page.last.as_ref().or(share.after.as_ref());

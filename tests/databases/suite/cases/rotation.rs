@@ -395,6 +395,7 @@ async fn another_schema_does_not_join_and_a_cancelled_one_makes_room() {
     let stops = Rotation::new(db.clone(), Arc::clone(&keyring), world.schema.clone()).with_options(stops);
     stops.run(Mode::Data, |_| {}).await.unwrap_err();
 
+    sqlx::query(sql("ALTER TABLE patients ADD COLUMN remark {text}")).execute(&*db).await.unwrap();
     let text = world.schema.to_json().replace("\"note\"", "\"remark\"");
     let other = SchemaFile::from_json(&text).unwrap();
     let mut options = RotationOptions::default();

@@ -124,3 +124,23 @@ async fn a_table_is_told_by_its_whole_name() {
     let tables = found.registered.iter().map(|table| (table.table.as_str(), table.sql_table.as_str()));
     assert_eq!(tables.collect::<Vec<_>>(), [("patients", expected.as_str())]);
 }
+
+/// SQLite takes the name of a column that is not there for a text, and that text for a token that does not open.
+#[tokio::test]
+async fn a_schema_of_another_database_is_refused() {
+    let (db, world) = (fresh().await, World::new());
+    let keyring = world.keyring().await;
+    filled(&db, &keyring, 3).await;
+    sqlx::query(sql("ALTER TABLE patients RENAME COLUMN born TO birthday")).execute(&*db).await.unwrap();
+    for mode in [Mode::Data, Mode::Pepper, Mode::Index, Mode::Verify, Mode::Scan] {
+        let rotation = world.rotation(&db, &keyring, 5);
+        let refused = rotation.run(mode, |_| {}).await.unwrap_err();
+        assert!(matches!(&refused, RotationError::NoColumn { column, .. } if column == "born"), "{refused}");
+        assert!(matches!(rotation.plan(mode).await.unwrap_err(), RotationError::NoColumn { .. }));
+    }
+    sqlx::query(sql("DROP TABLE patients")).execute(&*db).await.unwrap();
+    let rotation = world.rotation(&db, &keyring, 5);
+    let refused = rotation.run(Mode::Scan, |_| {}).await.unwrap_err();
+    assert!(refused.to_string().contains("there is no table patients in this database"), "{refused}");
+    assert!(rotation.status().await.unwrap().is_none());
+}

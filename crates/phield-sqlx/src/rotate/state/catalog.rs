@@ -66,6 +66,28 @@ pub(crate) async fn place<DB: RotationDatabase>(
         .and_then(|row| Some((string(row.first())?, string(row.get(1))?))))
 }
 
+/// That a table is there, with these columns. (SQLite takes the name of a column that is not there for a text.)
+pub(crate) async fn check_columns<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    sql_table: &str,
+    columns: impl Iterator<Item = &str>,
+) -> Result<(), RotationError> {
+    let Some((schema, table)) = place::<DB>(connection, sql_table).await? else {
+        return Err(RotationError::NoTable(sql_table.to_owned()));
+    };
+    let names = [text(table), text(schema.as_str()), text(schema)];
+    let rows = fetch::<DB>(connection, DB::COLUMNS_OF, &names).await?;
+    let there: Vec<String> = rows.iter().filter_map(|row| string(row.first())).collect();
+    let is_missing = |column: &&str| !there.iter().any(|name| name.eq_ignore_ascii_case(column));
+    match columns.into_iter().find(is_missing) {
+        Some(column) => Err(RotationError::NoColumn {
+            table: sql_table.to_owned(),
+            column: column.to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// The schema that names without one are of, where the database has more of them than are looked at.
 pub(crate) async fn own_schema<DB: RotationDatabase>(
     connection: &mut DB::Connection,

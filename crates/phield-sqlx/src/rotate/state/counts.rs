@@ -33,7 +33,8 @@ impl Done {
     /// Leaves rows to the next pass.
     pub(crate) fn leave(&mut self, rows: u64, record: &Record) {
         if rows > 0 {
-            self.counts.insert((LEFT, String::new(), record.pass.to_string()), rows);
+            self.counts
+                .insert((LEFT, String::new(), record.pass.to_string()), rows);
         }
     }
 }
