@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::error::OpenError;
-use crate::token::{self, Parts, TokenInfo};
+use crate::token::{self, TokenInfo};
 
 /// A sealed value in a BLOB, BYTEA or VARBINARY column: a token in its binary form.
 ///
@@ -54,7 +54,7 @@ impl<T> Sealed<T> {
     /// # Errors
     /// [`OpenError::Malformed`].
     pub fn from_bytes(token: Vec<u8>) -> Result<Self, OpenError> {
-        Parts::parse(&token).map(|_| Storage::from_token(token))
+        token::check(&token).map(|_| Storage::from_token(token))
     }
 
     /// The token.

@@ -131,16 +131,11 @@ pub(crate) struct Parts {
 
 impl Parts {
     /// Parses and bounds-checks a token.
+    #[inline]
     pub(crate) fn parse(token: &[u8]) -> Result<Self, OpenError> {
-        let lengths = BODY_AT + MIN_FRAME + TAG_LEN..=BODY_AT + MAX_BODY + TAG_LEN;
-        if !lengths.contains(&token.len()) {
-            return Err(OpenError::Malformed);
-        }
-        let suite = Suite::from_byte(token[0]).ok_or(OpenError::Malformed)?;
+        let (suite, key_id) = check(token)?;
         let mut head = Head([0; HEAD_LEN]);
         head.0.copy_from_slice(&token[..HEAD_LEN]);
-        let key_id =
-            KeyId::from_bytes([head.0[1], head.0[2], head.0[3], head.0[4]]).ok_or(OpenError::Malformed)?;
         let (mut commitment, mut nonce) = (Commitment([0; 16]), Nonce([0; 12]));
         commitment.0.copy_from_slice(&token[HEAD_LEN..NONCE_AT]);
         nonce.0.copy_from_slice(&token[NONCE_AT..BODY_AT]);
@@ -153,6 +148,18 @@ impl Parts {
             body_len: token.len() - BODY_AT - TAG_LEN,
         })
     }
+}
+
+/// Bounds-checks a token: its length, its suite and its key id, which is all that can be wrong with its form.
+#[inline]
+pub(crate) fn check(token: &[u8]) -> Result<(Suite, KeyId), OpenError> {
+    let lengths = BODY_AT + MIN_FRAME + TAG_LEN..=BODY_AT + MAX_BODY + TAG_LEN;
+    if !lengths.contains(&token.len()) {
+        return Err(OpenError::Malformed);
+    }
+    let suite = Suite::from_byte(token[0]).ok_or(OpenError::Malformed)?;
+    let key_id = KeyId::from_bytes([token[1], token[2], token[3], token[4]]).ok_or(OpenError::Malformed)?;
+    Ok((suite, key_id))
 }
 
 /// Starts a token in a buffer that will never grow: `HEAD ‖ COM ‖ nonce`, with room for a frame of `frame_len` bytes
@@ -192,7 +199,7 @@ pub(crate) fn from_text(text: &str) -> Result<Vec<u8>, OpenError> {
     let token = BASE64URL_NOPAD
         .decode(encoded.as_bytes())
         .map_err(|_| OpenError::Malformed)?;
-    Parts::parse(&token).map(|_| token)
+    check(&token).map(|_| token)
 }
 
 /// Everything that anybody can see in a token, and nothing more.
