@@ -310,9 +310,14 @@ fn write_aad(
     column: &ColumnName,
     extra: Option<&[u8]>,
 ) -> Result<(), Unsealable> {
+    start_aad(out, head, commitment);
+    context::encode_field(column, extra, out)
+}
+
+/// Appends `HEAD ‖ COM`, what the associated data of all fields of a row begin with.
+fn start_aad(out: &mut Vec<u8>, head: &Head, commitment: &Commitment) {
     out.extend_from_slice(head.as_bytes());
     out.extend_from_slice(&commitment.0);
-    context::encode_field(column, extra, out)
 }
 
 /// Opens the fields of one row; the key derivation is shared by tokens that were sealed in one call.
@@ -325,6 +330,7 @@ pub struct RowOpener<'k> {
     row: Vec<u8>,
     /// The `extra` of every field that has none of its own.
     extra: Option<Vec<u8>>,
+    /// `HEAD ‖ COM` of what was derived last, and `FIELD` of the field that was opened last.
     aad: Vec<u8>,
     /// Boxed: the opener is moved, and a key schedule is large.
     derived: Option<Box<Derived>>,
@@ -447,6 +453,7 @@ impl RowOpener<'_> {
 
     /// Opens a token in the order of format §4, up to the frame: its value is not checked against its type yet. On
     /// failure the buffer is wiped.
+    #[inline]
     pub(crate) fn open_token(
         &mut self,
         column: &ColumnName,
@@ -454,71 +461,78 @@ impl RowOpener<'_> {
         token: Vec<u8>,
     ) -> Result<Opened, OpenError> {
         let mut token = Wiped(token);
-        let parts = Parts::parse(&token.0)?;
-        let mut aad = std::mem::take(&mut self.aad);
+        let (value_type, len) = self.open_in_place(column, extra, &mut token.0)?;
+        Ok(Opened::new(token, value_type, BODY_AT + 1, len))
+    }
+
+    /// Opens a token where it lies; the type and the length of its value, which begins behind the byte of the type.
+    fn open_in_place(
+        &mut self,
+        column: &ColumnName,
+        extra: Option<&[u8]>,
+        token: &mut [u8],
+    ) -> Result<(ValueType, usize), OpenError> {
+        let parts = Parts::parse(token)?;
         self.derive(&parts)?;
         let Some(derived) = &self.derived else {
             return Err(OpenError::Authentication);
         };
-        let Derived {
-            head,
-            commitment,
-            cipher,
-            compromised,
-        } = &**derived;
         if extra.is_some() && self.extra.is_some() {
             return Err(OpenError::Authentication);
         }
         let extra = extra.or(self.extra.as_deref());
-        if !commitment.is(&parts.commitment) {
+        if !derived.commitment.is(&parts.commitment) {
             return Err(OpenError::Authentication);
         }
-        aad.clear();
-        write_aad(&mut aad, head, commitment, column, extra).map_err(|_| OpenError::Authentication)?;
+        self.aad.truncate(token::AAD_START);
+        context::encode_field(column, extra, &mut self.aad).map_err(|_| OpenError::Authentication)?;
         let body = SealedBody {
             nonce: parts.nonce,
-            aad: &aad,
-            buffer: token::body_mut(&mut token.0),
+            aad: &self.aad,
+            buffer: token::body_mut(token),
         };
-        let opened = cipher.open_field(parts.head.salt(), body);
-        let compromised = *compromised;
-        self.aad = aad;
+        let opened = derived.cipher.open_field(parts.head.salt(), body);
         opened.map_err(|_| OpenError::Authentication)?;
-        if compromised && self.compromised.replace(parts.key_id).is_none() {
+        if derived.compromised && self.compromised.replace(parts.key_id).is_none() {
             self.keyring.count_compromised();
         }
-        let body = token.0.get(BODY_AT..BODY_AT + parts.body_len).unwrap_or_default();
+        let body = token.get(BODY_AT..BODY_AT + parts.body_len).unwrap_or_default();
         let (value_type, value) = frame::read(body).ok_or(OpenError::Authentication)?;
-        let len = value.len();
-        Ok(Opened::new(token, value_type, BODY_AT + 1, len))
+        Ok((value_type, value.len()))
     }
 
     /// The cipher and commitment of a token's (HEAD, ROW), derived at most once while a row is read.
     fn derive(&mut self, parts: &Parts) -> Result<(), OpenError> {
-        if self
-            .derived
-            .as_ref()
-            .is_none_or(|derived| derived.head != parts.head)
-        {
-            let record = self
-                .keyring
-                .opening_record(parts.key_id, parts.suite, self.scopes)?;
-            let subject_key = self.subject_key.as_ref().map(Result::as_ref).transpose();
-            let subject_key = subject_key.map_err(|error| OpenError::from(*error))?;
-            let compromised = record.is_compromised();
-            let unlocked = record.unlock()?;
-            let ring_key = unlocked.key()?;
-            let subject_data_key = subject_key.map(|subject_key| subject_key.data_key(ring_key));
-            let key = subject_data_key.as_ref().unwrap_or(ring_key);
-            let (row_key, commitment) = schedule::row_key(key, &parts.head, &self.row);
-            let cipher = RowCipher::new(parts.suite, &row_key).map_err(|_| OpenError::Authentication)?;
-            self.derived = Some(Box::new(Derived {
-                head: parts.head,
-                commitment,
-                cipher,
-                compromised,
-            }));
+        let derived = self.derived.as_ref();
+        if derived.is_some_and(|derived| derived.head == parts.head) {
+            return Ok(());
         }
+        self.derive_anew(parts)
+    }
+
+    /// Apart, so that the fields after the first pay nothing for it.
+    #[inline(never)]
+    fn derive_anew(&mut self, parts: &Parts) -> Result<(), OpenError> {
+        let record = self
+            .keyring
+            .opening_record(parts.key_id, parts.suite, self.scopes)?;
+        let subject_key = self.subject_key.as_ref().map(Result::as_ref).transpose();
+        let subject_key = subject_key.map_err(|error| OpenError::from(*error))?;
+        let compromised = record.is_compromised();
+        let unlocked = record.unlock()?;
+        let ring_key = unlocked.key()?;
+        let subject_data_key = subject_key.map(|subject_key| subject_key.data_key(ring_key));
+        let key = subject_data_key.as_ref().unwrap_or(ring_key);
+        let (row_key, commitment) = schedule::row_key(key, &parts.head, &self.row);
+        let cipher = RowCipher::new(parts.suite, &row_key).map_err(|_| OpenError::Authentication)?;
+        self.aad.clear();
+        start_aad(&mut self.aad, &parts.head, &commitment);
+        self.derived = Some(Box::new(Derived {
+            head: parts.head,
+            commitment,
+            cipher,
+            compromised,
+        }));
         Ok(())
     }
 

@@ -24,8 +24,10 @@ use crate::key::KeyId;
 
 /// `suite ‖ key id ‖ row salt`
 const HEAD_LEN: usize = 17;
-/// Where the nonce starts: after `HEAD ‖ COM`, the part that is associated data.
-const NONCE_AT: usize = 33;
+/// Length of `HEAD ‖ COM`, the part that is associated data.
+pub(crate) const AAD_START: usize = 33;
+/// Where the nonce starts.
+const NONCE_AT: usize = AAD_START;
 /// Where the ciphertext starts.
 pub(crate) const BODY_AT: usize = 45;
 /// Length of the AEAD tag.

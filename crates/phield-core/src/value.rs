@@ -149,6 +149,7 @@ impl std::fmt::Debug for Opened {
 }
 
 impl Opened {
+    #[inline]
     pub(crate) fn new(buffer: Wiped, value_type: ValueType, start: usize, len: usize) -> Self {
         Self {
             buffer,
@@ -184,6 +185,7 @@ impl Opened {
     }
 
     /// The value as a vector, moved to the front of the buffer it is in. The rest of the buffer is wiped.
+    #[inline]
     pub(crate) fn into_vec(mut self) -> Vec<u8> {
         let (start, len) = (self.start, self.len);
         let buffer = &mut self.buffer.0;
@@ -203,6 +205,7 @@ impl Value for String {
         Ok(Encoded::borrowed(Self::TYPE, self.as_bytes()))
     }
 
+    #[inline]
     fn decode(opened: Opened) -> Option<Self> {
         match Self::from_utf8(opened.into_vec()) {
             Ok(text) => Some(text),
