@@ -332,8 +332,7 @@ pub struct RowOpener<'k> {
     extra: Option<Vec<u8>>,
     /// `HEAD ‖ COM` of what was derived last, and `FIELD` of the field that was opened last.
     aad: Vec<u8>,
-    /// Boxed: the opener is moved, and a key schedule is large.
-    derived: Option<Box<Derived>>,
+    derived: Option<Derived>,
     compromised: Option<KeyId>,
     /// The key of the row's subject, or why there is none; `None` for a row without subject keys.
     subject_key: Option<Result<SubjectKey, SubjectError>>,
@@ -527,12 +526,12 @@ impl RowOpener<'_> {
         let cipher = RowCipher::new(parts.suite, &row_key).map_err(|_| OpenError::Authentication)?;
         self.aad.clear();
         start_aad(&mut self.aad, &parts.head, &commitment);
-        self.derived = Some(Box::new(Derived {
+        self.derived = Some(Derived {
             head: parts.head,
             commitment,
             cipher,
             compromised,
-        }));
+        });
         Ok(())
     }
 
