@@ -75,25 +75,31 @@ pub(crate) fn sha256(message: &[u8]) -> [u8; 32] {
 /// HMAC and SHA-256 by the `hmac` and `sha2` crates.
 #[cfg(not(feature = "fips"))]
 mod rust_crypto {
-    use hmac::{HmacReset, KeyInit as _, Mac as _};
+    use hmac::KeyInit as _;
+    use hmac::block_api::HmacCore;
+    use hmac::digest::Output;
+    use hmac::digest::block_api::{Buffer, FixedOutputCore as _, UpdateCore as _};
     use sha2::{Digest as _, Sha256};
     use zeroize::Zeroize as _;
 
-    /// The kind that is finished in place: `finalize` of the other one takes it by value, and what it is moved from keeps
-    /// the last block of the message, which is where an index has its value.
-    pub(super) struct Hmac(HmacReset<Sha256>);
+    /// The two states without the buffer that `hmac::Hmac` puts before them. That one is finished by value, and what it is
+    /// moved from keeps the last block of the message, which is where an index has its value; and a copy of it copies an
+    /// empty buffer.
+    pub(super) struct Hmac(HmacCore<Sha256>);
 
     impl Hmac {
         pub(super) fn new(key: &[u8; 32]) -> Self {
-            Self(HmacReset::new_from_slice(key).expect("HMAC takes keys of any length"))
+            Self(HmacCore::new_from_slice(key).expect("HMAC takes keys of any length"))
         }
 
         pub(super) fn mac_into<'a>(&self, parts: impl Iterator<Item = &'a [u8]>, out: &mut [u8; 32]) {
             let mut mac = self.0.clone();
+            let mut buffer = Buffer::<HmacCore<Sha256>>::default();
             for part in parts {
-                mac.update(part);
+                buffer.digest_blocks(part, |blocks| mac.update_blocks(blocks));
             }
-            let mut tag = mac.finalize_reset().into_bytes();
+            let mut tag = Output::<HmacCore<Sha256>>::default();
+            mac.finalize_fixed_core(&mut buffer, &mut tag);
             out.copy_from_slice(&tag);
             tag.as_mut_slice().zeroize();
         }
