@@ -180,6 +180,7 @@ impl<'a> Row<'a> {
 }
 
 /// Appends `FIELD = LP(column, opt(extra))` (format §2).
+#[inline]
 pub(crate) fn encode_field(
     column: &ColumnName,
     extra: Option<&[u8]>,

@@ -13,6 +13,7 @@ impl<'a> Writer<'a> {
         Self { out, left: count }
     }
 
+    #[inline]
     pub(crate) fn element(&mut self, bytes: &[u8]) -> &mut Self {
         self.length(bytes.len());
         self.out.extend_from_slice(bytes);
@@ -20,6 +21,7 @@ impl<'a> Writer<'a> {
     }
 
     /// `opt(x)`: absent is empty, present is `0x01 ‖ x`.
+    #[inline]
     pub(crate) fn optional(&mut self, bytes: Option<&[u8]>) -> &mut Self {
         match bytes {
             None => self.length(0),
@@ -61,6 +63,7 @@ impl<'a> Writer<'a> {
         self
     }
 
+    #[inline]
     fn length(&mut self, bytes: usize) {
         debug_assert!(self.left > 0, "more elements than counted");
         self.left = self.left.saturating_sub(1);

@@ -48,6 +48,7 @@ impl Wiped {
     }
 
     /// Takes the bytes out; from here on the caller answers for wiping them.
+    #[inline]
     pub(crate) fn into_inner(mut self) -> Vec<u8> {
         std::mem::take(&mut self.0)
     }
