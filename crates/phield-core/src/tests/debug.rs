@@ -94,7 +94,7 @@ fn errors() {
             "key 00000007 cannot be unwrapped now",
             "the provider refused to unwrap key 00000007",
             "the pinned ring key 00000007 is compromised or destroyed",
-            "key 00000007 is not in the key ring",
+            "key 00000007 is not in the key ring: `phield keys list` shows those that are",
             "the key ring was changed by somebody else meanwhile; nothing was written, try again",
             "the system clock stands before 1970",
             "ring_key is written as 8 hex digits, a colon and 64 hex digits, all lower-case",
