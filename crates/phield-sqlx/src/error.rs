@@ -88,6 +88,24 @@ impl DatabaseError {
         self.is_kind(ErrorKind::UniqueViolation)
     }
 
+    /// Whether a table or column is not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        let sqlx::Error::Database(error) = &self.error else {
+            return false;
+        };
+        // SQLSTATE of PostgreSQL and of MariaDB; SQLite has but one code for all.
+        let is_code = |code: &str| ["42P01", "42703", "3F000", "42S02", "42S22"].contains(&code);
+        let messages = [
+            "no such table: ",
+            "no such column: ",
+            "could not open relation with OID ",
+        ];
+        error.code().is_some_and(|code| is_code(&code))
+            || messages
+                .iter()
+                .any(|message| error.message().starts_with(message))
+    }
+
     /// Whether a row that is referred to is not there, or one that is referred to would go.
     #[must_use]
     pub fn is_foreign_key_violation(&self) -> bool {

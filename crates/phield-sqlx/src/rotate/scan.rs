@@ -1,6 +1,6 @@
 //! Scans: which keys the values of a table are under, and what the schema does not have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use phield_core::{ColumnEntry, Keyring, SchemaFile, TableEntry, key_of_token};
 
@@ -21,6 +21,9 @@ const PAGE: u32 = 5000;
 const SAMPLE: u32 = 200;
 /// Most bytes of them.
 const SAMPLE_BYTES: usize = 4 << 20;
+
+/// How often the columns of a database are listed, while tables are dropped or given other names.
+const LISTS: u32 = 20;
 
 /// Our own tables: no token is in them. A table of the application may begin with our name.
 const OWN_TABLES: [&str; 8] = [
@@ -121,7 +124,6 @@ pub(crate) async fn unregistered<DB: RotationDatabase>(
         }
     }
     let forms = Forms::of(keyring);
-    let columns = state::columns_of_all::<DB>(connection).await?;
     let registered = Registered::find::<DB>(connection, schema).await?;
     for ((schema, table), entry) in &registered.tables {
         found.registered.push(RegisteredTable {
@@ -129,26 +131,62 @@ pub(crate) async fn unregistered<DB: RotationDatabase>(
             sql_table: with_schema(schema, table),
         });
     }
-    let looked_at = columns
+    let mut looked_at = HashSet::new();
+    let mut lists = 0;
+    loop {
+        lists += 1;
+        let before = looked_at.len();
+        let looked = look::<DB>(connection, (&registered, &forms), &mut looked_at, &mut found).await;
+        match looked {
+            // What was given another name while it was listed is in the next list.
+            Ok(()) if looked_at.len() == before || lists == LISTS => return Ok(found),
+            Ok(()) => {}
+            Err(RotationError::Database(error)) if error.is_missing() && lists < LISTS => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Looks into the columns that were not looked at yet. Where one is not there any more, somebody dropped its table or gave it another
+/// name: then the list is to be made again.
+async fn look<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    (registered, forms): (&Registered<'_>, &Forms),
+    looked_at: &mut HashSet<[String; 3]>,
+    found: &mut Unregistered,
+) -> Result<(), RotationError> {
+    let columns = state::columns_of_all::<DB>(connection).await?;
+    let columns = columns
         .into_iter()
         .filter(|column| registered.looks_at(&column.schema));
-    let columns: Vec<_> = looked_at.collect();
+    let columns: Vec<_> = columns.collect();
     if let Some(column) = columns.iter().find(|column| column.is_hidden) {
         return Err(state::hidden(&column.sql_table()));
     }
+    let mut gone = None;
     for column in columns {
-        if OWN_TABLES.contains(&column.table.as_str()) {
+        let name = [&column.schema, &column.table, &column.name].map(String::clone);
+        if OWN_TABLES.contains(&column.table.as_str()) || looked_at.contains(&name) {
             continue;
         }
-        if registered.has(&column) {
-            let rows = others::<DB>(connection, &column).await?;
-            found.plaintext.extend(rows.map(|rows| column.found(rows)));
+        let is_registered = registered.has(&column);
+        let rows = if is_registered {
+            others::<DB>(connection, &column).await
         } else {
-            let rows = tokens::<DB>(connection, &column, &forms).await?;
-            found.columns.extend(rows.map(|rows| column.found(rows)));
+            tokens::<DB>(connection, &column, forms).await
+        };
+        match rows {
+            Ok(rows) if is_registered => found.plaintext.extend(rows.map(|rows| column.found(rows))),
+            Ok(rows) => found.columns.extend(rows.map(|rows| column.found(rows))),
+            Err(RotationError::Database(error)) if error.is_missing() => {
+                gone = Some(error);
+                continue;
+            }
+            Err(other) => return Err(other),
         }
+        looked_at.insert(name);
     }
-    Ok(found)
+    gone.map_or(Ok(()), |error| Err(error.into()))
 }
 
 impl AnyColumn {
