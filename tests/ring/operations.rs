@@ -140,7 +140,7 @@ fn activation_waits_for_the_fleet() {
     assert!(
         error
             .to_string()
-            .ends_with("in 65 minutes every process knows it, or say that every instance has it"),
+            .ends_with("in 65 minutes every process knows it, or say that every instance has it (--acknowledged-by-every-instance)"),
         "{error}"
     );
     assert_eq!(state(opened, next), KeyState::PreActive);
