@@ -23,7 +23,7 @@ const SAMPLE: u32 = 200;
 const SAMPLE_BYTES: usize = 4 << 20;
 
 /// How often the columns of a database are listed, while tables are dropped or given other names.
-const LISTS: u32 = 20;
+const LISTS: u32 = 100;
 
 /// Our own tables: no token is in them. A table of the application may begin with our name.
 const OWN_TABLES: [&str; 8] = [

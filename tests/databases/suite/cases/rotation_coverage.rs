@@ -155,6 +155,8 @@ async fn tables_that_come_and_go_end_no_scan() {
     let other = db.clone();
     let churn = tokio::spawn(async move {
         for round in 0..60 {
+            // Faster than that, no list would be true any more when it is read.
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             let texts = [
                 format!("CREATE TABLE gone_{round} (body {{text}})"),
                 format!("ALTER TABLE copy_{round} RENAME TO copy_{}", round + 1),
