@@ -43,13 +43,11 @@ impl World {
     /// A new active key; gives the one that was active.
     pub(super) async fn replace(&self, key_use: KeyUse) -> KeyId {
         let ring = self.ring.ring();
-        let suite = (key_use == KeyUse::Data).then_some(Suite::Aes256Gcm);
         let keyring = ring.keyring().await.unwrap();
         let keys = keyring.status().keys.into_iter();
         let mut old = keys.filter(|key| key.key_use == key_use && key.state.seals()).map(|key| key.id);
         let old = old.next_back().unwrap();
-        let new = ring.successor(key_use, suite, None).await.unwrap().key_id;
-        ring.activate(new, Rollout::AcknowledgedByEveryInstance).await.unwrap();
+        activate_another(&self.ring, key_use).await;
         old
     }
 
@@ -76,6 +74,14 @@ pub(super) fn patient(id: i64) -> Patient {
         born: (id % 2 == 0).then(|| "1970-01-01".into()),
         ward: format!("ward {id}"),
     }
+}
+
+/// Another key of a use, active at once.
+pub(super) async fn activate_another(ring: &TestRing, key_use: KeyUse) -> KeyId {
+    let (ring, suite) = (ring.ring(), (key_use == KeyUse::Data).then_some(Suite::Aes256Gcm));
+    let new = ring.successor(key_use, suite, None).await.unwrap().key_id;
+    ring.activate(new, Rollout::AcknowledgedByEveryInstance).await.unwrap();
+    new
 }
 
 /// A patient with the number of another one.

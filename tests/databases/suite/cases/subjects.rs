@@ -6,14 +6,15 @@ use std::sync::Arc;
 use phield::sqlx::rotate::{Mode, Rotation, RotationOptions};
 use phield::sqlx::{Error, insert, insert_batch};
 use phield::{
-    AppName, EncryptedPhi, KeyUse, Keyring, OpenError, Phi, Rollout, SchemaFile, SealError, SubjectError,
-    SubjectKeyMap, SubjectStore, SubjectStoreError, SubjectStoreFuture, Suite, TenantName, UnderSubjectKey,
+    AppName, EncryptedPhi, KeyUse, Keyring, OpenError, Phi, SchemaFile, SealError, SubjectError,
+    SubjectKeyMap, SubjectStore, SubjectStoreError, SubjectStoreFuture, TenantName, UnderSubjectKey,
 };
 use phield_testkit::TestRing;
 use sqlx::Pool;
 
 use phield_database_tests::Fresh;
 
+use super::rotation::activate_another;
 use super::rotation_meanwhile::before_the_count;
 use super::{Db, fresh, sql};
 
@@ -253,6 +254,15 @@ async fn what_was_not_loaded_is_named() {
     );
 }
 
+/// A rotation of the visits, in pages of 12 rows.
+fn rotation(db: &Pool<Db>, keyring: &Arc<Keyring>) -> Rotation<Db> {
+    let mut options = RotationOptions::default();
+    (options.batch, options.acknowledged_by_every_instance) = (12, true);
+    let schema = SchemaFile::of(&[Visit::SCHEMA]).unwrap();
+    let rotation = Rotation::new(db.clone(), Arc::clone(keyring), schema).with_options(options);
+    rotation.with_subjects(Arc::new(Secrets(db.clone())))
+}
+
 /// A page has rows of many people, each sealed again under the key of its own; rows of somebody who was shredded stay.
 #[tokio::test]
 async fn a_rotation_seals_every_row_under_the_key_of_its_subject() {
@@ -274,20 +284,14 @@ async fn a_rotation_seals_every_row_under_the_key_of_its_subject() {
     before.shred_subject(&secrets, None, &ADA).await.unwrap();
 
     for (key_use, mode) in [(KeyUse::Data, Mode::Data), (KeyUse::Index, Mode::Pepper)] {
-        let suite = (key_use == KeyUse::Data).then_some(Suite::Aes256Gcm);
-        let new = ring.ring().successor(key_use, suite, None).await.unwrap().key_id;
-        ring.ring().activate(new, Rollout::AcknowledgedByEveryInstance).await.unwrap();
+        activate_another(&ring, key_use).await;
         if key_use == KeyUse::Index {
             // As shredding asks for.
             let rows = sqlx::query(sql("DELETE FROM visits WHERE patient_id = ?")).bind(ADA);
             rows.execute(&*db).await.unwrap();
         }
         let keyring = Arc::new(ring.ring().keyring().await.unwrap());
-        let schema = SchemaFile::of(&[Visit::SCHEMA]).unwrap();
-        let mut options = RotationOptions::default();
-        (options.batch, options.acknowledged_by_every_instance) = (12, true);
-        let rotation = Rotation::new((*db).clone(), Arc::clone(&keyring), schema).with_options(options);
-        let rotation = rotation.with_subjects(Arc::new(Secrets((*db).clone())));
+        let rotation = rotation(&db, &keyring);
         let status = rotation.run(mode, |_| {}).await.unwrap();
         assert_eq!((status.state, status.pass, status.quarantined.len()), ("done", 1, 0));
         let progress = status.tables.first().unwrap();
@@ -327,15 +331,9 @@ async fn a_shredded_row_that_is_gone_hides_no_other_row() {
     insert_batch(&mut *db.acquire().await.unwrap(), sealed).await.unwrap();
     sqlx::query(sql("CREATE TABLE good AS SELECT * FROM visits")).execute(&*db).await.unwrap();
     before.shred_subject(&secrets, None, &ADA).await.unwrap();
-    let new = ring.ring().successor(KeyUse::Data, Some(Suite::Aes256Gcm), None).await.unwrap().key_id;
-    ring.ring().activate(new, Rollout::AcknowledgedByEveryInstance).await.unwrap();
+    let new = activate_another(&ring, KeyUse::Data).await;
     let late = "UPDATE visits SET note = (SELECT note FROM good WHERE id = 2) WHERE id = 2";
-    let keyring = Arc::new(ring.ring().keyring().await.unwrap());
-    let mut options = RotationOptions::default();
-    options.acknowledged_by_every_instance = true;
-    let schema = SchemaFile::of(&[Visit::SCHEMA]).unwrap();
-    let rotation = Rotation::new((*db).clone(), Arc::clone(&keyring), schema).with_options(options);
-    let rotation = rotation.with_subjects(Arc::new(Secrets((*db).clone())));
+    let rotation = rotation(&db, &Arc::new(ring.ring().keyring().await.unwrap()));
     before_the_count(&db, &rotation, &["DELETE FROM visits WHERE id = 1", late]).await;
     let status = rotation.run(Mode::Data, |_| {}).await.unwrap();
     assert_eq!((status.state, status.pass, status.quarantined.len()), ("done", 2, 0));
