@@ -176,7 +176,7 @@ impl KeyListing {
         let context = &record.context;
         let not_after = Some(record.not_after).filter(|seconds| *seconds != 0);
         // Only a key that seals, or is about to, has days left.
-        let sealing = matches!(record.state, KeyState::Active | KeyState::PreActive);
+        let sealing = record.state.is_current();
         Self {
             id: context.key_id.to_string(),
             key_use: context.key_use.as_str(),

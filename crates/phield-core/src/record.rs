@@ -121,6 +121,12 @@ impl KeyState {
         matches!(self, Self::Active)
     }
 
+    /// Whether keys of this state seal, or will: what is under any other is to be sealed again.
+    #[must_use]
+    pub const fn is_current(self) -> bool {
+        matches!(self, Self::PreActive | Self::Active)
+    }
+
     /// Whether keys of this state open, and are asked by index queries.
     #[must_use]
     pub const fn opens(self) -> bool {

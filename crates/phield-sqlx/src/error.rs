@@ -63,6 +63,11 @@ struct Names {
     columns: &'static [&'static str],
 }
 
+/// SQLSTATE of PostgreSQL and of MariaDB for a table that is not there.
+const NO_TABLE: [&str; 2] = ["42P01", "42S02"];
+/// The same of a column.
+const NO_COLUMN: [&str; 2] = ["42703", "42S22"];
+
 impl DatabaseError {
     /// The error of a statement whose text holds the names of this row, and nothing else.
     pub(crate) fn of<R: SealedRow>(error: sqlx::Error) -> Self {
@@ -93,8 +98,8 @@ impl DatabaseError {
         let sqlx::Error::Database(error) = &self.error else {
             return false;
         };
-        // SQLSTATE of PostgreSQL and of MariaDB; SQLite has but one code for all.
-        let is_code = |code: &str| ["42P01", "42703", "3F000", "42S02", "42S22"].contains(&code);
+        // A schema, too. SQLite has but one code for all.
+        let is_code = |code: &str| NO_TABLE.contains(&code) || NO_COLUMN.contains(&code) || code == "3F000";
         let messages = [
             "no such table: ",
             "no such column: ",
@@ -255,9 +260,8 @@ impl Names {
     fn missing(self, message: &str, refusal: &Refusal<'_>) -> Option<String> {
         let says = |words: &str| message.contains(words);
         let code = refusal.code.as_deref().unwrap_or_default();
-        let table = matches!(code, "42P01" | "42S02") || says("no such table: ");
-        let column =
-            matches!(code, "42703" | "42S22") || says("no such column: ") || says(" has no column named ");
+        let table = NO_TABLE.contains(&code) || says("no such table: ");
+        let column = NO_COLUMN.contains(&code) || says("no such column: ") || says(" has no column named ");
         if table && !self.table.is_empty() {
             return Some(format!("table {}", self.table));
         }

@@ -13,10 +13,12 @@ mod error;
 mod forms;
 pub(crate) mod limiter;
 mod noted;
+mod options;
 mod page;
 pub(crate) mod patience;
 mod scan;
 pub(crate) mod state;
+mod status;
 pub(crate) mod swap;
 pub(crate) mod table;
 mod worker;
@@ -32,8 +34,10 @@ pub use database::RotationDatabase;
 pub use error::RotationError;
 #[doc(hidden)]
 pub use forms::Forms;
+pub use options::RotationOptions;
 pub use scan::{RegisteredTable, Unregistered, UnregisteredColumn};
 pub use state::{KeyCount, Mode, QuarantineCount, Quarantined, TableProgress};
+pub use status::{RotationPlan, RotationStatus, TablePlan};
 #[doc(hidden)]
 pub use swap::{Swap, SwapRow, Value};
 
@@ -45,124 +49,6 @@ use worker::Worker;
 
 /// Passes over the tables in one run, before it says that somebody writes under an old key.
 const MAX_PASSES: i64 = 5;
-
-/// How a rotation works.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct RotationOptions {
-    /// Rows of a page, which is read, sealed and written at once: 1 to 10,000.
-    pub batch: u32,
-    /// Most rows a second, over the workers of this process; none: as many as the database takes.
-    pub rate: Option<u32>,
-    /// The tables, by their logical names; none: every table of the schema.
-    pub tables: Vec<String>,
-    /// How many workers this process runs. Others can run elsewhere.
-    pub workers: u32,
-    /// Who rotates, for the report.
-    pub who: String,
-    /// Every instance was seen to have the active key: the passes begin at once, not a hard TTL after it was seen active.
-    pub acknowledged_by_every_instance: bool,
-    /// No other worker runs: shares of workers that died are taken over at once, and not when their lease ends.
-    pub alone: bool,
-    /// How long a share stays with a worker that does not write, which may be dead: one second to a day, 30 seconds by default.
-    /// Workers that are alive renew it all the time.
-    pub lease: Duration,
-    /// The hard TTL of the processes that use the ring.
-    pub hard_ttl: Duration,
-    /// Of tests: how many seconds this machine's clock is ahead of what it says.
-    #[doc(hidden)]
-    pub clock_ahead: i64,
-}
-
-impl Default for RotationOptions {
-    fn default() -> Self {
-        Self {
-            batch: 1000,
-            rate: None,
-            tables: Vec::new(),
-            workers: 1,
-            who: String::new(),
-            acknowledged_by_every_instance: false,
-            alone: false,
-            lease: Duration::from_secs(30),
-            hard_ttl: phield_core::CachePolicy::default().hard_ttl(),
-            clock_ahead: 0,
-        }
-    }
-}
-
-/// Where a rotation is.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct RotationStatus {
-    /// Its name in the database.
-    pub id: String,
-    /// Its mode.
-    pub mode: Mode,
-    /// `waiting`, `running`, `counting`, `paused` or `done`.
-    pub state: &'static str,
-    /// Who started it.
-    pub who: String,
-    /// When it was started, in Unix seconds by the clock of the database.
-    pub started: i64,
-    /// When its passes begin, or began.
-    pub ready: i64,
-    /// When its last count began, by the clock of the database or of the machine that counted, whichever was behind; 0 before.
-    pub counting_since: i64,
-    /// How many seconds these clocks were apart, when the count began or when it ended.
-    pub clocks_apart: u64,
-    /// When it was done; 0 before.
-    pub ended: i64,
-    /// The epoch of the ring when the last count began; before, when the rotation was started.
-    pub epoch: i64,
-    /// The pass over the tables, from 1 on.
-    pub pass: i64,
-    /// The tables.
-    pub tables: Vec<TableProgress>,
-    /// How many values are under which key.
-    pub counts: Vec<KeyCount>,
-    /// How many values are in quarantine.
-    pub quarantined: Vec<QuarantineCount>,
-    /// The report that was kept at its end; empty before.
-    pub report: String,
-}
-
-impl RotationStatus {
-    /// Whether the clocks were too far apart, more than 5 minutes, to say whether the count began after the last process stopped sealing
-    /// under an old key.
-    #[must_use]
-    pub fn has_wrong_clock(&self) -> bool {
-        self.clocks_apart > 300
-    }
-}
-
-/// What a rotation would find and do.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct RotationPlan {
-    /// Table by table.
-    pub tables: Vec<TablePlan>,
-    /// The keys that new values would be under.
-    pub active: Vec<String>,
-}
-
-/// What a rotation would do with a table.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct TablePlan {
-    /// The table's logical name.
-    pub table: String,
-    /// How many rows it has.
-    pub rows: u64,
-    /// What pages are ordered by.
-    pub key: Vec<String>,
-    /// Whether something binds rows to their places.
-    pub is_bound: bool,
-    /// How many values are under which key.
-    pub counts: Vec<KeyCount>,
-    /// Indexes that do not rotate in place, because they are unique.
-    pub unique_indexes: Vec<String>,
-}
 
 /// A rotation of the tables of a schema in one database.
 ///
@@ -490,40 +376,41 @@ impl<DB: RotationDatabase> Rotation<DB> {
                 (Phase::Work, record.pass + 1)
             }
             (Phase::Work, _) => (Phase::Count, record.pass),
-            (_, Mode::Data | Mode::Pepper) => {
-                let mut connection = self.pool.acquire().await?;
-                if self.left(&mut connection, record).await? == 0 {
-                    (Phase::Done, record.pass)
-                } else {
-                    (Phase::Work, record.pass + 1)
-                }
-            }
+            (_, Mode::Data | Mode::Pepper) if self.left(record).await? > 0 => (Phase::Work, record.pass + 1),
             (..) => (Phase::Done, record.pass),
         })
     }
 
     /// How many values are under old keys and neither in quarantine nor shredded.
-    async fn left(&self, connection: &mut DB::Connection, record: &Record) -> Result<u64, RotationError> {
-        let current = self.keys_in(record.mode, |state| {
-            matches!(state, KeyState::Active | KeyState::PreActive)
-        });
-        let counts = state::counts::<DB>(connection, &record.id).await?;
+    async fn left(&self, record: &Record) -> Result<u64, RotationError> {
+        let current = self.keys_in(record.mode, KeyState::is_current);
         // What is in quarantine, or of shredded subjects, the count has counted apart.
-        let is_left = |count: &&KeyCount| {
+        let is_left = |count: &KeyCount| {
             count.phase == "after"
                 && count.key != "-"
                 && self.is_of(record.mode, count)
                 && !current.contains(&count.key)
         };
-        Ok(counts.iter().filter(is_left).map(|count| count.count).sum())
+        self.counted(record, is_left).await
     }
 
     /// How many rows a pass left to the next one.
     async fn left_by(&self, pass: i64, record: &Record) -> Result<u64, RotationError> {
+        let pass = pass.to_string();
+        self.counted(record, |count| count.phase == state::LEFT && count.key == pass)
+            .await
+    }
+
+    /// The sum of some counts of a rotation.
+    async fn counted(
+        &self,
+        record: &Record,
+        is_it: impl Fn(&KeyCount) -> bool,
+    ) -> Result<u64, RotationError> {
         let mut connection = self.pool.acquire().await?;
         let counts = state::counts::<DB>(&mut connection, &record.id).await?;
-        let of_pass = |count: &&KeyCount| count.phase == state::LEFT && count.key == pass.to_string();
-        Ok(counts.iter().filter(of_pass).map(|count| count.count).sum())
+        let counts = counts.iter().filter(|count| is_it(count));
+        Ok(counts.map(|count| count.count).sum())
     }
 
     /// Whether a count is of the columns that a mode changes.
@@ -571,10 +458,9 @@ impl<DB: RotationDatabase> Rotation<DB> {
             let left = self.left_by(passes, record).await?;
             return Ok(RotationError::Contended { passes, left });
         }
-        let mut connection = self.pool.acquire().await?;
         Ok(RotationError::NotEnding {
             passes,
-            left: self.left(&mut connection, record).await?,
+            left: self.left(record).await?,
             epoch: self.keyring.epoch(),
         })
     }
@@ -743,7 +629,6 @@ pub(crate) async fn key_of<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     entry: &TableEntry,
 ) -> Result<Vec<String>, RotationError> {
-    state::check_columns::<DB>(connection, &entry.sql_table, std::iter::empty()).await?;
     state::check_seen::<DB>(connection, &entry.sql_table).await?;
     let keys = state::unique_keys::<DB>(connection, &entry.sql_table).await?;
     let identity = table::key_of_entry(entry);
@@ -751,6 +636,9 @@ pub(crate) async fn key_of<DB: RotationDatabase>(
         |key: &&Vec<String>| !key.is_empty() && key.iter().all(|column| identity.contains(column));
     match (keys.iter().find(is_identity), keys.first()) {
         (Some(key), _) | (None, Some(key)) => Ok(key.clone()),
+        _ if state::place::<DB>(connection, &entry.sql_table).await?.is_none() => {
+            Err(RotationError::NoTable(entry.sql_table.clone()))
+        }
         _ => Err(RotationError::Table {
             table: entry.sql_table.clone(),
             why: "it has no primary key and no unique index over columns that are NOT NULL and of integers, UUIDs, text or bytes, so \

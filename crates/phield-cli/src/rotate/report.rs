@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::path::Path;
 
 use phield_core::{
-    ColumnEntry, CoverageMode, CoverageReport, CoveredKind, KeyId, KeyState, KeyUse, QuarantineReason,
-    SignedCoverage, TableEntry, VerifiedRing, clean,
+    ColumnEntry, CoverageMode, CoverageReport, CoveredKind, KeyId, KeyUse, QuarantineReason, SignedCoverage,
+    TableEntry, VerifiedRing, clean,
 };
 use phield_sqlx::rotate::{KeyCount, Mode, RotationStatus, TableProgress, Unregistered};
 
@@ -148,9 +148,7 @@ fn is_old(verified: &VerifiedRing, (id, kind): (KeyId, CoveredKind)) -> bool {
         _ => KeyUse::Data,
     };
     let record = verified.manifest().record(id);
-    record.is_none_or(|record| {
-        record.context.key_use != key_use || !matches!(record.state, KeyState::Active | KeyState::PreActive)
-    })
+    record.is_none_or(|record| record.context.key_use != key_use || !record.state.is_current())
 }
 
 /// How many values of a count's column are in quarantine without a key.

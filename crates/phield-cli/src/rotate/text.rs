@@ -1,6 +1,6 @@
 //! What the verbs of rotation print.
 
-use phield_core::{Manifest, clean};
+use phield_core::{KeyRecord, Manifest, clean};
 use phield_sqlx::rotate::{KeyCount, Quarantined, RotationPlan, RotationStatus};
 use serde::Serialize;
 
@@ -62,7 +62,7 @@ struct KeyOfPlan {
 impl Plan {
     pub(crate) fn new(mode: ModeChoice, plan: &RotationPlan, manifest: &Manifest) -> Self {
         let is_of_mode = |count: &&KeyCount| {
-            let record = key_id(&count.key).ok().and_then(|id| manifest.record(id));
+            let record = record_of(count, manifest);
             record.is_none_or(|record| record.context.key_use == mode.key_use())
         };
         let to_write = plan
@@ -72,9 +72,10 @@ impl Plan {
         let old: Vec<_> = to_write
             .filter(|count| !plan.active.contains(&count.key))
             .collect();
-        let is_known = |count: &KeyCount| key_id(&count.key).is_ok_and(|id| manifest.record(id).is_some());
         let sum = |known: bool| {
-            let counts = old.iter().filter(|count| is_known(count) == known);
+            let counts = old
+                .iter()
+                .filter(|count| record_of(count, manifest).is_some() == known);
             counts.map(|count| count.count).sum::<u64>()
         };
         let (values_to_write, values_that_do_not_open) = (sum(true), sum(false));
@@ -161,6 +162,11 @@ impl Plan {
     }
 }
 
+/// The key of a count, where the ring has it.
+fn record_of<'m>(count: &KeyCount, manifest: &'m Manifest) -> Option<&'m KeyRecord> {
+    key_id(&count.key).ok().and_then(|id| manifest.record(id))
+}
+
 impl KeyOfPlan {
     fn new(count: &KeyCount, manifest: &Manifest) -> Self {
         let state = match key_id(&count.key) {
@@ -172,7 +178,7 @@ impl KeyOfPlan {
             key: count.key.clone(),
             state,
             values: count.count,
-            is_known: key_id(&count.key).is_ok_and(|id| manifest.record(id).is_some()),
+            is_known: record_of(count, manifest).is_some(),
         }
     }
 }

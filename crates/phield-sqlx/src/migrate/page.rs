@@ -1,7 +1,5 @@
 //! What a page of a migration writes, in one short transaction; and its notes in the quarantine.
 
-use sqlx::Transaction;
-
 use super::Migration;
 use super::column::{Migrated, Row};
 use super::database::MigrationDatabase;
@@ -102,45 +100,22 @@ impl<DB: MigrationDatabase> Migration<DB> {
                 transaction = state::begin::<DB>(&mut connection).await?;
             }
         }
-        for note in &page.notes {
-            self.note(&mut transaction, migrated, &note.row_key, note.reason)
-                .await?;
-        }
-        for row_key in &duplicates {
-            self.note(&mut transaction, migrated, row_key, "duplicate")
-                .await?;
-        }
+        let duplicates = duplicates.iter().map(|row_key| (row_key, "duplicate"));
+        let notes = page.notes.iter().map(|note| (&note.row_key, note.reason));
+        let notes = notes.chain(duplicates).map(|(row_key, reason)| state::Note {
+            row_key: row_key.clone(),
+            column: migrated.sealed.clone(),
+            reason,
+            key: String::new(),
+            held: String::new(),
+        });
+        let (notes, table) = (notes.collect::<Vec<_>>(), migrated.table.name());
+        state::note::<DB>(&mut transaction, (QUARANTINE_MODE, ""), table, &notes).await?;
         if let Some((record, place)) = checkpoint {
             step::checkpoint::<DB>(&mut transaction, record, &place.to_text(), written).await?;
         }
         transaction.commit().await?;
         Ok(written)
-    }
-
-    /// Puts a row into the quarantine.
-    async fn note(
-        &self,
-        transaction: &mut Transaction<'_, DB>,
-        migrated: &Migrated,
-        row_key: &str,
-        reason: &str,
-    ) -> Result<(), MigrationError> {
-        let table = migrated.table.name();
-        let id = state::digest(&[QUARANTINE_MODE, table, row_key, &migrated.sealed]);
-        state::execute::<DB>(
-            transaction,
-            "DELETE FROM phield_quarantine WHERE id = ?",
-            &[text(&id)],
-        )
-        .await?;
-        let insert = format!(
-            "INSERT INTO phield_quarantine (id, mode, tbl, row_key, col, reason, key_id, held, noted, stamp) \
-             VALUES (?, ?, ?, ?, ?, ?, '', '', {}, '')",
-            DB::NOW
-        );
-        let cells = [&id, QUARANTINE_MODE, table, row_key, &migrated.sealed, reason].map(text);
-        state::execute::<DB>(transaction, &insert, &cells).await?;
-        Ok(())
     }
 
     /// A pass from the first row on notes every row that is still to be noted.

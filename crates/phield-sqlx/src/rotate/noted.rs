@@ -54,9 +54,7 @@ impl RingKeys {
     /// Whether new values of a use are under this key, or will be.
     fn is_current(&self, id: KeyId, key_use: KeyUse) -> bool {
         let mut keys = self.0.iter();
-        keys.any(|(of, of_use, state)| {
-            (*of, *of_use) == (id, key_use) && matches!(state, KeyState::Active | KeyState::PreActive)
-        })
+        keys.any(|(of, of_use, state)| (*of, *of_use) == (id, key_use) && state.is_current())
     }
 
     /// What is kept of a noted value, to know it again. Nothing where the ring does not have its key: then it may be anything, and no
@@ -139,7 +137,12 @@ fn candidates((record, table, keys): (&Record, &Table, &RingKeys), rows: &[PageR
                 continue;
             };
             let row_key = Cursor(page_row.key.clone()).to_text();
-            let id = state::note_id(record, table.name(), &row_key, column(table, position));
+            let id = state::note_id(
+                record.mode.as_str(),
+                table.name(),
+                &row_key,
+                column(table, position),
+            );
             candidates.push(Candidate {
                 row,
                 position,

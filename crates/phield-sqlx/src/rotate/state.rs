@@ -30,7 +30,7 @@ pub(crate) use catalog::{
     AnyColumn, check_columns, check_seen, columns_of_all, hidden, own_schema, place, row_total, unique_keys,
 };
 pub(crate) use counts::{
-    COMPROMISED, Done, LEFT, Note, counts, digest, digest_of, note_id, noted, progress, quarantine,
+    COMPROMISED, Done, LEFT, Note, counts, digest, digest_of, note, note_id, noted, progress, quarantine,
     quarantined_by_reason,
 };
 pub use counts::{KeyCount, QuarantineCount, Quarantined, TableProgress};

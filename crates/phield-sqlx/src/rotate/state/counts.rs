@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use sha2::{Digest as _, Sha256};
+
 use super::{Record, execute, fetch, integer, string, text};
 use crate::rotate::cell::Cell;
 use crate::rotate::database::RotationDatabase;
@@ -151,9 +153,10 @@ pub(super) async fn add_counts<DB: RotationDatabase>(
     Ok(())
 }
 
-pub(super) async fn note<DB: RotationDatabase>(
+/// Puts values of a table into the quarantine, as a mode's; one that is there already is noted anew.
+pub(crate) async fn note<DB: RotationDatabase>(
     connection: &mut DB::Connection,
-    record: &Record,
+    (mode, stamp): (&str, &str),
     table: &str,
     notes: &[Note],
 ) -> Result<(), RotationError> {
@@ -167,15 +170,15 @@ pub(super) async fn note<DB: RotationDatabase>(
         );
         let cells = notes.iter().flat_map(|note| {
             [
-                text(note_id(record, table, &note.row_key, &note.column)),
-                text(record.mode.as_str()),
+                text(note_id(mode, table, &note.row_key, &note.column)),
+                text(mode),
                 text(table),
                 text(&note.row_key),
                 text(&note.column),
                 text(note.reason),
                 text(&note.key),
                 text(&note.held),
-                text(record.stamp()),
+                text(stamp),
             ]
         });
         execute::<DB>(connection, &insert, &cells.collect::<Vec<_>>()).await?;
@@ -184,8 +187,8 @@ pub(super) async fn note<DB: RotationDatabase>(
 }
 
 /// The id of a value in the quarantine.
-pub(crate) fn note_id(record: &Record, table: &str, row_key: &str, column: &str) -> String {
-    digest(&[record.mode.as_str(), table, row_key, column])
+pub(crate) fn note_id(mode: &str, table: &str, row_key: &str, column: &str) -> String {
+    digest(&[mode, table, row_key, column])
 }
 
 /// Of these ids those that this pass has noted.
@@ -216,13 +219,11 @@ pub(crate) async fn noted<DB: RotationDatabase>(
 
 /// What a value is known by: SHA-256.
 pub(crate) fn digest_of(value: &[u8]) -> String {
-    use sha2::{Digest as _, Sha256};
     data_encoding::HEXLOWER.encode(&Sha256::digest(value))
 }
 
 /// The key of a row of names that may be long: SHA-256 of them, each with its length.
 pub(crate) fn digest(parts: &[&str]) -> String {
-    use sha2::{Digest as _, Sha256};
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -316,6 +317,14 @@ pub struct KeyCount {
     pub count: u64,
 }
 
+impl KeyCount {
+    /// Whether both are of the same values.
+    fn is_beside(&self, other: &Self) -> bool {
+        (&self.phase, &self.table, &self.column, &self.key)
+            == (&other.phase, &other.table, &other.column, &other.key)
+    }
+}
+
 pub(crate) async fn counts<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     id: &str,
@@ -339,18 +348,10 @@ pub(crate) async fn counts<DB: RotationDatabase>(
     let mut counts: Vec<KeyCount> = Vec::new();
     for row in &rows {
         let count = count(row).ok_or(RotationError::Checkpoint("phield_rotation_count"))?;
-        let of = |count: &KeyCount| {
-            (
-                count.phase.clone(),
-                count.table.clone(),
-                count.column.clone(),
-                count.key.clone(),
-            )
-        };
-        match counts.last_mut().filter(|last| of(last) == of(&count)) {
+        match counts.last_mut() {
             // Of several rotations.
-            Some(last) => last.count = last.count.saturating_add(count.count),
-            None => counts.push(count),
+            Some(last) if last.is_beside(&count) => last.count = last.count.saturating_add(count.count),
+            _ => counts.push(count),
         }
     }
     Ok(counts)

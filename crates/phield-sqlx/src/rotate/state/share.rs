@@ -24,6 +24,18 @@ pub(crate) struct Share {
     pub(crate) lease: i64,
 }
 
+/// Finds a share as long as it is its worker's. Binds [`of_owner`].
+const OF_OWNER: &str = "WHERE rotation = ? AND tbl = ? AND share_no = ? AND owner = ?";
+
+fn of_owner(record: &Record, share: &Share) -> [Cell; 4] {
+    [
+        text(&record.id),
+        text(&share.table),
+        Cell::Integer(share.number),
+        text(&share.owner),
+    ]
+}
+
 /// What there is to do for a worker.
 #[derive(Debug)]
 pub(crate) enum Claim {
@@ -178,14 +190,8 @@ pub(crate) async fn reload<DB: RotationDatabase>(
 ) -> Result<Option<Share>, RotationError> {
     let rows = fetch::<DB>(
         connection,
-        "SELECT tbl, share_no, place, until FROM phield_rotation_share \
-         WHERE rotation = ? AND tbl = ? AND share_no = ? AND owner = ?",
-        &[
-            text(&record.id),
-            text(&share.table),
-            Cell::Integer(share.number),
-            text(&share.owner),
-        ],
+        &format!("SELECT tbl, share_no, place, until FROM phield_rotation_share {OF_OWNER}"),
+        &of_owner(record, share),
     )
     .await?;
     let again = rows
@@ -234,17 +240,11 @@ pub(crate) async fn renew<DB: RotationDatabase>(
     share: &Share,
 ) -> Result<bool, RotationError> {
     let update = format!(
-        "UPDATE phield_rotation_share SET lease = {} + {} WHERE rotation = ? AND tbl = ? AND share_no = ? AND owner = ?",
+        "UPDATE phield_rotation_share SET lease = {} + {} {OF_OWNER}",
         DB::NOW,
         share.lease
     );
-    let cells = [
-        text(&record.id),
-        text(&share.table),
-        Cell::Integer(share.number),
-        text(&share.owner),
-    ];
-    Ok(execute::<DB>(transaction, &update, &cells).await? == 1)
+    Ok(execute::<DB>(transaction, &update, &of_owner(record, share)).await? == 1)
 }
 
 /// Writes the checkpoint of a page into its transaction, or the end of the share. False: the share is somebody else's by now.
@@ -256,26 +256,28 @@ pub(crate) async fn checkpoint<DB: RotationDatabase>(
     place: Option<&Cursor>,
     is_last: bool,
 ) -> Result<bool, RotationError> {
-    let key = [text(&record.id), text(&share.table), Cell::Integer(share.number)];
+    let [id, table, number, owner] = of_owner(record, share);
+    let key = [id, table, number];
     let count = |n: u64| Cell::Integer(i64::try_from(n).unwrap_or(i64::MAX));
     let cells = [
         &[written(place), count(done.rows), count(done.changed)][..],
         &key,
-        &[text(&share.owner)],
+        &[owner],
     ]
     .concat();
-    let lease = share.lease;
     let update = format!(
-        "UPDATE phield_rotation_share SET place = ?, row_count = row_count + ?, changed = changed + ?, lease = {} + {lease} \
-         WHERE rotation = ? AND tbl = ? AND share_no = ? AND owner = ?",
-        DB::NOW
+        "UPDATE phield_rotation_share SET place = ?, row_count = row_count + ?, changed = changed + ?, lease = {} + {} {OF_OWNER}",
+        DB::NOW,
+        share.lease
     );
     if execute::<DB>(transaction, &update, &cells).await? != 1 {
         return Ok(false);
     }
     add_counts::<DB>(transaction, record, &share.table, &done.counts).await?;
     add_counts::<DB>(transaction, record, &share.table, &done.resealed).await?;
-    note::<DB>(transaction, record, &share.table, &done.notes).await?;
+    let stamp = record.stamp();
+    let of_pass = (record.mode.as_str(), stamp.as_str());
+    note::<DB>(transaction, of_pass, &share.table, &done.notes).await?;
     if is_last {
         let totals = fetch::<DB>(
             transaction,
