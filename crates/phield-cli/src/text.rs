@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use phield_core::KeyId;
-use time::OffsetDateTime;
+pub(crate) use phield_core::utc;
 
 /// One path a line, indented.
 pub(crate) fn paths(paths: &[PathBuf]) -> String {
@@ -40,25 +40,6 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
 pub(crate) fn ids(ids: &[KeyId]) -> String {
     let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
     ids.join(", ")
-}
-
-/// Seconds since the Unix epoch as `2026-01-31T23:59:59Z`.
-pub(crate) fn utc(seconds: u64) -> String {
-    let time = i64::try_from(seconds)
-        .ok()
-        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    time.map_or_else(
-        || format!("{seconds} s"),
-        |time| {
-            format!(
-                "{}T{:02}:{:02}:{:02}Z",
-                time.date(),
-                time.hour(),
-                time.minute(),
-                time.second()
-            )
-        },
-    )
 }
 
 /// Columns as wide as their widest cell, two spaces apart.

@@ -9,7 +9,8 @@
 
 mod made;
 
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use made::{Made, phield};
 use phield::{EncryptedPhi, Phi, SchemaFile};
@@ -60,10 +61,14 @@ impl World {
     }
 
     fn run(&self, verbs: &[&str]) -> Output {
+        self.command(verbs).output().unwrap()
+    }
+
+    fn command(&self, verbs: &[&str]) -> Command {
         let (config, schema) = (self.made.text("phield.toml"), self.made.text("schema.json"));
         let database = format!("sqlite:{}", self.made.text("rows.db"));
         let places = ["--config", &config, "--schema", &schema, "--database", &database];
-        phield(&[verbs, &places].concat())
+        made::command(&[verbs, &places].concat())
     }
 
     fn said(&self, verbs: &[&str]) -> (i32, String) {
@@ -228,6 +233,48 @@ async fn what_does_not_open_is_listed_without_its_row() {
     assert!(said.contains("patients.ssn row i4: authentication"), "{said}");
     let (code, said) = world.said(&["scan"]);
     assert_eq!((code, said.contains("copies.secret")), (2, true), "{said}");
+
+    // What there is the same to say of is one line.
+    let more =
+        "UPDATE patients SET ssn = (SELECT ssn FROM patients AS p WHERE p.id = 5) WHERE id IN (1, 2, 3)";
+    sqlx::query(more).execute(&world.pool).await.unwrap();
+    world.said(&["rotate", "verify"]);
+    let (_, said) = world.said(&["rotate", "quarantine"]);
+    assert_eq!(said.lines().count(), 3, "{said}");
+    assert!(said.contains("), 4 values, noted 20"), "{said}");
+}
+
+/// Whoever comes after a process that was killed sees whom it waits for, and how long.
+#[tokio::test]
+async fn a_killed_process_is_waited_for_and_that_is_said() {
+    let world = World::new(30).await;
+    let mut slow = world.command(&["rotate", "verify", "--batch", "2", "--rate", "10"]);
+    let mut slow = slow.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let rows = "SELECT sum(row_count) FROM phield_rotation_share";
+    while !matches!(
+        sqlx::query_scalar(rows).fetch_one(&world.pool).await,
+        Ok(Some(1_i64..))
+    ) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    slow.kill().unwrap();
+    slow.wait().unwrap();
+
+    let (_, said) = world.said(&["rotate", "status"]);
+    assert!(
+        said.contains("1 worker at work, or killed less than 30 s ago"),
+        "{said}"
+    );
+    let soon = "UPDATE phield_rotation_share SET lease = CAST(strftime('%s', 'now') AS INTEGER) + 4";
+    sqlx::query(soon).execute(&world.pool).await.unwrap();
+    let output = world.run(&["rotate", "verify"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.success() && said.starts_with("Waiting for 1 worker, in other processes: "),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert_eq!(world.json(&["rotate", "status"])["workers"], 0);
 }
 
 /// What it does not see it signs no evidence of.

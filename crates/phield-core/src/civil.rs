@@ -32,6 +32,13 @@ impl fmt::Display for Utc {
     }
 }
 
+/// Seconds since the Unix epoch as `2026-01-31T23:59:59Z`, for the other crates.
+#[doc(hidden)]
+#[must_use]
+pub fn utc(seconds: u64) -> String {
+    Utc(seconds).to_string()
+}
+
 /// The first second of a day `2026-01-31`, from 1970 to 9999.
 pub(crate) fn midnight(day: &str) -> Option<u64> {
     let mut parts = day.splitn(3, '-');

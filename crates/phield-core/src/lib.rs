@@ -122,6 +122,8 @@ pub use binding::{
 };
 pub use blind_index::{BlindIndex, Index, IndexError};
 pub use cache_policy::CachePolicy;
+#[doc(hidden)]
+pub use civil::utc;
 pub use column::Column;
 pub use context::{KeyContext, Row, Share};
 #[doc(hidden)]

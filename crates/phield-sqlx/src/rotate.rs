@@ -140,9 +140,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
             patiently(|| self.prepare_pass(&record)).await?;
             self.pass(&record, &tables, &report).await?;
             patiently(|| self.end_pass(&record, &tables)).await?;
-            if let Ok(Some(status)) = self.status().await {
-                report(&status);
-            }
+            self.tell(&[], &report).await;
         }
     }
 
@@ -153,7 +151,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
 
     async fn status_of_record(&self, record: &Record) -> Result<RotationStatus, RotationError> {
         let mut connection = self.pool.acquire().await?;
-        self.status_of(&mut connection, record.clone()).await
+        self.status_of(&mut connection, record.clone(), &[]).await
     }
 
     async fn prepare_pass(&self, record: &Record) -> Result<(), RotationError> {
@@ -190,12 +188,17 @@ impl<DB: RotationDatabase> Rotation<DB> {
     /// # Errors
     /// See [`RotationError`].
     pub async fn status(&self) -> Result<Option<RotationStatus>, RotationError> {
+        self.status_to(&[]).await
+    }
+
+    /// The status as these workers see it.
+    async fn status_to(&self, owners: &[String]) -> Result<Option<RotationStatus>, RotationError> {
         let mut connection = self.pool.acquire().await?;
         if !state::exists::<DB>(&mut connection).await {
             return Ok(None);
         }
         match state::last::<DB>(&mut connection).await? {
-            Some(record) => self.status_of(&mut connection, record).await.map(Some),
+            Some(record) => self.status_of(&mut connection, record, owners).await.map(Some),
             None => Ok(None),
         }
     }
@@ -319,7 +322,10 @@ impl<DB: RotationDatabase> Rotation<DB> {
         let limiter = Arc::new(Limiter::new(self.options.rate));
         let tables = Arc::new(tables.to_vec());
         let mut workers = tokio::task::JoinSet::new();
+        let mut owners = Vec::new();
         for _ in 0..self.options.workers.max(1) {
+            let owner = uuid::Uuid::from_bytes(random()?).to_string();
+            owners.push(owner.clone());
             let worker = Worker {
                 pool: self.pool.clone(),
                 keyring: Arc::clone(&self.keyring),
@@ -327,7 +333,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
                 subjects: self.subjects.clone(),
                 batch: self.batch(&tables, record),
                 limiter: Arc::clone(&limiter),
-                owner: uuid::Uuid::from_bytes(random()?).to_string(),
+                owner,
                 lease: self
                     .options
                     .lease
@@ -345,14 +351,17 @@ impl<DB: RotationDatabase> Rotation<DB> {
                     Some(Err(panicked)) if panicked.is_panic() => std::panic::resume_unwind(panicked.into_panic()),
                     _ => {}
                 },
-                _ = ticks.tick() => {
-                    if let Ok(Some(status)) = self.status().await {
-                        report(&status);
-                    }
-                }
+                _ = ticks.tick() => self.tell(&owners, report).await,
             }
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Tells where the rotation is, if the database answers. The workers of this process are `owners`.
+    async fn tell(&self, owners: &[String], report: &(impl Fn(&RotationStatus) + Send + Sync)) {
+        if let Ok(Some(status)) = self.status_to(owners).await {
+            report(&status);
+        }
     }
 
     /// Slow indexes make small pages: a page is written before the lease of its share ends.
@@ -518,8 +527,10 @@ impl<DB: RotationDatabase> Rotation<DB> {
         &self,
         connection: &mut DB::Connection,
         record: Record,
+        owners: &[String],
     ) -> Result<RotationStatus, RotationError> {
         let now = state::now::<DB>(connection).await?;
+        let holders = state::holders::<DB>(connection, &record.id).await?;
         let state = match record.phase {
             Phase::Done => "done",
             Phase::Cancelled => "cancelled",
@@ -529,6 +540,8 @@ impl<DB: RotationDatabase> Rotation<DB> {
             Phase::Work => "running",
         };
         Ok(RotationStatus {
+            workers: holders.len(),
+            waits_for_others: waits_for_others(owners, &holders),
             tables: state::progress::<DB>(connection, &record.id).await?,
             counts: state::counts::<DB>(connection, &record.id).await?,
             quarantined: state::quarantined_by_reason::<DB>(connection, &record).await?,
@@ -598,6 +611,15 @@ impl<DB: RotationDatabase> Rotation<DB> {
         }
         Ok(())
     }
+}
+
+/// How long these workers, none of whom has anything to do, wait at most for the workers that have.
+fn waits_for_others(owners: &[String], holders: &[(String, u64)]) -> Option<u64> {
+    let works = holders.iter().any(|(holder, _)| owners.contains(holder));
+    if works || owners.is_empty() {
+        return None;
+    }
+    holders.iter().map(|(_, seconds)| *seconds).max()
 }
 
 /// How many rows tables have.

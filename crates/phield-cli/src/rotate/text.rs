@@ -1,5 +1,7 @@
 //! What the verbs of rotation print.
 
+use std::collections::BTreeMap;
+
 use phield_core::{KeyRecord, Manifest, clean};
 use phield_sqlx::rotate::{KeyCount, Quarantined, RotationPlan, RotationStatus};
 use serde::Serialize;
@@ -23,6 +25,15 @@ pub(crate) fn whoami() -> String {
         "" => user,
         machine => format!("{user}@{machine}"),
     }
+}
+
+/// Why a rotation stands still whose rows other processes have.
+pub(crate) fn waits(workers: usize, seconds: u64) -> String {
+    format!(
+        "Waiting for {}, in other processes: what is left is theirs. One that was killed gives it back within {seconds} s; when no \
+         other process runs, --alone takes it at once",
+        crate::text::count(workers, "worker")
+    )
 }
 
 /// A plan.
@@ -196,6 +207,8 @@ pub(crate) struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<String>,
     pass: i64,
+    /// Those that have rows to work on; one that was killed is among them for the seconds of its lease.
+    workers: usize,
     tables: Vec<TableOfStatus>,
     quarantined: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -228,6 +241,7 @@ impl Status {
             begins: (status.state == "waiting").then(|| time(status.ready)),
             ended: (status.ended > 0).then(|| time(status.ended)),
             pass: status.pass,
+            workers: status.workers,
             tables: tables.collect(),
             quarantined: status.quarantined.iter().map(|noted| noted.count).sum(),
             report: serde_json::from_str(&status.report).ok(),
@@ -268,7 +282,11 @@ impl Status {
             }
             ("paused", ..) => "Go on with it by: phield rotate resume".to_owned(),
             (_, _, Some(ended)) => format!("It ended at {ended}."),
-            _ => "If no process is at it any more, go on with it by: phield rotate resume".to_owned(),
+            _ if self.workers > 0 => format!(
+                "{} at work, or killed less than 30 s ago. If no process is at it any more, go on with it by: phield rotate resume",
+                crate::text::count(self.workers, "worker")
+            ),
+            _ => "No worker is at it: go on with it by: phield rotate resume".to_owned(),
         };
         text + &next
     }
@@ -311,17 +329,7 @@ impl Quarantine {
             return "Nothing is in quarantine.".to_owned();
         }
         let mut text = String::new();
-        for value in &self.values {
-            let row = value
-                .row
-                .as_deref()
-                .map(|row| format!(" row {row}"))
-                .unwrap_or_default();
-            let key = if value.key.is_empty() { "-" } else { &value.key };
-            let line = format!(
-                "{}.{}{row}: {} (key {key}), noted {}",
-                value.table, value.column, value.reason, value.noted
-            );
+        for line in self.lines() {
             // Whoever writes to the database writes what is printed here.
             text += &clean(&line);
             text.push('\n');
@@ -330,7 +338,36 @@ impl Quarantine {
             text += "Which rows: --rows. ";
         }
         text += "unknown-key: restore the ring that has the key. authentication, malformed: put the value back from a backup. \
+                 duplicate: two rows have one value where the index allows one; correct or delete one of them. \
                  Then run the rotation again; what is repaired leaves the list.";
         text
+    }
+
+    /// A line for each row, or, where rows are not shown, for all values of which there is the same to say.
+    fn lines(&self) -> Vec<String> {
+        let mut lines: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+        for value in &self.values {
+            let alike = (&value.table, &value.column, &value.row, &value.reason, &value.key);
+            lines.entry(alike).or_default().push(&value.noted);
+        }
+        let mut texts = Vec::new();
+        for ((table, column, row, reason, key), mut noted) in lines {
+            let row = row.as_deref().map(|row| format!(" row {row}"));
+            let row = row.unwrap_or_default();
+            let key = if key.is_empty() { "-" } else { key };
+            noted.sort_unstable();
+            let values = match noted.len() {
+                1 => String::new(),
+                values => format!("{values} values, "),
+            };
+            let when = match (noted.first(), noted.last()) {
+                (Some(first), Some(last)) if first != last => format!("{first} to {last}"),
+                (first, _) => first.copied().unwrap_or_default().to_owned(),
+            };
+            texts.push(format!(
+                "{table}.{column}{row}: {reason} (key {key}), {values}noted {when}"
+            ));
+        }
+        texts
     }
 }

@@ -14,12 +14,16 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub fn phield(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_phield"))
+    command(arguments).output().unwrap()
+}
+
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_phield"));
+    command
         .args(arguments)
         .env_remove("PHIELD_PASSPHRASE_FILE")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+        .stdin(Stdio::null());
+    command
 }
 
 /// A ring made by `phield init`.

@@ -1,6 +1,6 @@
 //! Why a rotation does not go on.
 
-use phield_core::{IndexError, ResealError, SealError};
+use phield_core::{IndexError, ResealError, SealError, utc};
 
 use super::patience::Passing;
 use crate::error::DatabaseError;
@@ -42,8 +42,9 @@ pub enum RotationError {
     NoRotation,
     /// Another rotation is under way.
     #[error(
-        "a rotation of mode {mode} is under way here since {since} (Unix seconds): go on with it by `phield rotate resume`, see \
-         `phield rotate status`, or end it as it is by `phield rotate cancel`"
+        "a rotation of mode {mode} is under way here since {}: go on with it by `phield rotate resume`, see `phield rotate status`, \
+         or end it as it is by `phield rotate cancel`",
+        time(*since)
     )]
     UnderWay {
         /// Its mode.
@@ -53,9 +54,9 @@ pub enum RotationError {
     },
     /// The rotation that is under way was started with another schema, or with other tables.
     #[error(
-        "the rotation of mode {mode} that is under way here since {since} (Unix seconds) was started with another phield.schema.json or \
-         other --tables, and some tables are gone through already: go on with it with those, or end it by `phield rotate cancel` \
-         and start again"
+        "the rotation of mode {mode} that is under way here since {} was started with another phield.schema.json or other --tables, and \
+         some tables are gone through already: go on with it with those, or end it by `phield rotate cancel` and start again",
+        time(*since)
     )]
     OtherSchema {
         /// Its mode.
@@ -153,6 +154,11 @@ impl From<ResealError> for RotationError {
             other => Self::Machine(other),
         }
     }
+}
+
+/// A time of the database, for people.
+fn time(seconds: i64) -> String {
+    utc(u64::try_from(seconds).unwrap_or(0))
 }
 
 impl Passing for DatabaseError {

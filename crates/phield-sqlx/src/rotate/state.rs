@@ -34,7 +34,7 @@ pub(crate) use counts::{
     quarantined_by_reason,
 };
 pub use counts::{KeyCount, QuarantineCount, Quarantined, TableProgress};
-pub(crate) use share::{Claim, Share, checkpoint, claim, end_leases, reload, renew, renew_leases};
+pub(crate) use share::{Claim, Share, checkpoint, claim, end_leases, holders, reload, renew, renew_leases};
 
 /// What is done with the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

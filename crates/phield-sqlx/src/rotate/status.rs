@@ -31,6 +31,11 @@ pub struct RotationStatus {
     pub epoch: i64,
     /// The pass over the tables, from 1 on.
     pub pass: i64,
+    /// How many workers have rows to work on, in whichever processes. One that was killed is among them until its lease ends.
+    pub workers: usize,
+    /// Seconds until the workers of this process take over what others have, should those be dead; none while one of its own works, or
+    /// where no other has anything.
+    pub waits_for_others: Option<u64>,
     /// The tables.
     pub tables: Vec<TableProgress>,
     /// How many values are under which key.

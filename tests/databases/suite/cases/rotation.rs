@@ -441,6 +441,38 @@ async fn cancelled_while_it_works() {
     assert_eq!(all(&db, &keyring).await, patients);
 }
 
+/// Who comes after a worker that was killed is told why nothing moves, and for how long.
+#[tokio::test]
+async fn who_waits_for_the_rows_of_another_says_so() {
+    let (db, world) = (fresh().await, World::new());
+    let patients = filled(&db, &*world.keyring().await, 30).await;
+    world.replace(KeyUse::Data).await;
+    let keyring = world.keyring().await;
+    let mut options = RotationOptions::default();
+    (options.batch, options.rate, options.acknowledged_by_every_instance) = (4, Some(8), true);
+    options.lease = std::time::Duration::from_secs(5);
+    let slow = Rotation::new(db.clone(), Arc::clone(&keyring), world.schema.clone()).with_options(options);
+    let killed = tokio::spawn(async move { slow.run(Mode::Data, |_| {}).await.map(drop) });
+    let rotation = world.rotation(&db, &keyring, 4);
+    let status = loop {
+        match rotation.status().await {
+            Ok(Some(status)) if status.tables.iter().any(|table| table.rows > 0) => break status,
+            _ => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+        }
+    };
+    assert_eq!((status.workers, status.waits_for_others), (1, None));
+    killed.abort();
+    assert!(killed.await.unwrap_err().is_cancelled());
+
+    let waits = std::sync::Mutex::new(Vec::new());
+    let status = rotation.run(Mode::Data, |status| waits.lock().unwrap().push(status.waits_for_others)).await.unwrap();
+    let waits = waits.into_inner().unwrap();
+    assert!(waits.iter().flatten().count() > 0 && waits.iter().flatten().all(|seconds| *seconds <= 5), "{waits:?}");
+    assert!(waits.last() == Some(&None), "{waits:?}");
+    assert_eq!((status.state, status.workers), ("done", 0));
+    assert_eq!(all(&db, &keyring).await, patients);
+}
+
 /// More keys in one page than a statement takes values.
 #[tokio::test]
 async fn a_column_of_other_bytes_is_counted() {

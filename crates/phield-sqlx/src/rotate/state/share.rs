@@ -201,6 +201,24 @@ pub(crate) async fn reload<DB: RotationDatabase>(
     again.transpose()?.transpose()
 }
 
+/// The workers that have shares, and for how many seconds those stay theirs when they do not write any more.
+pub(crate) async fn holders<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    rotation: &str,
+) -> Result<Vec<(String, u64)>, RotationError> {
+    let select = format!(
+        "SELECT owner, max(lease) - {now} FROM phield_rotation_share WHERE rotation = ? AND lease >= {now} GROUP BY owner",
+        now = DB::NOW
+    );
+    let rows = fetch::<DB>(connection, &select, &[text(rotation)]).await?;
+    let read = |row: &Vec<Cell>| {
+        let seconds = integer(row.get(1))?;
+        Some((string(row.first())?, u64::try_from(seconds).unwrap_or(0)))
+    };
+    let holders = rows.iter().map(read).collect::<Option<_>>();
+    holders.ok_or(RotationError::Checkpoint("phield_rotation_share"))
+}
+
 /// Gives shares back: those of one worker, or of all.
 pub(crate) async fn end_leases<DB: RotationDatabase>(
     connection: &mut DB::Connection,
