@@ -269,6 +269,21 @@ pub enum RingError {
     /// passphrase looks the same.
     #[error("the key ring does not authenticate: wrong key, passphrase, ring or app, or it was changed")]
     Authentication,
+    /// A local key file does not open with the passphrase that was read for it.
+    #[error(
+        "the key file {} does not open with the passphrase in {}, which {named_by} names: it is not its passphrase, or one of the two \
+         files was changed",
+        .key_file.display(),
+        .passphrase_file.display()
+    )]
+    Passphrase {
+        /// The key file.
+        key_file: PathBuf,
+        /// Where the passphrase was read.
+        passphrase_file: PathBuf,
+        /// What named that file: the variable, which comes first, or configuration.
+        named_by: String,
+    },
     /// An older manifest than one that was seen before, or another one of the same epoch.
     #[error(
         "the key ring is stale: it has epoch {epoch}, and epoch {known} is known to the epoch witness or min_epoch"

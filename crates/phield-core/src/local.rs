@@ -488,10 +488,21 @@ fn open(config: &ProviderConfig, folder: &Path) -> Result<Arc<dyn KeyProvider>, 
     let name = config.provider_name().map_err(ConfigError::from)?;
     let variable = config.variable("PHIELD_PASSPHRASE_FILE");
     let configured = options.passphrase_file.map(|file| folder.join(file));
-    let passphrase_file = std::env::var_os(&variable).map(PathBuf::from).or(configured);
-    let passphrase_file = passphrase_file.ok_or(ConfigError::NoPassphraseFile(variable))?;
+    let (passphrase_file, named_by) = match (std::env::var_os(&variable), configured) {
+        (Some(file), _) => (PathBuf::from(file), format!("the variable {variable}")),
+        (None, Some(file)) => (file, "configuration".to_owned()),
+        (None, None) => return Err(ConfigError::NoPassphraseFile(variable).into()),
+    };
     let passphrase = Passphrase::from_file(&passphrase_file)?;
-    let file = LocalKeyFile::open(&folder.join(options.key_file), &passphrase)?;
+    let key_file = folder.join(options.key_file);
+    let file = LocalKeyFile::open(&key_file, &passphrase).map_err(|error| match error {
+        RingError::Authentication => RingError::Passphrase {
+            key_file,
+            passphrase_file,
+            named_by,
+        },
+        other => other,
+    })?;
     Ok(Arc::new(LocalProvider::new(&file).with_name(name)))
 }
 
