@@ -46,6 +46,10 @@ pub trait RotationDatabase: KeyStoreDatabase {
     /// What it binds: 0 for the schema, or an empty text, and 1 for the table.
     #[doc(hidden)]
     const UNIQUE_KEY_NAMES: &'static [usize];
+    /// What stands behind a column of such a key where its order counts. Two values that are unlike for the index have to be unlike for
+    /// the order, or pages pass rows over.
+    #[doc(hidden)]
+    const KEY_ORDER: &'static str = "";
     /// Schema and name of a table, as [`COLUMNS_OF_ALL`](Self::COLUMNS_OF_ALL) has them: of the table `?` in the schema `?`, twice, or an
     /// empty text.
     #[doc(hidden)]
@@ -198,6 +202,8 @@ mod sqlite {
              AND NOT EXISTS (SELECT 1 FROM pragma_table_info(?) WHERE name = 'rowid' COLLATE NOCASE) \
              ORDER BY 3 DESC, 1, 5";
         const UNIQUE_KEY_NAMES: &'static [usize] = &[1, 1, 1, 1, 1, 1];
+        // The finest there is: an index may have another collation than its column.
+        const KEY_ORDER: &'static str = " COLLATE BINARY";
         const PLACE: &'static str = "SELECT CASE schema WHEN 'main' THEN '' ELSE schema END, name FROM pragma_table_list \
              WHERE name = ? COLLATE NOCASE AND (schema = ? COLLATE NOCASE OR ? = '') \
              ORDER BY CASE schema WHEN 'temp' THEN 0 WHEN 'main' THEN 1 ELSE 2 END LIMIT 1";

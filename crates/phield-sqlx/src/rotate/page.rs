@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use phield_core::{
-    BlindIndex, KeyId, KeyUse, Keyring, Keys, OpenError, ReindexError, RowIdentity, Sealer, SubjectKeyMap,
-    TenantName, key_of_token, key_of_token_start, text_of_token, token_of_text,
+    BlindIndex, KeyId, KeyUse, Keyring, Keys, OpenError, ReindexError, ResealError, RowIdentity, Sealer,
+    SubjectKeyMap, TenantName, key_of_token, key_of_token_start, text_of_token, token_of_text,
 };
 
 use super::cell::{Cell, Cursor};
@@ -203,7 +203,11 @@ impl<'a> Preparing<'a> {
             };
             let columns: Vec<_> = tokens.iter().map(|(column, _)| *column).collect();
             let results = if mode == Mode::Data {
-                self.table.rows.reseal(&mut sealer, keys, &identity, tokens)?
+                match self.table.rows.reseal(&mut sealer, keys, &identity, tokens) {
+                    // What is beside the tokens is nothing that they can have been sealed with: too long, say.
+                    Err(ResealError::Identity(_)) => vec![Err(OpenError::Authentication); columns.len()],
+                    results => results?,
+                }
             } else {
                 self.checked(keys, &identity, tokens)
             };

@@ -264,14 +264,19 @@ impl Table {
                     (" < ", true) => " <= ",
                     (operator, _) => operator,
                 };
-                statement.push("(").name(key).push(operator);
+                statement.push("(").name(key).push(DB::KEY_ORDER).push(operator);
                 DB::bind_cell(statement, cell);
                 statement.push(")");
             } else {
                 // The first condition alone is what an index is searched by.
-                statement.push("(").name(key).push(strictly.trim_end()).push("= ");
+                statement.push("(").name(key).push(DB::KEY_ORDER);
+                statement.push(strictly.trim_end()).push("= ");
                 DB::bind_cell(statement, cell);
-                statement.push(" AND (").name(key).push(strictly);
+                statement
+                    .push(" AND (")
+                    .name(key)
+                    .push(DB::KEY_ORDER)
+                    .push(strictly);
                 DB::bind_cell(statement, cell);
                 statement.push(" OR ");
             }
@@ -282,7 +287,7 @@ impl Table {
     pub(crate) fn push_order<DB: RotationDatabase>(&self, statement: &mut Statement<DB>) {
         statement.push(" ORDER BY ");
         statement.list(self.key.iter().map(String::as_str), |statement, name| {
-            statement.name(name);
+            statement.name(name).push(DB::KEY_ORDER);
         });
     }
 

@@ -14,13 +14,13 @@ use super::{Db, fresh, sql};
 #[phi(table = "patients")]
 pub(super) struct Patient {
     #[phi(row_id)]
-    id: i64,
+    pub(super) id: i64,
     #[phi(index(normalize = "ssn"))]
     pub(super) ssn: Phi<String>,
     #[phi(store = "text")]
     note: Option<Phi<String>>,
     born: Option<Phi<String>>,
-    ward: String,
+    pub(super) ward: String,
 }
 
 pub(super) struct World {

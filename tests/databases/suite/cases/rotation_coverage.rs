@@ -1,7 +1,8 @@
 //! That a rotation and a scan read every row: whatever keys a table has, and whatever stands in it.
 
+use phield::sqlx::insert;
 use phield::sqlx::rotate::{Mode, RotationError};
-use phield::{KeyUse, Keyring};
+use phield::{EncryptedPhi, KeyUse, Keyring, Phi, SchemaFile};
 use sqlx::{Database as _, Pool};
 
 use super::rotation::{Patient, World, all, filled, patient, under};
@@ -79,6 +80,72 @@ async fn keys_whose_order_is_another_are_passed_over() {
     let plan = world.rotation(&db, &keyring, 3).plan(Mode::Scan).await.unwrap();
     let plan = plan.tables.first().unwrap();
     assert_eq!((plan.key.as_slice(), plan.rows), (&["ward".to_owned()][..], 9));
+}
+
+/// Values that a unique index tells apart, and an order of another collation would not: a page that ends between them passes one over.
+#[tokio::test]
+async fn keys_that_differ_by_case_alone() {
+    let (db, world) = (fresh().await, World::new());
+    let mut patients = filled(&db, &*world.keyring().await, 12).await;
+    let (ward, collation) = match Db::NAME {
+        "PostgreSQL" => ("TEXT", ""),
+        "MySQL" => ("VARCHAR(20) COLLATE utf8mb4_bin", ""),
+        _ => ("TEXT COLLATE NOCASE", "COLLATE BINARY"),
+    };
+    let mut connection = db.acquire().await.unwrap();
+    for text in [
+        format!("CREATE TABLE again (id {{int}}, ssn {{bytes}}, ssn_index {{index}}, note {{text}}, born {{bytes}}, ward {ward} NOT NULL)"),
+        "INSERT INTO again SELECT id, ssn, ssn_index, note, born, ward FROM patients".to_owned(),
+        "DROP TABLE patients".to_owned(),
+        "ALTER TABLE again RENAME TO patients".to_owned(),
+        format!("CREATE UNIQUE INDEX by_ward ON patients (ward {collation})"),
+    ] {
+        sqlx::query(sql(&text)).execute(&mut *connection).await.unwrap();
+    }
+    drop(connection);
+    for patient in &mut patients {
+        let name = format!("{}{}", if patient.id % 2 == 0 { "w" } else { "W" }, (patient.id - 1) / 2);
+        let rename = format!("UPDATE patients SET ward = '{name}' WHERE id = {}", patient.id);
+        sqlx::query(sql(&rename)).execute(&*db).await.unwrap();
+        patient.ward = name;
+    }
+    let old = world.replace(KeyUse::Data).await;
+    let keyring = world.keyring().await;
+    let rotation = world.rotation(&db, &keyring, 1);
+    let plan = rotation.plan(Mode::Data).await.unwrap();
+    assert_eq!(plan.tables.first().unwrap().key, ["ward"]);
+    let status = rotation.run(Mode::Data, |_| {}).await.unwrap();
+    assert_eq!((status.state, status.pass, status.tables.first().unwrap().rows), ("done", 1, 12));
+    assert_eq!(under(&status, old, "after"), 0);
+    assert_eq!(all(&db, &keyring).await, patients);
+}
+
+/// What stands beside a token can be longer than anything that a token is sealed with.
+#[tokio::test]
+async fn a_row_that_nothing_can_have_been_sealed_with_is_in_quarantine() {
+    #[derive(Debug, Clone, PartialEq, EncryptedPhi)]
+    #[phi(table = "remarks")]
+    struct Remark {
+        #[phi(row_id)]
+        id: i64,
+        text: Phi<String>,
+        #[phi(extra)]
+        label: String,
+    }
+    let (db, mut world) = (fresh().await, World::new());
+    let create = "CREATE TABLE remarks (id {int} PRIMARY KEY, text {bytes} NOT NULL, label {text} NOT NULL)";
+    sqlx::query(sql(create)).execute(&*db).await.unwrap();
+    for id in 1..=3 {
+        let remark = Remark { id, text: "none".into(), label: "short".to_owned() };
+        insert(&*db, &remark.seal(&*world.keyring().await).unwrap()).await.unwrap();
+    }
+    let long = format!("UPDATE remarks SET label = '{}' WHERE id = 2", "x".repeat(1025));
+    sqlx::query(sql(&long)).execute(&*db).await.unwrap();
+    world.schema = SchemaFile::of(&[Remark::SCHEMA]).unwrap();
+    let old = world.replace(KeyUse::Data).await;
+    let status = world.rotation(&db, &world.keyring().await, 7).run(Mode::Data, |_| {}).await.unwrap();
+    let counts = ["after", "authentication"].map(|phase| under(&status, old, phase));
+    assert_eq!((status.state, counts), ("done", [0, 1]));
 }
 
 /// Copies that nobody thinks of, each with the tokens in another form.
