@@ -118,7 +118,10 @@ impl<DB: RotationDatabase> Worker<DB> {
             let done = self.next_share(record).await;
             match done {
                 Ok(Claim::Through) => return Ok(()),
-                Ok(Claim::Wait) => tokio::time::sleep(POLL).await,
+                Ok(Claim::Wait) => {
+                    patience = Patience::new();
+                    tokio::time::sleep(POLL).await;
+                }
                 Ok(Claim::Share(share)) => match self.share(record, share).await {
                     Ok(Ended::Finished | Ended::Lost) => patience = Patience::new(),
                     Err(error) => patience.wait(error).await?,
@@ -166,9 +169,15 @@ impl<DB: RotationDatabase> Worker<DB> {
     async fn share(&self, record: &Record, mut share: Share) -> Result<Ended, RotationError> {
         let mut patience = Patience::new();
         loop {
+            let before = share.after.clone();
             match self.pages(record, &mut share).await {
                 Ok(ended) => return Ok(ended),
-                Err(error) => patience.wait(error).await?,
+                Err(error) => {
+                    if share.after != before {
+                        patience = Patience::new();
+                    }
+                    patience.wait(error).await?;
+                }
             }
             // What was written last may have been committed, or not.
             match self.reload(record, &share).await {
@@ -353,10 +362,29 @@ impl<DB: RotationDatabase> Worker<DB> {
                     page = self
                         .prepare(writer, work, share.after.as_ref(), last.as_ref())
                         .await?;
+                    page.left_before = self.left_behind(writer, work, &page, last.as_ref()).await?;
                     (page.last, page.is_last) = (last.clone(), is_last);
                 }
             }
         }
+    }
+
+    /// Rows to write between the end of a page that was read again and the end that it had: others may have put rows into it. A count
+    /// finds what has an old key there; of a value that is missing it tells nothing.
+    async fn left_behind(
+        &self,
+        connection: &mut PoolConnection<DB>,
+        work: &Work<'_>,
+        page: &Prepared,
+        until: Option<&Cursor>,
+    ) -> Result<u64, RotationError> {
+        let (mut left, mut last, mut is_last) = (0, page.last.clone(), page.is_last);
+        while work.record.mode == Mode::Index && !is_last {
+            let rest = self.prepare(connection, work, last.as_ref(), until).await?;
+            left += rest.expected();
+            (last, is_last) = (rest.last, rest.is_last);
+        }
+        Ok(left)
     }
 
     /// Writes the rows of a page one by one: a value that is in a unique index already goes into quarantine, alone. True: the share is

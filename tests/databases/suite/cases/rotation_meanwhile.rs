@@ -258,6 +258,32 @@ async fn who_has_lost_a_share_writes_no_row_of_it() {
     assert_eq!((filled_rows(&db).await, rotation.quarantine(9).await.unwrap().len()), (9, 1));
 }
 
+/// A page that is read again, with a row that somebody put into it, ends before the row that it ended with.
+#[tokio::test]
+async fn a_row_that_is_pushed_out_of_its_page_is_filled_by_the_next_pass() {
+    let (db, world, _) = without_index().await;
+    let keyring = world.keyring().await;
+    for text in [
+        "DELETE FROM patients WHERE id = 10",
+        "CREATE TABLE spare AS SELECT * FROM patients",
+        "DELETE FROM patients WHERE id = 6",
+    ] {
+        sqlx::query(sql(text)).execute(&*db).await.unwrap();
+    }
+    update(&*db, &patient_with(9, 9).seal(&keyring).unwrap()).await.unwrap();
+    sqlx::query(sql("UPDATE patients SET ssn_index = NULL")).execute(&*db).await.unwrap();
+    // While the first page, 1, 2, 3, 4, is written. The second one, 5, 7, 8, 9, is read before, or at the same time.
+    let writes = [
+        "UPDATE patients SET ssn = (SELECT ssn FROM spare WHERE id = 9) WHERE id = 9",
+        "INSERT INTO patients SELECT * FROM spare WHERE id = 6",
+    ];
+    let rotation = world.rotation(&db, &keyring, 4);
+    let once = "NOT EXISTS (SELECT 1 FROM patients WHERE id = 6)";
+    trigger((&db, &rotation), ("a", "UPDATE ON phield_rotation_share"), once, &writes).await;
+    let status = rotation.run(Mode::Index, |_| {}).await.unwrap();
+    assert_eq!((status.state, filled_rows(&db).await), ("done", 9));
+}
+
 const PATIENTS_WITHOUT_INDEX: &str =
     "CREATE TABLE patients (id {int} PRIMARY KEY, ssn {bytes} NOT NULL, ssn_index {index}, note {text}, born {bytes}, ward {key_text} NOT NULL)";
 
