@@ -216,9 +216,15 @@ impl<DB: RotationDatabase> Rotation<DB> {
     /// # Errors
     /// [`RotationError::NoRotation`] when none is under way.
     pub async fn cancel(&self) -> Result<(), RotationError> {
-        let mut connection = self.pool.acquire().await?;
-        let open = under_way::<DB>(&mut connection).await?;
-        state::cancel::<DB>(&mut connection, &open.id).await
+        let open = {
+            let mut connection = self.pool.acquire().await?;
+            under_way::<DB>(&mut connection).await?
+        };
+        patiently(|| async {
+            let mut connection = self.pool.acquire().await?;
+            state::cancel::<DB>(&mut connection, &open.id).await
+        })
+        .await
     }
 
     /// Ends the pause; [`run`](Self::run) then goes on.

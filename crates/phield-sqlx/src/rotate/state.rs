@@ -492,6 +492,9 @@ pub(crate) async fn cancel<DB: RotationDatabase>(
     );
     let cells = [text(Phase::Cancelled.as_str()), text(id)];
     execute::<DB>(&mut transaction, &update, &cells).await?;
+    // Whoever takes a share now has locked its table: it is waited for, and its share deleted.
+    let exhausted = "UPDATE phield_rotation_table SET exhausted = 1 WHERE rotation = ?";
+    execute::<DB>(&mut transaction, exhausted, &[text(id)]).await?;
     let delete = "DELETE FROM phield_rotation_share WHERE rotation = ?";
     execute::<DB>(&mut transaction, delete, &[text(id)]).await?;
     transaction.commit().await?;

@@ -56,6 +56,8 @@ pub(super) async fn is_current<DB: RotationDatabase>(
 }
 
 /// Takes the next share for a worker: one whose worker has died, else the next rows of a table.
+///
+/// A worker that asks has none: what is written down as its own it does not know of, because the answer was lost, or has given up on.
 pub(crate) async fn claim<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     record: &Record,
@@ -65,12 +67,12 @@ pub(crate) async fn claim<DB: RotationDatabase>(
     let mut transaction = begin::<DB>(connection).await?;
     let id = text(&record.id);
     let abandoned = format!(
-        "SELECT tbl, share_no, place, until FROM phield_rotation_share WHERE rotation = ? AND lease < {} \
+        "SELECT tbl, share_no, place, until FROM phield_rotation_share WHERE rotation = ? AND (lease < {} OR owner = ?) \
          ORDER BY tbl, share_no LIMIT 1{}",
         DB::NOW,
         DB::SKIP_LOCKED
     );
-    let found = fetch::<DB>(&mut transaction, &abandoned, std::slice::from_ref(&id)).await?;
+    let found = fetch::<DB>(&mut transaction, &abandoned, &[id.clone(), text(owner)]).await?;
     if let Some(row) = found.first() {
         if !is_current::<DB>(&mut transaction, record).await? {
             transaction.commit().await?;
@@ -265,7 +267,8 @@ pub(crate) async fn renew<DB: RotationDatabase>(
     Ok(execute::<DB>(transaction, &update, &of_owner(record, share)).await? == 1)
 }
 
-/// Writes the checkpoint of a page into its transaction, or the end of the share. False: the share is somebody else's by now.
+/// Writes the checkpoint of a page into its transaction, or the end of the share. False: the share is somebody else's by now, or the page
+/// is done.
 pub(crate) async fn checkpoint<DB: RotationDatabase>(
     transaction: &mut Transaction<'_, DB>,
     record: &Record,
@@ -280,11 +283,13 @@ pub(crate) async fn checkpoint<DB: RotationDatabase>(
     let cells = [
         &[written(place), count(done.rows), count(done.changed)][..],
         &key,
-        &[owner],
+        &[owner, written(share.after.as_ref())],
     ]
     .concat();
+    // From the place that the page began at: a commit that was given up on may come to its end after all.
     let update = format!(
-        "UPDATE phield_rotation_share SET place = ?, row_count = row_count + ?, changed = changed + ?, lease = {} + {} {OF_OWNER}",
+        "UPDATE phield_rotation_share SET place = ?, row_count = row_count + ?, changed = changed + ?, lease = {} + {} {OF_OWNER} \
+         AND place = ?",
         DB::NOW,
         share.lease
     );

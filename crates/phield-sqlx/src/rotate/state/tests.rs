@@ -35,10 +35,66 @@ async fn pool() -> Pool<Sqlite> {
 }
 
 async fn claim_of(connection: &mut sqlx::SqliteConnection, record: &Record) -> Claim {
+    claim_by("worker", connection, record).await
+}
+
+async fn claim_by(owner: &str, connection: &mut sqlx::SqliteConnection, record: &Record) -> Claim {
     let end = |_: &str, _: Option<&Cursor>| Some(Statement::new("SELECT 1 WHERE 1 = 0"));
-    claim::<Sqlite>(connection, record, ("worker", 30), end)
+    claim::<Sqlite>(connection, record, (owner, 30), end)
         .await
         .unwrap()
+}
+
+/// The answer to a claim may be lost, and its worker alive: nobody else would ever get the share.
+#[tokio::test]
+async fn a_worker_gets_the_share_that_it_does_not_know_of() {
+    let pool = pool().await;
+    let mut connection = pool.acquire().await.unwrap();
+    let work = start::<Sqlite>(&mut connection, &record(), &[("patients".to_owned(), 3)])
+        .await
+        .unwrap();
+    let shares = [
+        claim_of(&mut connection, &work).await,
+        claim_of(&mut connection, &work).await,
+    ];
+    let [Claim::Share(first), Claim::Share(second)] = shares else {
+        panic!("no share")
+    };
+    assert_eq!(first.number, second.number);
+    assert!(matches!(
+        claim_by("another", &mut connection, &work).await,
+        Claim::Wait
+    ));
+}
+
+/// The commit of a page may come to its end after the page was read again.
+#[tokio::test]
+async fn no_page_is_counted_twice() {
+    let pool = pool().await;
+    let mut connection = pool.acquire().await.unwrap();
+    let work = start::<Sqlite>(&mut connection, &record(), &[("patients".to_owned(), 3)])
+        .await
+        .unwrap();
+    let Claim::Share(mut share) = claim_of(&mut connection, &work).await else {
+        panic!("no share")
+    };
+    let done = Done {
+        rows: 2,
+        ..Done::default()
+    };
+    let mut written = Vec::new();
+    for (after, place) in [(None, 2), (None, 2), (Some(2), 4)] {
+        let cursor = |id| Cursor(vec![Cell::Integer(id)]);
+        share.after = after.map(cursor);
+        let mut transaction = begin::<Sqlite>(&mut connection).await.unwrap();
+        let place = cursor(place);
+        let is_new = checkpoint::<Sqlite>(&mut transaction, &work, &share, &done, Some(&place), false).await;
+        written.push(is_new.unwrap());
+        transaction.commit().await.unwrap();
+    }
+    assert_eq!(written, [true, false, true]);
+    let tables = progress::<Sqlite>(&mut connection, "r").await.unwrap();
+    assert_eq!(tables.first().unwrap().rows, 4);
 }
 
 /// A worker that waited for the shares of another process comes back when that one is in the next phase: it must not seal, and
@@ -53,7 +109,10 @@ async fn no_share_of_another_phase() {
     let Claim::Share(share) = claim_of(&mut connection, &work).await else {
         panic!("no share")
     };
-    assert!(matches!(claim_of(&mut connection, &work).await, Claim::Wait));
+    assert!(matches!(
+        claim_by("another", &mut connection, &work).await,
+        Claim::Wait
+    ));
     let mut transaction = begin::<Sqlite>(&mut connection).await.unwrap();
     assert!(
         checkpoint::<Sqlite>(&mut transaction, &work, &share, &Done::default(), None, true)
