@@ -22,6 +22,7 @@ mod status;
 pub(crate) mod swap;
 pub(crate) mod table;
 mod worker;
+mod writers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +44,7 @@ pub use swap::{Swap, SwapRow, Value};
 
 use limiter::Limiter;
 use patience::patiently;
-use state::{Phase, Record};
+use state::{Beginning, Phase, Record};
 use table::Table;
 use worker::Worker;
 
@@ -167,20 +168,26 @@ impl<DB: RotationDatabase> Rotation<DB> {
     async fn end_pass(&self, record: &Record, tables: &[Arc<Table>]) -> Result<(), RotationError> {
         let (phase, pass) = self.next(record).await?;
         let mut connection = self.pool.acquire().await?;
+        // Before they are waited for: a transaction that begins later writes nothing that was sealed before.
+        let clocks = state::clocks::<DB>(&mut connection, self.options.clock_ahead).await?;
+        let open_writers = phase == Phase::Count && self.open_writers(tables).await?;
         let totals = match phase {
             Phase::Count | Phase::Done => totals::<DB>(&mut connection, tables).await?,
             Phase::Work | Phase::Cancelled => Vec::new(),
         };
-        let clocks = state::clocks::<DB>(&mut connection, self.options.clock_ahead).await?;
-        state::next_phase::<DB>(
-            &mut connection,
-            record,
-            (phase, pass),
-            (self.epoch(), clocks),
-            &totals,
-        )
-        .await
-        .map(drop)
+        let beginning = Beginning {
+            epoch: self.epoch(),
+            clocks,
+            open_writers,
+        };
+        state::next_phase::<DB>(&mut connection, record, (phase, pass), beginning, &totals)
+            .await
+            .map(drop)
+    }
+
+    /// Whether what others wrote before is not to be seen yet, after they were waited for as long as for a worker.
+    async fn open_writers(&self, tables: &[Arc<Table>]) -> Result<bool, RotationError> {
+        writers::are_open(&self.pool, tables, self.options.lease).await
     }
 
     /// Where the last rotation is, under way or done; none when there never was one.
@@ -488,6 +495,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
         let clocks = state::clocks::<DB>(&mut connection, self.options.clock_ahead).await?;
         // The first pass of these is the one that counts.
         let counts = matches!(mode, Mode::Scan | Mode::Verify);
+        let open_writers = counts && self.open_writers(tables).await?;
         let wait = i64::try_from(self.options.hard_ttl.as_secs()).unwrap_or(i64::MAX);
         let waits = mode.writes() && !self.options.acknowledged_by_every_instance;
         let totals = totals::<DB>(&mut connection, tables).await?;
@@ -511,7 +519,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
             clocks: if counts { clocks.apart } else { 0 },
             report: String::new(),
         };
-        let record = state::start::<DB>(&mut connection, &record, &totals).await?;
+        let record = state::start::<DB>(&mut connection, &record, &totals, open_writers).await?;
         if record.paused {
             return Err(RotationError::Paused);
         }
@@ -545,11 +553,15 @@ impl<DB: RotationDatabase> Rotation<DB> {
             Phase::Count => "counting",
             Phase::Work => "running",
         };
+        let mut counts = state::counts::<DB>(connection, &record.id).await?;
+        let all = counts.len();
+        counts.retain(|count| count.phase != state::OPEN_WRITERS);
         Ok(RotationStatus {
+            open_writers: counts.len() < all,
             workers: holders.len(),
             waits_for_others: waits_for_others(owners, &holders),
             tables: state::progress::<DB>(connection, &record.id).await?,
-            counts: state::counts::<DB>(connection, &record.id).await?,
+            counts,
             quarantined: state::quarantined_by_reason::<DB>(connection, &record).await?,
             id: record.id,
             mode: record.mode,

@@ -46,6 +46,12 @@ pub trait RotationDatabase: KeyStoreDatabase {
     /// What it binds: 0 for the schema, or an empty text, and 1 for the table.
     #[doc(hidden)]
     const UNIQUE_KEY_NAMES: &'static [usize];
+    /// Names the transactions that have written into a table and are open; empty where a transaction that writes waits for all others.
+    #[doc(hidden)]
+    const OPEN_WRITERS: &'static str = "";
+    /// What it binds, as [`UNIQUE_KEY_NAMES`](Self::UNIQUE_KEY_NAMES) says it.
+    #[doc(hidden)]
+    const OPEN_WRITERS_NAMES: &'static [usize] = &[];
     /// What stands behind a column of such a key where its order counts. Two values that are unlike for the index have to be unlike for
     /// the order, or pages pass rows over.
     #[doc(hidden)]
@@ -299,6 +305,14 @@ mod postgres {
              AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid))) \
              ORDER BY 3 DESC, 1, k.place";
         const UNIQUE_KEY_NAMES: &'static [usize] = &[1, 0, 0];
+        // Who has written holds this lock to the end; one that is prepared, too, which is of no process.
+        const OPEN_WRITERS: &'static str = "SELECT DISTINCT l.virtualtransaction::text FROM pg_locks AS l \
+             JOIN pg_class AS t ON t.oid = l.relation JOIN pg_namespace AS n ON n.oid = t.relnamespace \
+             WHERE l.locktype = 'relation' AND l.granted AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', \
+             'AccessExclusiveLock') AND l.pid IS DISTINCT FROM pg_backend_pid() \
+             AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()) \
+             AND t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid)))";
+        const OPEN_WRITERS_NAMES: &'static [usize] = &[1, 0, 0];
         const PLACE: &'static str = "SELECT n.nspname::text, t.relname::text FROM pg_class AS t \
              JOIN pg_namespace AS n ON n.oid = t.relnamespace \
              WHERE t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid)))";
@@ -465,6 +479,9 @@ mod mysql {
              WHERE non_unique = 0 AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END AND table_name = ? \
              ORDER BY 3 DESC, 1, seq_in_index";
         const UNIQUE_KEY_NAMES: &'static [usize] = &[0, 0, 1];
+        // Of all tables: it is not told into which one somebody has written.
+        const OPEN_WRITERS: &'static str =
+            "SELECT CAST(trx_id AS CHAR) FROM information_schema.innodb_trx WHERE trx_rows_modified > 0";
         const PLACE: &'static str = "SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR) FROM information_schema.tables \
              WHERE table_name = ? AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END";
         const COLUMNS_OF: &'static str = "SELECT CAST(column_name AS CHAR) FROM information_schema.columns \

@@ -27,11 +27,13 @@ use crate::backend::Reuse;
 use crate::statement::Statement;
 
 pub(crate) use catalog::{
-    AnyColumn, check_columns, check_seen, columns_of_all, hidden, own_schema, place, row_total, unique_keys,
+    AnyColumn, check_columns, check_seen, columns_of_all, hidden, open_writers, own_schema, place, row_total,
+    unique_keys,
 };
+use counts::note_open_writers;
 pub(crate) use counts::{
-    COMPROMISED, Done, LEFT, Note, counts, digest, digest_of, note, note_id, noted, progress, quarantine,
-    quarantined_by_reason,
+    COMPROMISED, Done, LEFT, Note, OPEN_WRITERS, counts, digest, digest_of, note, note_id, noted, progress,
+    quarantine, quarantined_by_reason,
 };
 pub use counts::{KeyCount, QuarantineCount, Quarantined, TableProgress};
 pub(crate) use share::{Claim, Share, checkpoint, claim, end_leases, holders, reload, renew, renew_leases};
@@ -349,6 +351,16 @@ pub(crate) struct Clocks {
     pub(crate) apart: i64,
 }
 
+/// How a count begins, or a rotation does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beginning {
+    /// The epoch of the ring.
+    pub(crate) epoch: i64,
+    pub(crate) clocks: Clocks,
+    /// Whether transactions that wrote into the tables before are open still: what they wrote is not counted.
+    pub(crate) open_writers: bool,
+}
+
 /// Compares the clock of the database with one that is so many seconds ahead of this machine's.
 pub(crate) async fn clocks<DB: RotationDatabase>(
     connection: &mut DB::Connection,
@@ -405,6 +417,7 @@ pub(crate) async fn start<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     record: &Record,
     tables: &[(String, i64)],
+    open_writers: bool,
 ) -> Result<Record, RotationError> {
     let mut transaction = begin::<DB>(connection).await?;
     let under_way = open::<DB>(&mut transaction).await?;
@@ -448,7 +461,7 @@ pub(crate) async fn start<DB: RotationDatabase>(
         // Somebody else was quicker.
         Err(RotationError::Database(error)) if error.is_unique_violation() => {
             let _ = transaction.rollback().await;
-            return Box::pin(start::<DB>(connection, record, tables)).await;
+            return Box::pin(start::<DB>(connection, record, tables, open_writers)).await;
         }
         other => other?,
     };
@@ -460,6 +473,9 @@ pub(crate) async fn start<DB: RotationDatabase>(
             &[text(&record.id), text(table), Cell::Integer(*total)],
         )
         .await?;
+    }
+    if open_writers {
+        note_open_writers::<DB>(&mut transaction, record).await?;
     }
     transaction.commit().await?;
     by_id::<DB>(connection, &record.id).await
@@ -507,9 +523,10 @@ pub(crate) async fn next_phase<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     record: &Record,
     (phase, pass): (Phase, i64),
-    (epoch, clocks): (i64, Clocks),
+    beginning: Beginning,
     totals: &[(String, i64)],
 ) -> Result<bool, RotationError> {
+    let Beginning { epoch, clocks, .. } = beginning;
     let mut transaction = begin::<DB>(connection).await?;
     let is_done = phase == Phase::Done;
     let (since, apart) = match phase {
@@ -557,6 +574,9 @@ pub(crate) async fn next_phase<DB: RotationDatabase>(
             &[id, text("before"), text(COMPROMISED)],
         )
         .await?;
+    }
+    if beginning.open_writers {
+        note_open_writers::<DB>(&mut transaction, record).await?;
     }
     let column = if is_done { "row_end" } else { "row_total" };
     let update = format!("UPDATE phield_rotation_table SET {column} = ? WHERE rotation = ? AND tbl = ?");

@@ -25,6 +25,9 @@ pub struct RotationStatus {
     pub counting_since: i64,
     /// How many seconds these clocks were apart, when the count began or when it ended.
     pub clocks_apart: u64,
+    /// Whether transactions that had written into the tables before the last count began were open for as long as a lease: rows that
+    /// they wrote are in no count.
+    pub open_writers: bool,
     /// When it was done; 0 before.
     pub ended: i64,
     /// The epoch of the ring when the last count began; before, when the rotation was started.

@@ -173,6 +173,50 @@ async fn a_few_rows_that_others_move_are_missed_by_no_count() {
     }
 }
 
+/// What a transaction has written is seen by nobody before its end: a count that begins meanwhile would be evidence that it is not there.
+#[tokio::test]
+async fn a_count_waits_for_transactions_that_are_open() {
+    for ends in [true, false] {
+        // One that writes waits for all others there.
+        if !ends && Db::NAME == "SQLite" {
+            continue;
+        }
+        let (db, world) = (fresh().await, World::new());
+        filled(&db, &*world.keyring().await, 10).await;
+        sqlx::query(sql("CREATE TABLE good AS SELECT * FROM patients")).execute(&*db).await.unwrap();
+        sqlx::query(sql("DELETE FROM patients WHERE id = 3")).execute(&*db).await.unwrap();
+        let old = world.replace(KeyUse::Data).await;
+        let keyring = world.keyring().await;
+        let mut options = RotationOptions::default();
+        options.acknowledged_by_every_instance = true;
+        options.lease = std::time::Duration::from_secs(if ends { 30 } else { 1 });
+        let rotation = world.rotation(&db, &keyring, 7).with_options(options);
+        for mode in [Mode::Data, Mode::Scan] {
+            let mut writer = db.begin().await.unwrap();
+            let late = "INSERT INTO patients SELECT * FROM good WHERE id = 3";
+            sqlx::query(sql(late)).execute(&mut *writer).await.unwrap();
+            let run = rotation.run(mode, |_| {});
+            let status = if ends {
+                let end = async {
+                    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+                    writer.commit().await.unwrap();
+                };
+                tokio::join!(run, end).0.unwrap()
+            } else {
+                let status = run.await.unwrap();
+                writer.rollback().await.unwrap();
+                status
+            };
+            assert_eq!((status.state, status.open_writers), ("done", !ends), "{mode:?}");
+            let counts = status.counts.iter().filter(|count| count.phase == "after" && count.column == "ssn");
+            let rows: u64 = counts.map(|count| count.count).sum();
+            let is_of_old = under(&status, old, "after") > 0;
+            assert_eq!((rows, is_of_old), (if ends { 10 } else { 9 }, ends && mode == Mode::Scan), "{mode:?}");
+            sqlx::query(sql("DELETE FROM patients WHERE id = 3")).execute(&*db).await.unwrap();
+        }
+    }
+}
+
 /// When a count began decides about the destruction of keys; it is told by two clocks.
 #[tokio::test]
 async fn clocks_that_are_apart() {

@@ -47,10 +47,27 @@ pub(crate) async fn unique_keys<DB: RotationDatabase>(
 
 /// What [`UNIQUE_KEYS`](RotationDatabase::UNIQUE_KEYS) binds.
 fn names<DB: RotationDatabase>(sql_table: &str) -> Vec<Cell> {
+    names_of(sql_table, DB::UNIQUE_KEY_NAMES)
+}
+
+/// 0 for the schema, or an empty text, and 1 for the table.
+fn names_of(sql_table: &str, which: &[usize]) -> Vec<Cell> {
     let (schema, table) = sql_table.rsplit_once('.').unwrap_or(("", sql_table));
     let names = [text(schema), text(table)];
-    let names = DB::UNIQUE_KEY_NAMES.iter().filter_map(|i| names.get(*i).cloned());
-    names.collect()
+    which.iter().filter_map(|i| names.get(*i).cloned()).collect()
+}
+
+/// Names of the transactions that have written into a table and are open.
+pub(crate) async fn open_writers<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    sql_table: &str,
+) -> Result<Vec<String>, RotationError> {
+    if DB::OPEN_WRITERS.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names = names_of(sql_table, DB::OPEN_WRITERS_NAMES);
+    let rows = fetch::<DB>(connection, DB::OPEN_WRITERS, &names).await?;
+    Ok(rows.iter().filter_map(|row| string(row.first())).collect())
 }
 
 /// Where a table is that is written in the schema file: its schema, and its name; none where it is not there.

@@ -44,6 +44,17 @@ impl Done {
 /// Values that were sealed again and had been under a compromised key.
 pub(crate) const COMPROMISED: &str = "compromised";
 
+/// That transactions were open which wrote into the tables before a count: what they wrote is not counted.
+pub(crate) const OPEN_WRITERS: &str = "open-writers";
+
+pub(super) async fn note_open_writers<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    record: &Record,
+) -> Result<(), RotationError> {
+    let noted = BTreeMap::from([((OPEN_WRITERS, String::new(), String::new()), 1)]);
+    add_counts::<DB>(connection, record, "", &noted).await
+}
+
 /// A value that a worker notes.
 #[derive(Clone)]
 pub(crate) struct Note {

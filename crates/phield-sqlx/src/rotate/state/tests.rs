@@ -6,7 +6,11 @@ use sqlx::sqlite::SqlitePoolOptions;
 
 use super::*;
 
-const CLOCKS: Clocks = Clocks { earlier: 1, apart: 0 };
+const BEGINNING: Beginning = Beginning {
+    epoch: 1,
+    clocks: Clocks { earlier: 1, apart: 0 },
+    open_writers: false,
+};
 
 fn record() -> Record {
     Record {
@@ -50,7 +54,7 @@ async fn claim_by(owner: &str, connection: &mut sqlx::SqliteConnection, record: 
 async fn a_worker_gets_the_share_that_it_does_not_know_of() {
     let pool = pool().await;
     let mut connection = pool.acquire().await.unwrap();
-    let work = start::<Sqlite>(&mut connection, &record(), &[("patients".to_owned(), 3)])
+    let work = start::<Sqlite>(&mut connection, &record(), &[("patients".to_owned(), 3)], false)
         .await
         .unwrap();
     let shares = [
@@ -72,7 +76,7 @@ async fn a_worker_gets_the_share_that_it_does_not_know_of() {
 async fn no_page_is_counted_twice() {
     let pool = pool().await;
     let mut connection = pool.acquire().await.unwrap();
-    let work = start::<Sqlite>(&mut connection, &record(), &[("patients".to_owned(), 3)])
+    let work = start::<Sqlite>(&mut connection, &record(), &[("patients".to_owned(), 3)], false)
         .await
         .unwrap();
     let Claim::Share(mut share) = claim_of(&mut connection, &work).await else {
@@ -103,7 +107,7 @@ async fn no_page_is_counted_twice() {
 async fn no_share_of_another_phase() {
     let pool = pool().await;
     let mut connection = pool.acquire().await.unwrap();
-    let work = start::<Sqlite>(&mut connection, &record(), &[("patients".to_owned(), 3)])
+    let work = start::<Sqlite>(&mut connection, &record(), &[("patients".to_owned(), 3)], false)
         .await
         .unwrap();
     let Claim::Share(share) = claim_of(&mut connection, &work).await else {
@@ -122,14 +126,14 @@ async fn no_share_of_another_phase() {
     transaction.commit().await.unwrap();
     assert!(matches!(claim_of(&mut connection, &work).await, Claim::Through));
     assert!(
-        next_phase::<Sqlite>(&mut connection, &work, (Phase::Count, 1), (1, CLOCKS), &[])
+        next_phase::<Sqlite>(&mut connection, &work, (Phase::Count, 1), BEGINNING, &[])
             .await
             .unwrap()
     );
     // The late one.
     assert!(matches!(claim_of(&mut connection, &work).await, Claim::Through));
     assert!(
-        !next_phase::<Sqlite>(&mut connection, &work, (Phase::Count, 1), (1, CLOCKS), &[])
+        !next_phase::<Sqlite>(&mut connection, &work, (Phase::Count, 1), BEGINNING, &[])
             .await
             .unwrap()
     );

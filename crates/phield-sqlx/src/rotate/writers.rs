@@ -1,0 +1,51 @@
+//! Rows that nobody can count yet: those of transactions that are open when a count begins.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::Pool;
+
+use super::database::RotationDatabase;
+use super::error::RotationError;
+use super::patience::Passing as _;
+use super::state;
+use super::table::Table;
+
+/// How often it is looked whether they have ended.
+const POLL: Duration = Duration::from_millis(250);
+
+/// Waits until the transactions have ended that have written into these tables and are open now: what they wrote under an old key is
+/// seen from then on. True: one of them is open still, after so long.
+///
+/// Where the database does not tell (MariaDB, to a role without the privilege PROCESS), there are none.
+pub(crate) async fn are_open<DB: RotationDatabase>(
+    pool: &Pool<DB>,
+    tables: &[Arc<Table>],
+    patience: Duration,
+) -> Result<bool, RotationError> {
+    let mut connection = pool.acquire().await?;
+    let mut open = all::<DB>(&mut connection, tables).await?;
+    let begun = Instant::now();
+    while !open.is_empty() && begun.elapsed() < patience {
+        tokio::time::sleep(POLL).await;
+        let still = all::<DB>(&mut connection, tables).await?;
+        open.retain(|writer| still.contains(writer));
+    }
+    Ok(!open.is_empty())
+}
+
+/// The transactions that have written into these tables and are open.
+async fn all<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    tables: &[Arc<Table>],
+) -> Result<Vec<String>, RotationError> {
+    let mut found = Vec::new();
+    for table in tables {
+        match state::open_writers::<DB>(connection, &table.sql_table).await {
+            Ok(writers) => found.extend(writers),
+            Err(error) if error.passes() => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(found)
+}
