@@ -493,7 +493,7 @@ fn verify_backup_refuses_what_a_restore_would() {
 
     let right_passphrase = fs::read(made.path("passphrase")).unwrap();
     fs::write(made.path("passphrase"), "wrong\n").unwrap();
-    assert!(bad(&verify, 1).contains("does not authenticate"));
+    assert!(bad(&verify, 1).contains("does not open with the passphrase in"));
     fs::write(made.path("passphrase"), right_passphrase).unwrap();
 
     let other_token = token_text();
