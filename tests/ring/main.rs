@@ -29,7 +29,7 @@ fn class(error: &RingError) -> &'static str {
     match error {
         RingError::Config(_) => "Config",
         RingError::Malformed(_) => "Malformed",
-        RingError::Authentication => "Authentication",
+        RingError::Authentication | RingError::Passphrase { .. } => "Authentication",
         RingError::Stale { .. } => "Stale",
         RingError::KeyState(_) => "KeyState",
         RingError::NoRing(_) => "NoRing",

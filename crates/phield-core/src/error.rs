@@ -269,7 +269,7 @@ pub enum RingError {
     /// passphrase looks the same.
     #[error("the key ring does not authenticate: wrong key, passphrase, ring or app, or it was changed")]
     Authentication,
-    /// A local key file does not open with the passphrase that was read for it.
+    /// A local key file does not open with the passphrase that was read for it: `Authentication` by format §8.5, with the files named.
     #[error(
         "the key file {} does not open with the passphrase in {}, which {named_by} names: it is not its passphrase, or one of the two \
          files was changed",
