@@ -54,6 +54,8 @@ pub struct IndexWorkers(Arc<Shared>);
 
 struct Shared {
     limits: IndexWorkerLimits,
+    /// How long a thread without work stays.
+    idle: Duration,
     state: Mutex<State>,
     /// Work came, or memory was given back.
     changed: Condvar,
@@ -99,8 +101,13 @@ impl IndexWorkers {
     /// Workers with these limits. No thread is started yet.
     #[must_use]
     pub fn new(limits: IndexWorkerLimits) -> Self {
+        Self::staying(limits, IDLE)
+    }
+
+    fn staying(limits: IndexWorkerLimits, idle: Duration) -> Self {
         Self(Arc::new(Shared {
             limits,
+            idle,
             state: Mutex::default(),
             changed: Condvar::new(),
         }))
@@ -195,7 +202,7 @@ impl Shared {
 
     /// One thread: takes requests until there have been none for a while.
     fn run(&self) {
-        let _thread = RunningThread(self);
+        let mut thread = RunningThread(Some(self));
         while let Some(job) = self.next() {
             let memory = Memory {
                 shared: self,
@@ -210,9 +217,11 @@ impl Shared {
             let wake = std::panic::AssertUnwindSafe(|| job.reply.send(reply).is_ok());
             let _woken = std::panic::catch_unwind(wake);
         }
+        thread.0 = None;
     }
 
-    /// The next request, its memory taken; `None` when this thread is to end.
+    /// The next request, its memory taken; `None` when this thread is to end, and is not counted any more: whoever comes with a
+    /// request afterwards starts another one.
     fn next(&self) -> Option<Job> {
         let mut state = self.state();
         loop {
@@ -237,23 +246,26 @@ impl Shared {
             state.idle += 1;
             let (woken, timeout) = self
                 .changed
-                .wait_timeout(state, IDLE)
+                .wait_timeout(state, self.idle)
                 .unwrap_or_else(PoisonError::into_inner);
             state = woken;
             state.idle -= 1;
             if timeout.timed_out() && state.queue.is_empty() {
+                state.threads -= 1;
                 return None;
             }
         }
     }
 }
 
-/// Counts a thread for as long as it runs, whatever ends it: waking a caller can panic.
-struct RunningThread<'s>(&'s Shared);
+/// Counts a thread for as long as it runs, if something else ends it than that it had no work: waking a caller can panic.
+struct RunningThread<'s>(Option<&'s Shared>);
 
 impl Drop for RunningThread<'_> {
     fn drop(&mut self) {
-        self.0.state().threads -= 1;
+        if let Some(shared) = self.0 {
+            shared.state().threads -= 1;
+        }
     }
 }
 
@@ -381,6 +393,32 @@ mod tests {
         assert_eq!(failed.wait(), Err(IndexError::Failed));
         let next = workers.submit(1024, Box::new(|| Ok([3; 32]))).unwrap();
         assert_eq!(next.wait(), Ok([3; 32]));
+    }
+
+    /// A request that comes when the last thread ends would be left in the queue if that one were counted still.
+    #[test]
+    fn a_thread_that_ends_is_not_counted() {
+        let limits = IndexWorkerLimits {
+            memory_mib: 1,
+            threads: 1,
+            queue: 4,
+        };
+        let workers = IndexWorkers::staying(limits, Duration::from_millis(1));
+        for _ in 0..300 {
+            let request = workers.submit(1, Box::new(|| Ok([5; 32]))).unwrap();
+            assert_eq!(request.wait(), Ok([5; 32]));
+            let mut was_idle = false;
+            loop {
+                let state = workers.0.state();
+                let (threads, idle) = (state.threads, state.idle);
+                drop(state);
+                assert!(idle == threads || !was_idle, "a thread ends, and is counted");
+                was_idle |= idle == 1;
+                if threads == 0 {
+                    break;
+                }
+            }
+        }
     }
 
     /// A caller whose waker panics takes no thread with it.
