@@ -48,8 +48,8 @@ async fn share(workers: usize, killed: usize) {
     let mut ended = Vec::new();
     for (worker, (id, process)) in processes.into_iter().enumerate() {
         if worker < killed {
-            // Each has a share of its own by now.
-            while table::owners(&pool).await.len() < workers && !process.is_finished() {
+            // Each that lives has a share of its own by now; that of a dead one may be another's already.
+            while table::owners(&pool).await.len() < workers - dead && !process.is_finished() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             process::kill(id);
