@@ -60,6 +60,13 @@ impl World {
     }
 }
 
+/// Slow enough to do something meanwhile.
+fn slowly() -> RotationOptions {
+    let mut options = RotationOptions::default();
+    (options.batch, options.rate, options.acknowledged_by_every_instance) = (4, Some(8), true);
+    options
+}
+
 async fn table(db: &Pool<Db>) {
     let table = "CREATE TABLE patients (id {int} PRIMARY KEY, ssn {bytes} NOT NULL, ssn_index {index} NOT NULL, note {text}, \
                  born {bytes}, ward {key_text} NOT NULL)";
@@ -365,9 +372,7 @@ async fn paused_and_gone_on_with() {
     let keyring = world.keyring().await;
     let rotation = world.rotation(&db, &keyring, 4);
     assert!(matches!(rotation.pause().await.unwrap_err(), RotationError::NoRotation));
-    let mut slow = RotationOptions::default();
-    (slow.batch, slow.rate, slow.acknowledged_by_every_instance) = (4, Some(8), true);
-    let slow = Rotation::new(db.clone(), Arc::clone(&keyring), world.schema.clone()).with_options(slow);
+    let slow = world.rotation(&db, &keyring, 4).with_options(slowly());
     let pausing = async {
         loop {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -425,9 +430,7 @@ async fn cancelled_while_it_works() {
     let patients = filled(&db, &*world.keyring().await, 30).await;
     world.replace(KeyUse::Data).await;
     let keyring = world.keyring().await;
-    let mut slow = RotationOptions::default();
-    (slow.batch, slow.rate, slow.acknowledged_by_every_instance) = (4, Some(8), true);
-    let slow = Rotation::new(db.clone(), Arc::clone(&keyring), world.schema.clone()).with_options(slow);
+    let slow = world.rotation(&db, &keyring, 4).with_options(slowly());
     let cancelling = async {
         loop {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -448,10 +451,9 @@ async fn who_waits_for_the_rows_of_another_says_so() {
     let patients = filled(&db, &*world.keyring().await, 30).await;
     world.replace(KeyUse::Data).await;
     let keyring = world.keyring().await;
-    let mut options = RotationOptions::default();
-    (options.batch, options.rate, options.acknowledged_by_every_instance) = (4, Some(8), true);
+    let mut options = slowly();
     options.lease = std::time::Duration::from_secs(5);
-    let slow = Rotation::new(db.clone(), Arc::clone(&keyring), world.schema.clone()).with_options(options);
+    let slow = world.rotation(&db, &keyring, 4).with_options(options);
     let killed = tokio::spawn(async move { slow.run(Mode::Data, |_| {}).await.map(drop) });
     let rotation = world.rotation(&db, &keyring, 4);
     let status = loop {

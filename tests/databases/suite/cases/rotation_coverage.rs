@@ -11,9 +11,13 @@ use super::{Db, fresh, sql};
 /// `patients` again, with other keys.
 async fn made_again(db: &Pool<Db>, keyring: &Keyring, rows: i64, columns: &str, constraint: &str) {
     filled(db, keyring, rows).await;
+    moved(db, columns, &format!("{{key_text}} NOT NULL{constraint}")).await;
+}
+
+/// Moves the rows into a table with other keys: other columns before those of the tokens, and another `ward` behind them.
+async fn moved(db: &Pool<Db>, columns: &str, ward: &str) {
     let create = format!(
-        "CREATE TABLE again ({columns}, ssn {{bytes}} NOT NULL, ssn_index {{index}} NOT NULL, note {{text}}, born {{bytes}}, \
-         ward {{key_text}} NOT NULL{constraint})"
+        "CREATE TABLE again ({columns}, ssn {{bytes}} NOT NULL, ssn_index {{index}} NOT NULL, note {{text}}, born {{bytes}}, ward {ward})"
     );
     let mut connection = db.acquire().await.unwrap();
     for text in [
@@ -92,17 +96,9 @@ async fn keys_that_differ_by_case_alone() {
         "MySQL" => ("VARCHAR(20) COLLATE utf8mb4_bin", ""),
         _ => ("TEXT COLLATE NOCASE", "COLLATE BINARY"),
     };
-    let mut connection = db.acquire().await.unwrap();
-    for text in [
-        format!("CREATE TABLE again (id {{int}}, ssn {{bytes}}, ssn_index {{index}}, note {{text}}, born {{bytes}}, ward {ward} NOT NULL)"),
-        "INSERT INTO again SELECT id, ssn, ssn_index, note, born, ward FROM patients".to_owned(),
-        "DROP TABLE patients".to_owned(),
-        "ALTER TABLE again RENAME TO patients".to_owned(),
-        format!("CREATE UNIQUE INDEX by_ward ON patients (ward {collation})"),
-    ] {
-        sqlx::query(sql(&text)).execute(&mut *connection).await.unwrap();
-    }
-    drop(connection);
+    moved(&db, "id {int}", &format!("{ward} NOT NULL")).await;
+    let index = format!("CREATE UNIQUE INDEX by_ward ON patients (ward {collation})");
+    sqlx::query(sql(&index)).execute(&*db).await.unwrap();
     for patient in &mut patients {
         let name = format!("{}{}", if patient.id % 2 == 0 { "w" } else { "W" }, (patient.id - 1) / 2);
         let rename = format!("UPDATE patients SET ward = '{name}' WHERE id = {}", patient.id);

@@ -38,6 +38,12 @@ async fn pool() -> Pool<Sqlite> {
     pool
 }
 
+async fn started(connection: &mut sqlx::SqliteConnection) -> Record {
+    start::<Sqlite>(connection, &record(), &[("patients".to_owned(), 3)], false)
+        .await
+        .unwrap()
+}
+
 async fn claim_of(connection: &mut sqlx::SqliteConnection, record: &Record) -> Claim {
     claim_by("worker", connection, record).await
 }
@@ -54,9 +60,7 @@ async fn claim_by(owner: &str, connection: &mut sqlx::SqliteConnection, record: 
 async fn a_worker_gets_the_share_that_it_does_not_know_of() {
     let pool = pool().await;
     let mut connection = pool.acquire().await.unwrap();
-    let work = start::<Sqlite>(&mut connection, &record(), &[("patients".to_owned(), 3)], false)
-        .await
-        .unwrap();
+    let work = started(&mut connection).await;
     let shares = [
         claim_of(&mut connection, &work).await,
         claim_of(&mut connection, &work).await,
@@ -76,9 +80,7 @@ async fn a_worker_gets_the_share_that_it_does_not_know_of() {
 async fn no_page_is_counted_twice() {
     let pool = pool().await;
     let mut connection = pool.acquire().await.unwrap();
-    let work = start::<Sqlite>(&mut connection, &record(), &[("patients".to_owned(), 3)], false)
-        .await
-        .unwrap();
+    let work = started(&mut connection).await;
     let Claim::Share(mut share) = claim_of(&mut connection, &work).await else {
         panic!("no share")
     };
@@ -107,9 +109,7 @@ async fn no_page_is_counted_twice() {
 async fn no_share_of_another_phase() {
     let pool = pool().await;
     let mut connection = pool.acquire().await.unwrap();
-    let work = start::<Sqlite>(&mut connection, &record(), &[("patients".to_owned(), 3)], false)
-        .await
-        .unwrap();
+    let work = started(&mut connection).await;
     let Claim::Share(share) = claim_of(&mut connection, &work).await else {
         panic!("no share")
     };
