@@ -11,6 +11,10 @@ use phield_sqlx::rotate::RotationStatus;
 
 use super::text;
 
+/// So many times it is said, half a second apart, that others are waited for, before a person is told: between two shares a worker
+/// has none for a moment.
+const WAITS: u32 = 3;
+
 /// The bars of a rotation.
 pub(crate) struct Bars {
     all: MultiProgress,
@@ -20,10 +24,6 @@ pub(crate) struct Bars {
     waits: AtomicU32,
     is_hidden: bool,
 }
-
-/// So many times it is said, half a second apart, that others are waited for, before a person is told: between two shares a worker
-/// has none for a moment.
-const WAITS: u32 = 3;
 
 impl Bars {
     /// Drawn on standard error where that is a terminal, unless hidden.
