@@ -21,13 +21,14 @@ pub(crate) mod state;
 mod status;
 pub(crate) mod swap;
 pub(crate) mod table;
+mod tables;
 mod worker;
 mod writers;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use phield_core::{KeyState, KeyUse, Keyring, SchemaFile, SubjectStore, TableEntry};
+use phield_core::{KeyState, KeyUse, Keyring, SchemaFile, SubjectStore};
 use sqlx::Pool;
 
 pub use cell::Cell;
@@ -46,6 +47,8 @@ use limiter::Limiter;
 use patience::patiently;
 use state::{Beginning, Phase, Record};
 use table::Table;
+pub(crate) use tables::key_of;
+use tables::totals;
 use worker::Worker;
 
 /// Passes over the tables in one run, before it says that somebody writes under an old key.
@@ -170,7 +173,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
         let mut connection = self.pool.acquire().await?;
         // Before they are waited for: a transaction that begins later writes nothing that was sealed before.
         let clocks = state::clocks::<DB>(&mut connection, self.options.clock_ahead).await?;
-        let open_writers = phase == Phase::Count && self.open_writers(tables).await?;
+        let open_writers = phase == Phase::Count && self.open_writers(&mut connection, tables).await?;
         let totals = match phase {
             Phase::Count | Phase::Done => totals::<DB>(&mut connection, tables).await?,
             Phase::Work | Phase::Cancelled => Vec::new(),
@@ -186,8 +189,12 @@ impl<DB: RotationDatabase> Rotation<DB> {
     }
 
     /// Whether what others wrote before is not to be seen yet, after they were waited for as long as for a worker.
-    async fn open_writers(&self, tables: &[Arc<Table>]) -> Result<bool, RotationError> {
-        writers::are_open(&self.pool, tables, self.options.lease).await
+    async fn open_writers(
+        &self,
+        connection: &mut DB::Connection,
+        tables: &[Arc<Table>],
+    ) -> Result<bool, RotationError> {
+        writers::are_open::<DB>(connection, tables, self.options.lease).await
     }
 
     /// Where the last rotation is, under way or done; none when there never was one.
@@ -495,7 +502,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
         let clocks = state::clocks::<DB>(&mut connection, self.options.clock_ahead).await?;
         // The first pass of these is the one that counts.
         let counts = matches!(mode, Mode::Scan | Mode::Verify);
-        let open_writers = counts && self.open_writers(tables).await?;
+        let open_writers = counts && self.open_writers(&mut connection, tables).await?;
         let wait = i64::try_from(self.options.hard_ttl.as_secs()).unwrap_or(i64::MAX);
         let waits = mode.writes() && !self.options.acknowledged_by_every_instance;
         let totals = totals::<DB>(&mut connection, tables).await?;
@@ -553,11 +560,11 @@ impl<DB: RotationDatabase> Rotation<DB> {
             Phase::Count => "counting",
             Phase::Work => "running",
         };
-        let mut counts = state::counts::<DB>(connection, &record.id).await?;
-        let all = counts.len();
-        counts.retain(|count| count.phase != state::OPEN_WRITERS);
+        let counts = state::counts::<DB>(connection, &record.id).await?.into_iter();
+        let (open_writers, counts): (Vec<_>, _) =
+            counts.partition(|count| count.phase == state::OPEN_WRITERS);
         Ok(RotationStatus {
-            open_writers: counts.len() < all,
+            open_writers: !open_writers.is_empty(),
             workers: holders.len(),
             waits_for_others: waits_for_others(owners, &holders),
             tables: state::progress::<DB>(connection, &record.id).await?,
@@ -577,58 +584,6 @@ impl<DB: RotationDatabase> Rotation<DB> {
             report: record.report,
         })
     }
-
-    /// The tables of the options, each with the unique key that its pages are ordered by.
-    async fn tables(&self, mode: Mode) -> Result<Vec<Arc<Table>>, RotationError> {
-        let known = self.schema.tables();
-        for name in &self.options.tables {
-            if !known.iter().any(|entry| entry.table.as_str() == name) {
-                return Err(RotationError::NoSuchTable(name.clone()));
-            }
-        }
-        let wanted = |entry: &&TableEntry| {
-            self.options.tables.is_empty()
-                || self
-                    .options
-                    .tables
-                    .iter()
-                    .any(|name| name == entry.table.as_str())
-        };
-        let mut tables = Vec::new();
-        let mut connection = self.pool.acquire().await?;
-        for entry in known.iter().filter(wanted) {
-            let key = key_of::<DB>(&mut connection, entry).await?;
-            let table = Table::new(entry, key);
-            state::check_columns::<DB>(&mut connection, &table.sql_table, table.columns()).await?;
-            self.check_table(&table, mode)?;
-            tables.push(Arc::new(table));
-        }
-        Ok(tables)
-    }
-
-    fn check_table(&self, table: &Table, mode: Mode) -> Result<(), RotationError> {
-        let refused = |why: String| {
-            Err(RotationError::Table {
-                table: table.sql_table.clone(),
-                why,
-            })
-        };
-        if table.subject_keys && self.subjects.is_none() && mode != Mode::Scan {
-            return refused(
-                "its rows are sealed under the keys of their subjects, whose store only the application knows: run the rotation \
-                 from the application's own command line (`Rotation::with_subjects`), or leave the table out with --tables"
-                    .to_owned(),
-            );
-        }
-        if let (Mode::Pepper, Some(index)) = (mode, table.indexes.iter().find(|index| index.unique)) {
-            return refused(format!(
-                "its index {} is unique, and holds only within one pepper: it is replaced by a new index with its own column, not \
-                 rotated in place (`phield migrate`). Leave the table out with --tables until then",
-                index.name
-            ));
-        }
-        Ok(())
-    }
 }
 
 /// How long these workers, none of whom has anything to do, wait at most for the workers that have.
@@ -640,19 +595,6 @@ fn waits_for_others(owners: &[String], holders: &[(String, u64)]) -> Option<u64>
     holders.iter().map(|(_, seconds)| *seconds).max()
 }
 
-/// How many rows tables have.
-async fn totals<DB: RotationDatabase>(
-    connection: &mut DB::Connection,
-    tables: &[Arc<Table>],
-) -> Result<Vec<(String, i64)>, RotationError> {
-    let mut totals = Vec::new();
-    for table in tables {
-        let rows = state::row_total::<DB>(connection, &table.sql_table).await?;
-        totals.push((table.name().to_owned(), rows));
-    }
-    Ok(totals)
-}
-
 /// The rotation that is under way.
 async fn under_way<DB: RotationDatabase>(connection: &mut DB::Connection) -> Result<Record, RotationError> {
     if !state::exists::<DB>(connection).await {
@@ -661,31 +603,6 @@ async fn under_way<DB: RotationDatabase>(connection: &mut DB::Connection) -> Res
     state::open::<DB>(connection)
         .await?
         .ok_or(RotationError::NoRotation)
-}
-
-/// The unique key that pages are ordered by: the row id where it is one, else the primary key, else another; of columns that are
-/// never NULL, and whose order is that of `>`.
-pub(crate) async fn key_of<DB: RotationDatabase>(
-    connection: &mut DB::Connection,
-    entry: &TableEntry,
-) -> Result<Vec<String>, RotationError> {
-    state::check_seen::<DB>(connection, &entry.sql_table).await?;
-    let keys = state::unique_keys::<DB>(connection, &entry.sql_table).await?;
-    let identity = table::key_of_entry(entry);
-    let is_identity =
-        |key: &&Vec<String>| !key.is_empty() && key.iter().all(|column| identity.contains(column));
-    match (keys.iter().find(is_identity), keys.first()) {
-        (Some(key), _) | (None, Some(key)) => Ok(key.clone()),
-        _ if state::place::<DB>(connection, &entry.sql_table).await?.is_none() => {
-            Err(RotationError::NoTable(entry.sql_table.clone()))
-        }
-        _ => Err(RotationError::Table {
-            table: entry.sql_table.clone(),
-            why: "it has no primary key and no unique index over columns that are NOT NULL and of integers, UUIDs, text or bytes, so \
-                  that its rows cannot be gone through in order: create one over the columns of the row id"
-                .to_owned(),
-        }),
-    }
 }
 
 fn random<const N: usize>() -> Result<[u8; N], RotationError> {

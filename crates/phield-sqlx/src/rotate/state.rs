@@ -15,6 +15,7 @@
 mod tests;
 
 mod catalog;
+mod clock;
 mod counts;
 mod share;
 
@@ -30,6 +31,7 @@ pub(crate) use catalog::{
     AnyColumn, check_columns, check_seen, columns_of_all, hidden, open_writers, own_schema, place, row_total,
     unique_keys,
 };
+pub(crate) use clock::{Clocks, clocks, now};
 use counts::note_open_writers;
 pub(crate) use counts::{
     COMPROMISED, Done, LEFT, Note, OPEN_WRITERS, counts, digest, digest_of, note, note_id, noted, progress,
@@ -335,23 +337,7 @@ impl Record {
     }
 }
 
-/// Unix seconds by the clock of the database.
-pub(crate) async fn now<DB: RotationDatabase>(connection: &mut DB::Connection) -> Result<i64, RotationError> {
-    let rows = fetch::<DB>(connection, &format!("SELECT {}", DB::NOW), &[]).await?;
-    let now = rows.first().and_then(|row| integer(row.first()));
-    now.ok_or(RotationError::Checkpoint("(clock)"))
-}
-
-/// The clocks of the database and of this machine.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Clocks {
-    /// What the one says that is behind, in Unix seconds.
-    pub(crate) earlier: i64,
-    /// How many seconds they are apart.
-    pub(crate) apart: i64,
-}
-
-/// How a count begins, or a rotation does.
+/// How a phase begins.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Beginning {
     /// The epoch of the ring.
@@ -359,26 +345,6 @@ pub(crate) struct Beginning {
     pub(crate) clocks: Clocks,
     /// Whether transactions that wrote into the tables before are open still: what they wrote is not counted.
     pub(crate) open_writers: bool,
-}
-
-/// Compares the clock of the database with one that is so many seconds ahead of this machine's.
-pub(crate) async fn clocks<DB: RotationDatabase>(
-    connection: &mut DB::Connection,
-    ahead: i64,
-) -> Result<Clocks, RotationError> {
-    let machine = || {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
-        now.saturating_add(ahead)
-    };
-    let asked = machine();
-    let database = now::<DB>(connection).await?;
-    // The time that the answer took is no difference.
-    let answered = machine().max(asked);
-    Ok(Clocks {
-        earlier: database.min(asked),
-        apart: (asked - database).max(database - answered).max(0),
-    })
 }
 
 /// The rotation that is under way.
