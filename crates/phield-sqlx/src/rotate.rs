@@ -11,6 +11,7 @@ pub(crate) mod cell;
 pub(crate) mod database;
 mod error;
 mod forms;
+mod heartbeat;
 pub(crate) mod limiter;
 mod noted;
 mod options;

@@ -13,6 +13,7 @@ use sqlx::{Pool, pool::PoolConnection};
 use super::cell::Cursor;
 use super::database::RotationDatabase;
 use super::error::RotationError;
+use super::heartbeat;
 use super::limiter::Limiter;
 use super::noted::{self, Noted};
 use super::page::{Prepared, Preparing, Subjects};
@@ -82,10 +83,8 @@ enum WrittenRow {
 impl<DB: RotationDatabase> Worker<DB> {
     /// Works until the pass is through. What ends early gives its share back.
     pub(crate) async fn pass(&self, record: &Record) -> Result<(), RotationError> {
-        let passed = tokio::select! {
-            passed = self.shares(record) => passed,
-            never = self.keep_leases(record) => match never {},
-        };
+        let renew = || self.renew_leases(record);
+        let passed = heartbeat::beside(self.shares(record), self.lease / RENEWALS, renew).await;
         if passed.is_err() {
             // Best effort: the lease ends on its own.
             if let Ok(mut connection) = self.pool.acquire().await {
@@ -96,13 +95,10 @@ impl<DB: RotationDatabase> Worker<DB> {
     }
 
     /// A page of slow indexes, or of a slow database, can take longer than a lease.
-    async fn keep_leases(&self, record: &Record) -> std::convert::Infallible {
-        loop {
-            tokio::time::sleep(self.lease / RENEWALS).await;
-            if let Ok(mut connection) = self.pool.acquire().await {
-                // One that fails is followed by another, long before the lease ends.
-                let _ = state::renew_leases::<DB>(&mut connection, &record.id, self.lease()).await;
-            }
+    async fn renew_leases(&self, record: &Record) {
+        if let Ok(mut connection) = self.pool.acquire().await {
+            // One that fails is followed by another, long before the lease ends.
+            let _ = state::renew_leases::<DB>(&mut connection, &record.id, self.lease()).await;
         }
     }
 
