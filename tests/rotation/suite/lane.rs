@@ -78,6 +78,9 @@ pub(crate) mod sqlite {
     /// There is no server that still works for a process that is dead.
     pub(crate) const OTHERS: Option<&str> = None;
 
+    /// Nobody can be asked.
+    pub(crate) const ACTIVITY: Option<&str> = None;
+
     /// Whether a lane is put back by copying the file of another: then that is done.
     pub(crate) fn copy(folder: &Path, from: &str, to: &str) -> bool {
         for left in ["db-journal", "db-wal", "db-shm"] {
@@ -89,7 +92,7 @@ pub(crate) mod sqlite {
 }
 
 macro_rules! on_server {
-    ($database:ident $server:ident $options:ty, $others:literal) => {
+    ($database:ident $server:ident $options:ty, $others:literal, $activity:literal) => {
         pub(crate) mod $database {
             use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -120,6 +123,9 @@ macro_rules! on_server {
             /// Counts the connections of other processes to the database of this one.
             pub(crate) const OTHERS: Option<&str> = Some($others);
 
+            /// What every connection does, in lines.
+            pub(crate) const ACTIVITY: Option<&str> = Some($activity);
+
             /// A server's tables are put back by statements.
             pub(crate) fn copy(_: &Path, _: &str, _: &str) -> bool {
                 false
@@ -131,9 +137,11 @@ macro_rules! on_server {
 on_server!(
     postgres PostgresServer sqlx::postgres::PgConnectOptions,
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' \
-     AND pid <> pg_backend_pid()"
+     AND pid <> pg_backend_pid()",
+    "SELECT concat_ws(' ', pid, datname, state, wait_event, query) FROM pg_stat_activity"
 );
 on_server!(
     mariadb MariaDbServer sqlx::mysql::MySqlConnectOptions,
-    "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND id <> connection_id()"
+    "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND id <> connection_id()",
+    "SELECT CAST(concat_ws(' ', id, db, command, time, state, info) AS CHAR) FROM information_schema.processlist"
 );

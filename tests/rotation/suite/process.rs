@@ -65,7 +65,16 @@ fn killer() -> PathBuf {
 
 /// Runs a process to its end, which is expected to be a good one.
 pub(crate) async fn finish(command: &mut Command) -> Result<(), String> {
-    wait(command.spawn().map_err(|error| error.to_string())?).await
+    finish_or(command, async || String::new()).await
+}
+
+/// As [`finish`]; of a process that does not end, `hung` says what its database is busy with.
+pub(crate) async fn finish_or(
+    command: &mut Command,
+    hung: impl AsyncFnOnce() -> String,
+) -> Result<(), String> {
+    let child = command.spawn().map_err(|error| error.to_string())?;
+    good(&output_or(child, hung).await?)
 }
 
 /// Runs a process that is killed at a write, if it comes there.
@@ -93,7 +102,11 @@ pub(crate) async fn count(command: &mut Command, file: &Path) -> Result<Vec<(Str
 
 /// As [`finish`], of a process that runs already.
 pub(crate) async fn wait(child: Child) -> Result<(), String> {
-    match ended(&output(child).await?)? {
+    good(&output(child).await?)
+}
+
+fn good(output: &Output) -> Result<(), String> {
+    match ended(output)? {
         Ended::Done => Ok(()),
         Ended::Killed => Err("it was killed".to_owned()),
     }
@@ -108,10 +121,42 @@ pub(crate) fn kill(id: u32) {
 }
 
 async fn output(child: Child) -> Result<Output, String> {
-    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
-    output
-        .map_err(|_| "it does not end".to_owned())?
-        .map_err(|error| error.to_string())
+    output_or(child, async || String::new()).await
+}
+
+async fn output_or(child: Child, hung: impl AsyncFnOnce() -> String) -> Result<Output, String> {
+    let id = child.id();
+    // It is killed by the drop of this: first it is looked at.
+    let mut output = std::pin::pin!(child.wait_with_output());
+    match tokio::time::timeout(PATIENCE, &mut output).await {
+        Ok(output) => output.map_err(|error| error.to_string()),
+        Err(_) => {
+            let threads = id.map(threads).unwrap_or_default();
+            Err(format!(
+                "it does not end; its threads:\n{threads}{}",
+                hung().await
+            ))
+        }
+    }
+}
+
+/// What the threads of a process wait for, by the names of the kernel.
+fn threads(id: u32) -> String {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path)
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    };
+    let folders = std::fs::read_dir(format!("/proc/{id}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let thread = |folder: std::fs::DirEntry| {
+        let [name, waits, call] = ["comm", "wchan", "syscall"].map(|file| read(&folder.path().join(file)));
+        format!("{name}: {waits}, {call}\n")
+    };
+    folders.map(thread).collect()
 }
 
 fn ended(output: &Output) -> Result<Ended, String> {

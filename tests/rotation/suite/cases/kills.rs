@@ -127,6 +127,20 @@ impl Lane {
         Ok(Site { pool, folder })
     }
 
+    /// What the connections of the server do, and the shares of the rotation.
+    async fn activity(&self) -> String {
+        let Some(activity) = lane::ACTIVITY else { return String::new() };
+        let shares = "SELECT concat_ws(' ', rotation, tbl, share_no, place, owner, lease) FROM phield_rotation_share";
+        let mut lines = Vec::new();
+        if let Ok(pool) = table::connect(&self.url, 1).await {
+            for statement in [activity, shares] {
+                let found = sqlx::query_scalar::<_, String>(statement).fetch_all(&pool).await;
+                lines.extend(found.unwrap_or_else(|error| vec![error.to_string()]));
+            }
+        }
+        lines.join("\n")
+    }
+
     fn rotator(&self, command: &impl Command, folder: &std::path::Path) -> tokio::process::Command {
         let (folder_name, report) = (folder.display().to_string(), folder.join("report").display().to_string());
         let more = command.arguments();
@@ -150,7 +164,8 @@ impl Lane {
         let site = self.site(folder).await?;
         let written = command.killed(&site).await.map_err(|error| format!("after the kill: {error}"))?;
         site.pool.close().await;
-        process::finish(&mut self.rotator(command, &site.folder)).await.map_err(|error| format!("the second run: {error}"))?;
+        let second = process::finish_or(&mut self.rotator(command, &site.folder), async || self.activity().await).await;
+        second.map_err(|error| format!("the second run: {error}"))?;
         let site = self.site(site.folder).await?;
         let end = command.ended(&site, written).await.map_err(|error| format!("in the end: {error}"))?;
         site.pool.close().await;
