@@ -1,30 +1,28 @@
 //! The keyring: the keys of a ring in memory, ready to seal, open and index.
 
-use std::collections::BTreeMap;
+mod loaded;
+mod shared;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
-
-use crate::clock;
 use crate::error::{OpenError, RingError, SealError};
 use crate::fips;
 use crate::index_workers::IndexWorkers;
-use crate::key::{DataKey, KeyId, KeyMaterial};
+use crate::key::{KeyId, KeyMaterial};
 use crate::key_slot::{KeySlot, Missing, NEVER, Role};
-use crate::keyring_status::Counters;
 use crate::name::{AppName, RingName, ScopeName, TableName, TenantName};
-use crate::record::{KeyRecord, KeyState, KeyUse};
+use crate::record::{KeyState, KeyUse};
 use crate::refresher::Refresher;
-use crate::row::SealingKey;
 use crate::scope::Scopes;
 use crate::settings::RingSettings;
 use crate::token::Suite;
 
-/// A sealer refuses from `not after` plus this many seconds: clocks of one fleet differ.
-const NOT_AFTER_GRACE: u64 = 300;
+pub(crate) use loaded::LoadedKey;
+use loaded::{ActiveDataKey, OpeningRecord};
+pub(crate) use shared::{Shared, Snapshot};
+
 /// Default and hard limit of a value, in bytes.
 pub(crate) const DEFAULT_VALUE_LIMIT: usize = 1 << 20;
 pub(crate) const MAX_VALUE_LIMIT: usize = 16 << 20;
@@ -59,97 +57,6 @@ pub struct Keyring {
     refresher: Option<Refresher>,
 }
 
-/// What a keyring has in common with the thread that refreshes it.
-pub(crate) struct Shared {
-    snapshot: ArcSwap<Snapshot>,
-    /// Until when the manifest may be relied on, by [`clock::now`] (I-8).
-    expires: AtomicU64,
-    /// When it was verified last.
-    verified: AtomicU64,
-    counters: Counters,
-}
-
-/// What the manifest in force says.
-#[derive(Default)]
-pub(crate) struct Snapshot {
-    epoch: u64,
-    keys: BTreeMap<KeyId, Arc<LoadedKey>>,
-}
-
-impl Shared {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            snapshot: ArcSwap::default(),
-            expires: AtomicU64::new(0),
-            verified: AtomicU64::new(0),
-            counters: Counters::default(),
-        })
-    }
-
-    pub(crate) fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// Puts another manifest in force.
-    pub(crate) fn publish(&self, snapshot: Snapshot) {
-        self.snapshot.store(Arc::new(snapshot));
-        self.verified.store(clock::now(), Ordering::Release);
-    }
-
-    /// How long ago the manifest in force was verified, in milliseconds.
-    pub(crate) fn age(&self) -> u64 {
-        clock::now().saturating_sub(self.verified.load(Ordering::Acquire))
-    }
-
-    pub(crate) fn rely_on_manifest_until(&self, expires: u64) {
-        self.expires.store(expires, Ordering::Release);
-    }
-
-    pub(crate) fn expires(&self) -> u64 {
-        self.expires.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.load_full()
-    }
-
-    /// Whether a manifest was verified within the hard TTL (I-8).
-    pub(crate) fn is_manifest_live(&self) -> bool {
-        let expires = self.expires();
-        expires == NEVER || clock::now() < expires
-    }
-}
-
-impl Snapshot {
-    pub(crate) fn new(epoch: u64, keys: impl IntoIterator<Item = (KeyRecord, Arc<KeySlot>)>) -> Self {
-        let keys = keys
-            .into_iter()
-            .map(|(record, slot)| (record.context.key_id, Arc::new(LoadedKey::new(&record, slot))));
-        Self {
-            epoch,
-            keys: keys.collect(),
-        }
-    }
-
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    pub(crate) fn keys(&self) -> impl Iterator<Item = (KeyId, &Arc<LoadedKey>)> {
-        self.keys.iter().map(|(id, key)| (*id, key))
-    }
-
-    pub(crate) fn key(&self, id: KeyId) -> Option<&Arc<LoadedKey>> {
-        self.keys.get(&id)
-    }
-
-    /// The active record for a use, table and tenant.
-    fn active(&self, key_use: KeyUse, scope: Option<&ScopeName>) -> Option<(KeyId, &Arc<LoadedKey>)> {
-        self.keys()
-            .find(|(_, key)| key.key_use == key_use && key.state.seals() && key.scope.as_ref() == scope)
-    }
-}
-
 /// Why there is no ephemeral keyring.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -160,74 +67,6 @@ pub enum EphemeralError {
     /// See [`Keyring::ephemeral`].
     #[error(transparent)]
     Ring(#[from] RingError),
-}
-
-/// A record as the manifest in force has it, and the place of its key.
-pub(crate) struct LoadedKey {
-    pub(crate) key_use: KeyUse,
-    suite: Option<Suite>,
-    pub(crate) scope: Option<ScopeName>,
-    pub(crate) state: KeyState,
-    not_after: u64,
-    /// A pepper that never leaves its device.
-    pub(crate) is_device: bool,
-    slot: Arc<KeySlot>,
-}
-
-/// The active data key of a table and tenant.
-pub(crate) struct ActiveDataKey {
-    id: KeyId,
-    suite: Suite,
-    role: Arc<Role>,
-}
-
-impl ActiveDataKey {
-    pub(crate) fn sealing_key(&self) -> Result<SealingKey<'_>, SealError> {
-        match &*self.role {
-            Role::Data(key) => Ok(SealingKey {
-                id: self.id,
-                suite: self.suite,
-                key,
-            }),
-            _ => Err(SealError::KeyUnavailable(self.id)),
-        }
-    }
-}
-
-/// What a token is opened with.
-pub(crate) struct OpeningRecord {
-    id: KeyId,
-    loaded: Arc<LoadedKey>,
-}
-
-impl OpeningRecord {
-    /// The data key, in its role.
-    pub(crate) fn unlock(&self) -> Result<OpeningKey, OpenError> {
-        let role = self.loaded.role().map_err(|missing| match missing {
-            Missing::Unavailable => OpenError::KeyUnavailable(self.id),
-            Missing::Refused => OpenError::KeyRefused(self.id),
-        })?;
-        Ok(OpeningKey { id: self.id, role })
-    }
-
-    pub(crate) fn is_compromised(&self) -> bool {
-        self.loaded.state == KeyState::Compromised
-    }
-}
-
-/// The data key of a token.
-pub(crate) struct OpeningKey {
-    id: KeyId,
-    role: Arc<Role>,
-}
-
-impl OpeningKey {
-    pub(crate) fn key(&self) -> Result<&DataKey, OpenError> {
-        match &*self.role {
-            Role::Data(key) => Ok(key),
-            _ => Err(OpenError::KeyUnavailable(self.id)),
-        }
-    }
 }
 
 /// What a keyring keeps of configuration.
@@ -504,42 +343,6 @@ impl Drop for Keyring {
             key.slot.evict(false);
         }
         self.shared.publish(Snapshot::default());
-    }
-}
-
-impl LoadedKey {
-    fn new(record: &KeyRecord, slot: Arc<KeySlot>) -> Self {
-        Self {
-            key_use: record.context.key_use,
-            suite: record.context.suite,
-            scope: record.context.scope.clone(),
-            state: record.state,
-            not_after: record.not_after,
-            is_device: record.device_wrap().is_some(),
-            slot,
-        }
-    }
-
-    /// The key, if it is there.
-    pub(crate) fn role(&self) -> Result<Arc<Role>, Missing> {
-        self.slot.get()
-    }
-
-    pub(crate) fn slot(&self) -> &Arc<KeySlot> {
-        &self.slot
-    }
-
-    /// Whether the last moment in which it may seal, write or wrap has passed, by this machine's clock. A clock that
-    /// stands before 1970 is no reason: what seals fails by itself then.
-    pub(crate) fn is_expired(&self) -> bool {
-        self.not_after != 0
-            && SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .is_ok_and(|now| self.is_expired_at(now.as_secs()))
-    }
-
-    fn is_expired_at(&self, now: u64) -> bool {
-        self.not_after != 0 && now >= self.not_after.saturating_add(NOT_AFTER_GRACE)
     }
 }
 
