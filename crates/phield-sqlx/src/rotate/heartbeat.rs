@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 /// Does `work`, and a beat every `period` until it is done.
 ///
 /// A beat that is under way then is waited for: a statement that is dropped before its answer leaves a connection of sqlx's driver
-/// for MySQL in the middle of that answer, and the pool gives the connection to whoever comes next.
+/// for MySQL in the middle of that answer. The pool looks at connections that come back, but a look is no proof, and whoever takes
+/// such a connection next reads the answer to another statement.
 pub(crate) async fn beside<T, F>(
     work: impl Future<Output = T> + Send,
     period: Duration,
