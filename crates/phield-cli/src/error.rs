@@ -187,6 +187,21 @@ pub enum Error {
         /// What is wrong with it.
         source: phield_import::RailsCredentialsError,
     },
+    /// A key was replaced, its rotation has ended, and the same command is given again.
+    #[error(
+        "nothing was done: key {key_id} is the active one since {at}, and its rotation has ended. To go through the rows once more, without \
+         another key: phield rotate run {mode}. To replace this key, too: the same command after {until}, or phield keys activate"
+    )]
+    ReplacedLately {
+        /// The active key.
+        key_id: phield_core::KeyId,
+        /// When it took the place of the one before it.
+        at: String,
+        /// From when on it can be replaced by the same command.
+        until: String,
+        /// What is rotated.
+        mode: &'static str,
+    },
     /// A successor was published, and is not known to every process yet.
     #[error(
         "key {key_id} is published, and every process knows it from {at} on. Run the same command again then: it activates the key \

@@ -162,6 +162,24 @@ async fn data_keys_are_replaced() {
         "{said}"
     );
 
+    // Whoever is tired repeats the command without a report.
+    let (code, said) = world.said(&run);
+    assert_eq!(
+        (
+            code,
+            said.contains("nothing was done") && said.contains("phield rotate run data. ")
+        ),
+        (1, true),
+        "{said}"
+    );
+    let once_more = ["rotate", "run", "data", "--acknowledged-by-every-instance"];
+    let (code, said) = world.said(&once_more);
+    assert_eq!(
+        (code, said.contains(&format!("0 rows under key {old}"))),
+        (0, true),
+        "{said}"
+    );
+
     // The evidence does not do before the waiting period.
     let config = world.made.text("phield.toml");
     let destroy = [

@@ -7,10 +7,13 @@ use super::rows::{Context, RunArguments};
 use crate::text::{now, utc};
 use crate::{Error, Host, backup};
 
+/// For so many seconds after a key was replaced, the same command is taken for one that was repeated.
+const LATELY: u64 = 60 * 60;
+
 /// Publishes a successor, or activates the one that has waited.
 ///
 /// Does nothing while the rotation is under way, and after an activation that no rotation has followed yet: so a run that was killed
-/// is repeated as it is.
+/// is repeated as it is. One that is repeated after its end is refused for an hour.
 pub(crate) async fn key(
     context: &Context,
     job: &Job,
@@ -39,6 +42,16 @@ pub(crate) async fn key(
             .any(|old| old.context.scope == scope);
         if was_replaced && !job.has_seen(id).await? {
             continue;
+        }
+        let replaced = of_use(KeyState::DecryptOnly).filter(|old| old.context.scope == scope);
+        let replaced = replaced.map(|old| old.not_after).max().unwrap_or(0);
+        if replaced != 0 && now() < replaced.saturating_add(LATELY) {
+            return Err(Error::ReplacedLately {
+                key_id: id,
+                at: utc(replaced),
+                until: utc(replaced.saturating_add(LATELY)),
+                mode: arguments.mode.mode().as_str(),
+            });
         }
         let successor = context.ring.successor(key_use, suite, scope).await?;
         let rollout = if arguments.acknowledged_by_every_instance {

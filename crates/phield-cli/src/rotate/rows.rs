@@ -133,7 +133,7 @@ pub struct RunArguments {
     /// Replace the active key first: publish a successor, and activate it once every process can know it
     ///
     /// The first run publishes, and says when to come back; the next one activates, and starts. Repeating it while the rotation is
-    /// under way replaces nothing again; once it has ended, with its report, the same command replaces the key once more.
+    /// under way replaces nothing again; once it has ended, a key that was replaced less than an hour ago is not replaced again.
     #[arg(long)]
     pub replace_key: bool,
     /// Do not wait: every instance that uses the ring was seen to have the active key
