@@ -105,8 +105,8 @@ impl OpeningRecord {
 
 /// The data key of a token.
 pub(crate) struct OpeningKey {
-    pub(super) id: KeyId,
-    pub(super) role: Arc<Role>,
+    id: KeyId,
+    role: Arc<Role>,
 }
 
 impl OpeningKey {
