@@ -1,6 +1,6 @@
 //! `--replace-key`: the active key gets a successor before its rows are sealed again.
 
-use phield_core::{KeyId, KeyState, Manifest, RingError, Rollout};
+use phield_core::{KeyId, KeyRecord, KeyState, Manifest, RingError, Rollout};
 
 use super::database::Job;
 use super::rows::{Context, RunArguments};
@@ -37,15 +37,15 @@ pub(crate) async fn key(
             active.context.scope.clone(),
             active.context.suite,
         );
-        let was_replaced = of_use(KeyState::DecryptOnly)
-            .chain(of_use(KeyState::Compromised))
-            .any(|old| old.context.scope == scope);
+        let of_scope = |state| of_use(state).filter(|old| old.context.scope == scope);
+        let was_replaced = of_scope(KeyState::DecryptOnly)
+            .chain(of_scope(KeyState::Compromised))
+            .next()
+            .is_some();
         if was_replaced && !job.has_seen(id).await? {
             continue;
         }
-        let replaced = of_use(KeyState::DecryptOnly).filter(|old| old.context.scope == scope);
-        let replaced = replaced.map(|old| old.not_after).max().unwrap_or(0);
-        if replaced != 0 && now() < replaced.saturating_add(LATELY) {
+        if let Some(replaced) = lately(of_scope(KeyState::DecryptOnly), now()) {
             return Err(Error::ReplacedLately {
                 key_id: id,
                 at: utc(replaced),
@@ -77,6 +77,12 @@ pub(crate) async fn key(
     backup_of(context, arguments, host).await
 }
 
+/// When the last of these keys stopped sealing, if that was lately. Of a key that was retired by an earlier version nobody knows when.
+fn lately<'r>(old: impl Iterator<Item = &'r KeyRecord>, now: u64) -> Option<u64> {
+    let stopped = old.filter_map(|record| record.stopped_sealing(now)).max();
+    stopped.filter(|at| now < at.saturating_add(LATELY))
+}
+
 async fn backup_of(context: &Context, arguments: &RunArguments, host: &mut Host<'_>) -> Result<(), Error> {
     let verified = context.ring.load().await?;
     let config = &arguments.work.database.config;
@@ -90,4 +96,31 @@ pub(crate) fn state_of(manifest: &Manifest, id: KeyId) -> &'static str {
     manifest
         .record(id)
         .map_or("not in the ring", |record| record.state.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use phield_testkit::TestRing;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_time_to_come_is_not_lately() {
+        let ring = TestRing::new("clinic");
+        let verified = ring.ring().load().await.unwrap();
+        let mut old = verified.manifest().records.first().unwrap().clone();
+        old.state = KeyState::DecryptOnly;
+        let now = 100 * LATELY;
+        let mut lately_at = |not_after| {
+            old.not_after = not_after;
+            lately(std::iter::once(&old), now)
+        };
+        for replaced in [now, now - 1, now - LATELY + 1] {
+            assert_eq!(lately_at(replaced), Some(replaced));
+        }
+        // Keys that earlier versions retired keep the time until which they were to seal, or have none.
+        for unknown in [0, now + 1, now + 24 * LATELY, now - LATELY] {
+            assert_eq!(lately_at(unknown), None);
+        }
+    }
 }
