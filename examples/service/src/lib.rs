@@ -42,6 +42,9 @@ pub use request::{Body, log_panics_without_messages};
 /// More than any request of this service needs, in bytes.
 const BODY_LIMIT: usize = 64 << 10;
 
+/// What is read of a request all the same, in bytes, so that the answer reaches a client that is still sending.
+const READ_LIMIT: usize = 1 << 20;
+
 /// What every handler is given.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -84,6 +87,10 @@ pub fn routes() -> Router<Service> {
 pub fn guarded(routes: Router) -> Router {
     routes
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(axum::middleware::from_fn_with_state(
+            READ_LIMIT,
+            request::read_body,
+        ))
         .layer(CatchPanicLayer::custom(request::answer_panic))
         .layer(axum::middleware::from_fn(request::log))
 }

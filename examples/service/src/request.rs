@@ -4,7 +4,7 @@ use std::any::Any;
 use std::time::Instant;
 
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
-use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -83,6 +83,21 @@ pub(crate) async fn log(request: Request, next: Next) -> Response {
     }
     .instrument(span)
     .await
+}
+
+/// Reads a request whole before anything answers it, up to a limit in bytes beyond which the connection is worth less
+/// than the reading. An answer in the middle of a body (to an id that is none, to a type that is not JSON) makes hyper
+/// close the connection, and the client's next request on it fails.
+pub(crate) async fn read_body(
+    State(limit): State<usize>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, limit).await;
+    // It is too large, or the client is gone and reads no answer.
+    let body = body.map_err(|_| ApiError::TooLarge)?;
+    Ok(next.run(Request::from_parts(parts, body.into())).await)
 }
 
 /// A method that HTTP defines; a client can send any other word as one.

@@ -1,10 +1,12 @@
 //! The service as a process of its own, and its clients: every route and every error, over HTTP.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use phield_testkit::Scanner;
 use phield_testkit::servers::PostgresServer;
@@ -293,6 +295,52 @@ fn every_route_on_sqlite() {
     move_rows(&url, other);
     server.get(&format!("/patients/{other}")).failed(500, "failed");
     assert!(server.stop().contains("the token does not authenticate"));
+}
+
+/// A client whose body comes after the service could have refused the request sends its next one on the same
+/// connection.
+#[test]
+fn a_refusal_leaves_the_connection() {
+    let folder = TempDir::new().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("clinic.db").display());
+    let server = Server::start(folder.path(), &url);
+    let host = server.address.strip_prefix("http://").unwrap();
+    let mut client = TcpStream::connect(host).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut answers = BufReader::new(client.try_clone().unwrap());
+    let body = json!({ "ssn": "999-12-3456" }).to_string();
+    for (route, content_type, status) in [
+        ("PUT /patients/999-12-3456/ssn", "application/json", "404"),
+        ("POST /patients", "text/plain", "415"),
+        ("POST /nowhere", "text/plain", "404"),
+        ("DELETE /patients", "text/plain", "405"),
+    ] {
+        let length = body.len();
+        let head = format!(
+            "{route} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n"
+        );
+        client.write_all(head.as_bytes()).unwrap();
+        // Longer than the service needs to refuse it.
+        std::thread::sleep(Duration::from_millis(200));
+        client.write_all(body.as_bytes()).unwrap();
+        let (line, length) = answer(&mut answers);
+        assert!(
+            line.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{route}: {line}"
+        );
+        answers.read_exact(&mut vec![0; length]).unwrap();
+    }
+}
+
+/// The first line of an answer, and how long its body is.
+fn answer(answers: &mut BufReader<TcpStream>) -> (String, usize) {
+    let mut lines = answers.lines().map(Result::unwrap);
+    let first = lines.next().unwrap_or_default();
+    let headers: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+    let length = headers
+        .iter()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    (first, length.map_or(0, |length| length.parse().unwrap()))
 }
 
 #[test]
