@@ -184,8 +184,8 @@ pub use ring::{
 pub use row::{Reported, RowOpener, Sealer, Token};
 pub use row_id::{AsRowId, RowId};
 pub use schema::{
-    AddedColumn, Binding, BindingEntry, ColumnEntry, ColumnKind, ColumnSchema, Dialect, IndexEntry,
-    IndexSchema, Schema, SchemaFile, SchemaFileError, SchemaSqlError, StorageKind, TableEntry,
+    AddedColumn, AddedIndex, Binding, BindingEntry, ColumnEntry, ColumnKind, ColumnSchema, Dialect,
+    IndexEntry, IndexSchema, Schema, SchemaFile, SchemaFileError, SchemaSqlError, StorageKind, TableEntry,
 };
 pub use scope::Scopes;
 pub use sealed::{Sealed, SealedText, Storage};

@@ -14,7 +14,7 @@ use crate::index_algorithm::IndexAlgorithm;
 use crate::value::ValueType;
 
 pub use file::{BindingEntry, ColumnEntry, IndexEntry, SchemaFile, SchemaFileError, TableEntry};
-pub use sql::{AddedColumn, Dialect, SchemaSqlError};
+pub use sql::{AddedColumn, AddedIndex, Dialect, SchemaSqlError};
 
 /// A model's table, columns and indexes. Logical names are what the format binds; SQL names are how the database calls
 /// the same things, and can change.

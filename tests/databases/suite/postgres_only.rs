@@ -1,10 +1,13 @@
-//! What PostgreSQL alone has: arrays, and sequences that give a row id before the row is sealed.
+//! What PostgreSQL alone has: arrays, sequences that give a row id before the row is sealed, and indexes that are never finished.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use phield::sqlx::migrate::Migration;
 use phield::sqlx::{TableKeyStore, insert};
 use phield::{
-    BlindIndex, EncryptedPhi, KeyStore as _, KeyUse, Phi, RingError, RingName, Sealed, SealedText, Uid,
+    BlindIndex, EncryptedPhi, KeyStore as _, KeyUse, Phi, RingError, RingName, SchemaFile, Sealed,
+    SealedText, Uid,
 };
 use phield_database_tests::postgres::{fresh, sql};
 
@@ -190,4 +193,61 @@ async fn a_manifest_that_is_too_large() {
     let shorten = "UPDATE phield_key_store SET manifest = substring(manifest FROM 2)";
     sqlx::query(sql(shorten)).execute(&*db).await.unwrap();
     assert_eq!(store.read().await.unwrap().unwrap().len(), 16 << 20);
+}
+
+/// The server goes down while it makes an index beside writers: it keeps an index that it searches by never, and whose name is
+/// taken.
+#[tokio::test]
+async fn an_index_that_was_never_finished_is_made_again() {
+    let (keyring, db) = (Arc::new(keyring()), fresh().await);
+    sqlx::query(sql(
+        "CREATE TABLE notes (id BIGSERIAL PRIMARY KEY, plain TEXT, more TEXT, author UUID)",
+    ))
+    .execute(&*db)
+    .await
+    .unwrap();
+    let schema = SchemaFile::of(&[Note::SCHEMA]).unwrap();
+    let migration = Migration::new((*db).clone(), Arc::clone(&keyring), schema);
+    migration.add("notes", "text", "plain").await.unwrap();
+    assert_eq!(indexes(&db).await, [("notes_text_index".to_owned(), true)]);
+    sqlx::query(sql("DROP INDEX notes_text_index"))
+        .execute(&*db)
+        .await
+        .unwrap();
+
+    // It waits for a writer, and its process ends meanwhile.
+    let mut writer = db.begin().await.unwrap();
+    sqlx::query(sql("INSERT INTO notes (plain) VALUES ('a note')"))
+        .execute(&mut *writer)
+        .await
+        .unwrap();
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
+               AND query LIKE 'CREATE INDEX CONCURRENTLY \"notes_text_index\"%' AND wait_event_type = 'Lock'";
+    let ended = async {
+        while sqlx::query(sql(end)).fetch_all(&*db).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (added, ()) = tokio::join!(migration.add("notes", "text", "plain"), ended);
+    added.unwrap_err();
+    writer.commit().await.unwrap();
+    assert_eq!(indexes(&db).await, [("notes_text_index".to_owned(), false)]);
+
+    let plan = migration.plan("notes", "text", "plain").await.unwrap();
+    assert_eq!(
+        plan.add,
+        [
+            "DROP INDEX CONCURRENTLY \"notes_text_index\";",
+            "CREATE INDEX CONCURRENTLY \"notes_text_index\" ON \"notes\" (\"text_index\");"
+        ]
+    );
+    migration.add("notes", "text", "plain").await.unwrap();
+    assert_eq!(indexes(&db).await, [("notes_text_index".to_owned(), true)]);
+}
+
+/// The indexes of the table beside its key, and whether they are valid.
+async fn indexes(db: &sqlx::PgPool) -> Vec<(String, bool)> {
+    let select = "SELECT x.relname::text, i.indisvalid FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid \
+                  WHERE i.indrelid = 'notes'::regclass AND NOT i.indisprimary";
+    sqlx::query_as(select).fetch_all(db).await.unwrap()
 }

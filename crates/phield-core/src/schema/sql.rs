@@ -12,7 +12,7 @@ use super::StorageKind;
 use super::file::{ColumnEntry, IndexEntry, SchemaFile, TableEntry};
 use crate::kdf::sha256;
 
-pub use add::AddedColumn;
+pub use add::{AddedColumn, AddedIndex};
 
 /// Longest name of an index, in bytes: PostgreSQL's, the shortest limit of the three.
 const MAX_NAME: usize = 63;
@@ -239,6 +239,15 @@ fn create_index(sql: &mut String, dialect: Dialect, table: &TableEntry, index: &
     }
     let column = dialect.quoted(&index.sql_name);
     let _ = writeln!(sql, "CREATE {unique}INDEX {name} ON {on} ({column});");
+}
+
+fn drop_index(dialect: Dialect, table: &TableEntry, name: &str) -> String {
+    let name = dialect.quoted(name);
+    match (dialect, table.sql_table.split_once('.')) {
+        (Dialect::MariaDb, _) => format!("DROP INDEX {name} ON {};", dialect.table(&table.sql_table)),
+        (_, Some((schema, _))) => format!("DROP INDEX {}.{name};", dialect.quoted(schema)),
+        (_, None) => format!("DROP INDEX {name};"),
+    }
 }
 
 /// One `CREATE TABLE` while it is written.

@@ -110,10 +110,8 @@ impl<DB: MigrationDatabase> Migration<DB> {
                 .is_some()
             {
                 // SQLite drops no column that an index is over.
-                if let (Dialect::Sqlite, Some(drop)) =
-                    (DB::DIALECT, added.create_index.as_deref().and_then(drop_index))
-                {
-                    run::<DB>(&mut transaction, &drop).await?;
+                if let (Dialect::Sqlite, Some(index)) = (DB::DIALECT, &added.index) {
+                    run::<DB>(&mut transaction, &index.drop).await?;
                 }
                 run::<DB>(&mut transaction, &added.drop).await?;
             }
@@ -198,11 +196,4 @@ impl<DB: MigrationDatabase> Migration<DB> {
         }
         self.unseal_pass(&migrated, form, overwrites, &report).await
     }
-}
-
-/// `DROP INDEX name;` of `CREATE [UNIQUE] INDEX name ON …`
-fn drop_index(create: &str) -> Option<String> {
-    let (_, rest) = create.split_once(" INDEX ")?;
-    let (name, _) = rest.split_once(" ON ")?;
-    Some(format!("DROP INDEX {name};"))
 }

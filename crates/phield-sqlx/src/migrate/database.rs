@@ -17,6 +17,10 @@ pub trait MigrationDatabase: RotationDatabase {
     #[doc(hidden)]
     const INDEXED: &'static str;
 
+    /// Indexes that were never finished, of the table `?` in the schema `?`, twice, or an empty text. Empty where none stays behind.
+    #[doc(hidden)]
+    const UNFINISHED: &'static str;
+
     /// Keeps every writer of `{table}` out until the transaction ends. Empty where its begin does, or where the first change of a
     /// table ends it.
     #[doc(hidden)]
@@ -42,6 +46,7 @@ impl MigrationDatabase for sqlx::Sqlite {
          WHERE name = ? AND ? IS NOT NULL AND ? IS NOT NULL";
     const INDEXED: &'static str = "SELECT c.name FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c \
          WHERE c.seqno = 0 AND c.name IS NOT NULL AND ? IS NOT NULL AND ? IS NOT NULL";
+    const UNFINISHED: &'static str = "";
     const LOCK_TABLE: &'static str = "";
     const IS_SAME: &'static str = "IS";
 
@@ -70,6 +75,10 @@ impl MigrationDatabase for sqlx::Postgres {
          JOIN pg_namespace AS n ON n.oid = t.relnamespace \
          JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = i.indkey[0] \
          WHERE i.indisvalid AND t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid)))";
+    // What is left of CREATE INDEX CONCURRENTLY when the server goes down, or when a value is there twice.
+    const UNFINISHED: &'static str = "SELECT x.relname::text FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid \
+         JOIN pg_class AS t ON t.oid = i.indrelid JOIN pg_namespace AS n ON n.oid = t.relnamespace \
+         WHERE NOT i.indisvalid AND t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid)))";
     const LOCK_TABLE: &'static str = "LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE";
     const IS_SAME: &'static str = "IS NOT DISTINCT FROM";
 
@@ -96,6 +105,7 @@ impl MigrationDatabase for sqlx::MySql {
          AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END";
     const INDEXED: &'static str = "SELECT CAST(column_name AS CHAR) FROM information_schema.statistics \
          WHERE table_name = ? AND seq_in_index = 1 AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END";
+    const UNFINISHED: &'static str = "";
     const LOCK_TABLE: &'static str = "";
     const IS_SAME: &'static str = "<=>";
 

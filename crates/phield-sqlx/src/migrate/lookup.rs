@@ -56,15 +56,29 @@ pub(crate) async fn indexed_columns<DB: MigrationDatabase>(
     connection: &mut DB::Connection,
     sql_table: &str,
 ) -> Result<Vec<String>, MigrationError> {
+    names::<DB>(connection, DB::INDEXED, sql_table).await
+}
+
+/// Indexes of the table that the database began to make and never finished: it keeps them up to date, and searches by none of them.
+pub(crate) async fn unfinished_indexes<DB: MigrationDatabase>(
+    connection: &mut DB::Connection,
+    sql_table: &str,
+) -> Result<Vec<String>, MigrationError> {
+    match DB::UNFINISHED {
+        "" => Ok(Vec::new()),
+        select => names::<DB>(connection, select, sql_table).await,
+    }
+}
+
+/// The names that a statement finds of a table.
+async fn names<DB: MigrationDatabase>(
+    connection: &mut DB::Connection,
+    select: &'static str,
+    sql_table: &str,
+) -> Result<Vec<String>, MigrationError> {
     let (schema, table) = sql_table.rsplit_once('.').unwrap_or(("", sql_table));
     let cells = [table, schema, schema].map(text);
-    let found = DB::fetch(
-        sql::<DB>(DB::INDEXED, &cells),
-        Reuse::Unlikely,
-        usize::MAX,
-        connection,
-    )
-    .await?;
+    let found = DB::fetch(sql::<DB>(select, &cells), Reuse::Unlikely, usize::MAX, connection).await?;
     let name = |row: Vec<Cell>| match row.into_iter().next() {
         Some(Cell::Text(name)) => Some(name),
         _ => None,

@@ -3,7 +3,7 @@
 use super::column::Migrated;
 use super::database::MigrationDatabase;
 use super::error::{Check, MigrationError};
-use super::lookup::look_up;
+use super::lookup::{indexed_columns, look_up, unfinished_indexes};
 use super::step::{self, MigrationRecord, Step};
 use super::{Acknowledgement, Migration};
 use crate::backend::Reuse;
@@ -345,23 +345,31 @@ impl<DB: MigrationDatabase> Migration<DB> {
         migrated: &Migrated,
     ) -> Result<Vec<String>, MigrationError> {
         let mut statements = Vec::new();
-        let indexed = super::lookup::indexed_columns::<DB>(connection, &migrated.table.sql_table).await?;
+        let sql_table = &migrated.table.sql_table;
+        let indexed = indexed_columns::<DB>(connection, sql_table).await?;
+        let unfinished = unfinished_indexes::<DB>(connection, sql_table).await?;
         for added in self
             .schema
             .add_column(DB::DIALECT, migrated.table.name(), &migrated.column)?
         {
-            if look_up::<DB>(connection, &migrated.table.sql_table, &added.sql_name)
+            if look_up::<DB>(connection, sql_table, &added.sql_name)
                 .await?
                 .is_none()
             {
                 statements.push(added.add);
             }
-            let create_index = added.create_index.filter(|_| !indexed.contains(&added.sql_name));
-            statements.extend(create_index.map(|create| match DB::DIALECT {
-                // The table has rows, and writers that would wait.
-                Dialect::Postgres => create.replacen(" INDEX ", " INDEX CONCURRENTLY ", 1),
-                _ => create,
-            }));
+            let Some(index) = added.index.filter(|_| !indexed.contains(&added.sql_name)) else {
+                continue;
+            };
+            // The table has rows, and writers that would wait.
+            let beside_writers = |statement: &str| match DB::DIALECT {
+                Dialect::Postgres => statement.replacen(" INDEX ", " INDEX CONCURRENTLY ", 1),
+                _ => statement.to_owned(),
+            };
+            if unfinished.contains(&index.sql_name) {
+                statements.push(beside_writers(&index.drop));
+            }
+            statements.push(beside_writers(&index.create));
         }
         Ok(statements)
     }
@@ -372,7 +380,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
             .schema
             .add_column(DB::DIALECT, migrated.table.name(), &migrated.column)?
         {
-            statements.extend(added.set_not_null.filter(|_| added.create_index.is_none()));
+            statements.extend(added.set_not_null.filter(|_| added.index.is_none()));
         }
         statements.push(format!(
             "ALTER TABLE {} DROP COLUMN {};",

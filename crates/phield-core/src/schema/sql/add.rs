@@ -1,6 +1,6 @@
 //! `ALTER TABLE` for a sealed column of a table that is there, and for those of its indexes.
 
-use super::{Dialect, SchemaFile, SchemaSqlError, Statement, create_index};
+use super::{Dialect, SchemaFile, SchemaSqlError, Statement, create_index, drop_index};
 use crate::schema::file::{ColumnEntry, TableEntry};
 
 /// A column that a table gets.
@@ -11,12 +11,24 @@ pub struct AddedColumn {
     pub sql_name: String,
     /// The statement that adds it, SQL NULL in every row.
     pub add: String,
-    /// The statement that makes the index over it, for a column of index values.
-    pub create_index: Option<String>,
+    /// The index over it, for a column of index values.
+    pub index: Option<AddedIndex>,
     /// The statement that takes it away again.
     pub drop: String,
     /// The statement after which it is NOT NULL, where the schema says so and the database has one.
     pub set_not_null: Option<String>,
+}
+
+/// The index, in the database's sense, over a column of index values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AddedIndex {
+    /// Its name in SQL, without the schema.
+    pub sql_name: String,
+    /// The statement that makes it.
+    pub create: String,
+    /// The statement that takes it away again.
+    pub drop: String,
 }
 
 impl SchemaFile {
@@ -41,7 +53,7 @@ impl SchemaFile {
         for of_table in &entry.columns {
             // In the order of the table: MariaDB's types depend on the room that the columns before have left.
             let (line, _) = statement.column(of_table);
-            let create_index = match of_table {
+            let index = match of_table {
                 ColumnEntry::Sealed { name, .. } if name.as_str() == column => None,
                 ColumnEntry::Index { index, .. } => {
                     let index = entry
@@ -49,13 +61,18 @@ impl SchemaFile {
                         .filter(|index| index.columns.iter().any(|part| part.as_str() == column));
                     let Some(index) = index else { continue };
                     let name = names.get(&(entry.table.as_str(), index.name.as_str()));
-                    let mut sql = String::new();
-                    create_index(&mut sql, dialect, entry, index, name.map_or("", String::as_str));
-                    Some(sql.trim_end().to_owned())
+                    let name = name.map_or("", String::as_str);
+                    let mut create = String::new();
+                    create_index(&mut create, dialect, entry, index, name);
+                    Some(AddedIndex {
+                        sql_name: name.to_owned(),
+                        create: create.trim_end().to_owned(),
+                        drop: drop_index(dialect, entry, name),
+                    })
                 }
                 _ => continue,
             };
-            added.push(of_line(dialect, entry, of_table.sql_name(), &line, create_index));
+            added.push(of_line(dialect, entry, of_table.sql_name(), &line, index));
         }
         Ok(added)
     }
@@ -66,7 +83,7 @@ fn of_line(
     table: &TableEntry,
     sql_name: &str,
     line: &str,
-    create_index: Option<String>,
+    index: Option<AddedIndex>,
 ) -> AddedColumn {
     let alter = format!("ALTER TABLE {}", dialect.table(&table.sql_table));
     let name = dialect.quoted(sql_name);
@@ -79,7 +96,7 @@ fn of_line(
     AddedColumn {
         sql_name: sql_name.to_owned(),
         add: format!("{alter} ADD COLUMN {};", nullable.unwrap_or(line)),
-        create_index,
+        index,
         drop: format!("{alter} DROP COLUMN {name};"),
         set_not_null,
     }
