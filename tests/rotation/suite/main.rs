@@ -32,9 +32,9 @@ macro_rules! on_every_database {
 
                 pub(crate) mod killed;
                 mod broken;
-                mod kills;
-                mod migrated;
-                mod new_index;
+                pub(crate) mod kills;
+                pub(crate) mod migrated;
+                pub(crate) mod new_index;
                 mod traffic;
                 mod workers;
             }

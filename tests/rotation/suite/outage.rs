@@ -1,12 +1,6 @@
-//! The server of the database is killed while a rotation runs: it waits for the server, and goes on.
-
-use phield::{KeyUse, RingSettings};
-use phield_rotation_tests::ring;
-
-use crate::lane::Start;
-use crate::process;
-
-const ROWS: i64 = 400;
+//! The server of the database is killed while a command runs. A rotation waits for the server, and goes on; what else ends, the
+//! same command finishes. (Re-wrapped keys and a replaced ring key are written to a file; of a ring in a database
+//! `tests/databases` kills the server.)
 
 macro_rules! on_server {
     ($($database:ident)*) => {
@@ -16,68 +10,83 @@ macro_rules! on_server {
 
                 use phield_rotation_tests::$database::table;
 
-                use super::*;
+                use crate::$database::killed::Rotation;
+                use crate::$database::kills::{Command, Site, rotator};
+                use crate::$database::migrated::{Migrate, People, Unseal};
+                use crate::$database::new_index::NewIndex;
                 use crate::lane::$database as lane;
+                use crate::process;
 
-                /// Killed so often, at other moments each time: while rows are sealed, while they are counted.
+                const ROWS: i64 = 400;
+                const PACE: [(&str, &str); 2] = [("batch", "8"), ("rate", "250")];
+                /// Killed so often, at other moments each time: while rows are written, while they are counted.
                 const KILLS: u64 = 6;
+                /// More than the times that a command can end for.
+                const RUNS: u64 = KILLS + 2;
 
-                async fn run(mode: &str, key_use: KeyUse) {
-                    let start = Start::new();
-                    let settings: &RingSettings = start.settings();
+                /// Of a rotation, that it has begun.
+                const ROTATION: &str = "SELECT 1 FROM phield_rotation";
+
+                /// Kills the server once `begun` finds a row. Gives how often the command was run.
+                async fn run<C: Command>(command: C, begun: &str) -> u64 {
                     let mut server = lane::Server::start();
-                    let url = lane::url(&server, start.folder.path(), "outage").await;
+                    let url = lane::url(&server, command.start().folder.path(), "outage").await;
                     let pool = table::connect(&url, 1).await.unwrap();
-                    let patients = table::fill(&pool, &start.ring.keyring(), ROWS).await.unwrap();
+                    command.fill(&pool).await.unwrap();
                     pool.close().await;
-                    let folder = start.copy_ring("outage");
-                    let ring = ring::of_copy(settings, &folder);
-                    let old = ring::active(ring.load().await.unwrap().manifest(), key_use).unwrap();
-                    ring::replace(&ring, key_use, old).await.unwrap();
-                    let (folder_name, report) = (folder.display().to_string(), folder.join("report").display().to_string());
-                    let mut rotator = process::rotator(&[
-                        ("folder", &folder_name),
-                        ("url", &url),
-                        ("mode", mode),
-                        ("report", &report),
-                        ("batch", "8"),
-                        ("rate", "250"),
-                        ("alone", "yes"),
-                        ("acknowledged", "yes"),
-                    ]);
-                    let rotation = tokio::spawn(async move { process::finish(&mut rotator).await });
-                    while !table::is_rotating(&url).await && !rotation.is_finished() {
-                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    let folder = command.start().copy_ring("outage");
+                    let site = async || Site { pool: table::connect(&url, 1).await.unwrap(), folder: folder.clone() };
+                    let (mut kills, mut written) = (0, None);
+                    for runs in 1..=RUNS {
+                        let mut process = rotator(&command, &url, &folder, &PACE);
+                        let process = tokio::spawn(async move { process::finish(&mut process).await });
+                        while !table::finds(&url, begun).await && !process.is_finished() {
+                            tokio::time::sleep(Duration::from_millis(20)).await;
+                        }
+                        while kills < KILLS && !process.is_finished() {
+                            server.kill();
+                            server.restart();
+                            kills += 1;
+                            tokio::time::sleep(Duration::from_millis(350 + 60 * kills)).await;
+                        }
+                        let Err(error) = process.await.unwrap() else {
+                            let (database, mode) = (stringify!($database), command.mode());
+                            println!("{database} {mode}: the server was killed {kills} times, {runs} runs");
+                            assert!(kills >= 3, "it was over too soon");
+                            command.ended(&site().await, written.unwrap_or_default()).await.unwrap();
+                            return runs;
+                        };
+                        println!("{error}");
+                        if written.is_none() {
+                            written = Some(command.killed(&site().await).await.unwrap());
+                        }
                     }
-                    let mut kills = 0;
-                    while kills < KILLS && !rotation.is_finished() {
-                        server.kill();
-                        server.restart();
-                        kills += 1;
-                        tokio::time::sleep(Duration::from_millis(350 + 60 * kills)).await;
-                    }
-                    rotation.await.unwrap().unwrap();
-                    println!("{} {mode}: the server was killed {kills} times", stringify!($database));
-                    assert!(kills >= 3, "it was over too soon");
-                    let verified = ring.load().await.unwrap();
-                    let keyring = verified.keyring(settings).await.unwrap();
-                    let pool = table::connect(&url, 1).await.unwrap();
-                    table::check(&pool, &keyring, &patients).await.unwrap();
-                    let [tokens, values] = table::keys(&pool).await.unwrap();
-                    let rotated = if key_use == KeyUse::Data { tokens } else { values };
-                    assert!(rotated.keys().eq([&ring::active(verified.manifest(), key_use).unwrap()]));
-                    let report = std::fs::read_to_string(&report).unwrap();
-                    assert!(report.lines().any(|line| line == "quarantined 0"), "{report}");
+                    panic!("it does not come to its end");
                 }
 
                 #[tokio::test(flavor = "multi_thread")]
                 async fn data() {
-                    run("data", KeyUse::Data).await;
+                    assert_eq!(run(Rotation::new("data", ROWS).await, ROTATION).await, 1);
                 }
 
                 #[tokio::test(flavor = "multi_thread")]
                 async fn pepper() {
-                    run("pepper", KeyUse::Index).await;
+                    assert_eq!(run(Rotation::new("pepper", ROWS).await, ROTATION).await, 1);
+                }
+
+                #[tokio::test(flavor = "multi_thread")]
+                async fn index() {
+                    assert_eq!(run(NewIndex::new(ROWS), ROTATION).await, 1);
+                }
+
+                #[tokio::test(flavor = "multi_thread")]
+                async fn migrate() {
+                    run(Migrate(People::new(ROWS)), "SELECT 1 FROM phield_migration").await;
+                }
+
+                #[tokio::test(flavor = "multi_thread")]
+                async fn unseal() {
+                    run(Unseal(People::new(ROWS)), "SELECT 1 FROM people WHERE ssn IS NOT NULL").await;
                 }
             }
         )*

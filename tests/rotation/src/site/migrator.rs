@@ -11,12 +11,13 @@ use crate::arguments::Arguments;
 use crate::person::{COLUMNS, Person};
 use crate::{Failed, ring};
 
-/// `folder=` of the ring, `url=`, `report=` a file, `batch=`. The report names the commands that are done: those are not run again.
+/// `folder=` of the ring, `url=`, `report=` a file, `batch=`, `rate=`. The report names the commands that are done: those are not run again.
 pub async fn run(arguments: &Arguments, commands: &[&str]) -> Result<(), Failed> {
     let ring = ring::open(Path::new(arguments.text("folder")?)).await?;
     let pool = table::connect(arguments.text("url")?, 2).await?;
     let mut options = MigrationOptions::default();
     options.batch = arguments.number("batch")?.unwrap_or(options.batch);
+    options.rate = arguments.number("rate")?;
     let migration = Migration::new(pool.clone(), Arc::new(ring.keyring().await?), SchemaFile::of(&[Person::SCHEMA])?);
     let migration = migration.with_options(options);
     let report = Path::new(arguments.text("report")?);

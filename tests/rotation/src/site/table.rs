@@ -174,11 +174,11 @@ pub async fn keys_in_use(pool: &Pool<Db>) -> Result<BTreeSet<KeyId>, Failed> {
     Ok(keys(pool).await?.into_iter().flat_map(BTreeMap::into_keys).collect())
 }
 
-/// Whether a rotation has begun.
-pub async fn is_rotating(url: &str) -> bool {
+/// Whether a statement finds anything; not while the server is down, or before its table is there.
+pub async fn finds(url: &str, select: &str) -> bool {
     let Ok(pool) = connect(url, 1).await else { return false };
-    let ids = sqlx::query("SELECT id FROM phield_rotation").fetch_all(&pool).await;
-    ids.is_ok_and(|ids| !ids.is_empty())
+    let rows = sqlx::query(sql(select)).fetch_all(&pool).await;
+    rows.is_ok_and(|rows| !rows.is_empty())
 }
 
 /// The workers that have a share of a rotation now.

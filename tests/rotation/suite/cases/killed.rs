@@ -16,7 +16,7 @@ const ROWS: i64 = 12;
 const MODE_RING: &str = "ring";
 
 /// What is rotated: `data`, `pepper`, `kek` or `ring`.
-struct Rotation {
+pub(crate) struct Rotation {
     start: Start,
     settings: RingSettings,
     mode: &'static str,
@@ -52,7 +52,8 @@ impl Command for Rotation {
     }
 
     async fn fill(&self, pool: &Pool<Db>) -> Result<(), Failed> {
-        table::fill(pool, &self.start.ring.keyring(), ROWS).await?;
+        let rows = i64::try_from(self.patients.len())?;
+        table::fill(pool, &self.start.ring.keyring(), rows).await?;
         table::keep(pool, "patients").await
     }
 
@@ -84,7 +85,7 @@ impl Command for Rotation {
 }
 
 impl Rotation {
-    async fn new(mode: &'static str) -> Self {
+    pub(crate) async fn new(mode: &'static str, rows: i64) -> Self {
         let start = Start::new();
         let key_use = match mode {
             "pepper" => KeyUse::Index,
@@ -97,7 +98,7 @@ impl Rotation {
         let settings = ring::open(start.ring.folder()).await.unwrap().settings.clone();
         let before = start.ring.ring().load().await.unwrap().manifest().clone();
         let old = ring::active(&before, key_use).unwrap();
-        let patients = (1..=ROWS).map(patient).collect();
+        let patients = (1..=rows).map(patient).collect();
         Self { start, settings, mode, key_use, old, before, patients }
     }
 
@@ -208,7 +209,7 @@ pub(crate) async fn run(mode: &'static str, pragma: Option<&'static str>) {
         _ => DATABASE,
     };
     let database = pragma.map_or(database.to_owned(), |pragma| format!("{database} ({pragma})"));
-    at_every_write(Rotation::new(mode).await, pragma, &database).await;
+    at_every_write(Rotation::new(mode, ROWS).await, pragma, &database).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

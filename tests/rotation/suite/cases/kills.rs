@@ -1,6 +1,6 @@
 //! The harness: a command is killed at its writes, what it leaves is looked at, and the same command finishes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -68,6 +68,23 @@ impl Site {
     pub(crate) fn report(&self) -> Result<String, Failed> {
         Ok(std::fs::read_to_string(self.folder.join("report"))?)
     }
+}
+
+/// The process of a command.
+pub(crate) fn rotator(command: &impl Command, url: &str, folder: &Path, pace: &[(&str, &str)]) -> tokio::process::Command {
+    let (folder_name, report) = (folder.display().to_string(), folder.join("report").display().to_string());
+    let more = command.arguments();
+    let mut arguments = vec![
+        ("folder", folder_name.as_str()),
+        ("url", url),
+        ("mode", command.mode()),
+        ("report", &report),
+        ("alone", "yes"),
+        ("acknowledged", "yes"),
+    ];
+    arguments.extend(pace);
+    arguments.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
+    process::rotator(&arguments)
 }
 
 /// A database and a folder for one run at a time.
@@ -141,20 +158,8 @@ impl Lane {
         lines.join("\n")
     }
 
-    fn rotator(&self, command: &impl Command, folder: &std::path::Path) -> tokio::process::Command {
-        let (folder_name, report) = (folder.display().to_string(), folder.join("report").display().to_string());
-        let more = command.arguments();
-        let mut arguments = vec![
-            ("folder", folder_name.as_str()),
-            ("url", &self.url),
-            ("mode", command.mode()),
-            ("report", &report),
-            ("batch", "4"),
-            ("alone", "yes"),
-            ("acknowledged", "yes"),
-        ];
-        arguments.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
-        process::rotator(&arguments)
+    fn rotator(&self, command: &impl Command, folder: &Path) -> tokio::process::Command {
+        rotator(command, &self.url, folder, &[("batch", "4")])
     }
 
     /// One kill: what is left holds, and the same command finishes. Gives the end state.

@@ -16,10 +16,18 @@ use crate::lane::Start;
 
 const ROWS: i64 = 12;
 
-struct NewIndex {
+pub(crate) struct NewIndex {
     start: Start,
     keyring: Arc<Keyring>,
     patients: Vec<Patient>,
+}
+
+impl NewIndex {
+    pub(crate) fn new(rows: i64) -> Self {
+        let start = Start::new();
+        let keyring = Arc::new(start.ring.keyring());
+        Self { start, keyring, patients: (1..=rows).map(patient).collect() }
+    }
 }
 
 impl Command for NewIndex {
@@ -38,7 +46,8 @@ impl Command for NewIndex {
     }
 
     async fn fill(&self, pool: &Pool<Db>) -> Result<(), Failed> {
-        table::fill(pool, &self.keyring, ROWS).await?;
+        let rows = i64::try_from(self.patients.len())?;
+        table::fill(pool, &self.keyring, rows).await?;
         table::keep(pool, "patients").await
     }
 
@@ -56,7 +65,7 @@ impl Command for NewIndex {
     async fn ended(&self, site: &Site, (): ()) -> Result<String, Failed> {
         site.report()?;
         self.killed(site).await?;
-        if next::unchanged(&site.pool).await? != ROWS {
+        if next::unchanged(&site.pool).await? != i64::try_from(self.patients.len())? {
             return Err("a token or an old index value has changed".into());
         }
         table::check_nothing_left(&site.pool, &self.keyring, SchemaFile::of(&[NextPatient::SCHEMA])?).await?;
@@ -73,8 +82,5 @@ impl Command for NewIndex {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn index() {
-    let start = Start::new();
-    let keyring = Arc::new(start.ring.keyring());
-    let command = NewIndex { start, keyring, patients: (1..=ROWS).map(patient).collect() };
-    at_every_write(command, None, DATABASE).await;
+    at_every_write(NewIndex::new(ROWS), None, DATABASE).await;
 }
