@@ -170,9 +170,9 @@ fn min_epoch_is_raised_after_it() {
     );
 }
 
-/// A pass that opens tokens has not looked at index values.
+/// A pass that opened tokens, by an earlier version, has not looked at index values.
 #[test]
-fn a_report_of_verify_is_no_evidence_for_a_pepper() {
+fn a_report_of_verify_without_index_values_is_no_evidence_for_a_pepper() {
     let made = Made::new();
     let old = made.id("index", "active");
     made.good(&["add", "--use", "index"]);
@@ -186,13 +186,16 @@ fn a_report_of_verify_is_no_evidence_for_a_pepper() {
         report.as_str(),
         "--backups-acknowledged",
     ];
+    write_report(&made, 40, |report| report.mode = CoverageMode::Verify);
+    assert_eq!(
+        anonymous(&made.bad(&destroy), &[(old.as_str(), "KEY")]),
+        "error: key KEY was not destroyed: the report of sqlite clinic.db is of a `phield rotate verify` that opened tokens and did \
+         not count index values: run `phield scan`\n"
+    );
+    fs::remove_file(&report).unwrap();
     write_report(&made, 40, |report| {
         report.column_mut("patients", "ssn_index", CoveredKind::Index);
         report.mode = CoverageMode::Verify;
     });
-    assert_eq!(
-        anonymous(&made.bad(&destroy), &[(old.as_str(), "KEY")]),
-        "error: key KEY was not destroyed: the report of sqlite clinic.db is of `phield rotate verify`, which opens tokens and does \
-         not look at index values: run `phield scan`\n"
-    );
+    made.good(&destroy);
 }

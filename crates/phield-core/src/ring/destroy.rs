@@ -175,9 +175,12 @@ fn check_report(
     if !report.complete {
         return Err(DestroyRefused::NotComplete(database()));
     }
-    // A pass that only opens does not look at index values.
+    // A pass that only opened did not look at index values in earlier versions.
     let is_index = record.context.key_use == KeyUse::Index;
-    if is_index && report.mode == CoverageMode::Verify {
+    let mut columns = report.columns.iter();
+    let counts_indexes =
+        report.mode != CoverageMode::Verify || columns.any(|column| column.kind == CoveredKind::Index);
+    if is_index && !counts_indexes {
         return Err(DestroyRefused::IndexesNotCounted(database()));
     }
     if report.columns.is_empty() {

@@ -73,9 +73,9 @@ pub enum DestroyRefused {
     /// Not everything was counted.
     #[error("the report of {0} is not complete: let `phield scan` run to its end")]
     NotComplete(String),
-    /// A report of `verify` was given for the pepper of indexes.
+    /// A report of `verify` that counted no index values was given for the pepper of indexes.
     #[error(
-        "the report of {0} is of `phield rotate verify`, which opens tokens and does not look at index values: run `phield scan`"
+        "the report of {0} is of a `phield rotate verify` that opened tokens and did not count index values: run `phield scan`"
     )]
     IndexesNotCounted(String),
     /// No column was counted.

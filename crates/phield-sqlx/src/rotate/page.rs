@@ -101,6 +101,18 @@ enum Column {
     Index(usize),
 }
 
+impl Column {
+    /// The column of the i-th value where `sealed` tokens come before index values.
+    fn tokens_first(sealed: usize, i: usize) -> Self {
+        i.checked_sub(sealed).map_or(Self::Sealed(i), Self::Index)
+    }
+
+    /// The same where `indexes` index values come before tokens.
+    fn indexes_first(indexes: usize, i: usize) -> Self {
+        i.checked_sub(indexes).map_or(Self::Index(i), Self::Sealed)
+    }
+}
+
 impl Tally {
     fn add(&mut self, phase: &'static str, column: Column, key: Option<KeyId>) {
         let found = self
@@ -183,8 +195,11 @@ impl<'a> Preparing<'a> {
         };
         // One request for the randomness of the page; every row has a salt of its own, every field a nonce.
         let mut sealer = Sealer::new(keys, rows.len(), self.table.sealed.len())?;
-        for row in rows {
-            self.count_row(&row);
+        let sealed = self.table.sealed.len();
+        for mut row in rows {
+            self.count_row("before", &row, |i| Column::tokens_first(sealed, i));
+            // What is left of index values is their keys.
+            row.values.truncate(sealed);
             let tenant = self.table.tenant(&row);
             let active = self.active(KeyUse::Data, tenant.as_ref());
             if mode == Mode::Data && active.is_none() {
@@ -276,7 +291,7 @@ impl<'a> Preparing<'a> {
     pub(crate) async fn indexes(mut self, mode: Mode, rows: Vec<PageRow>) -> Result<Prepared, RotationError> {
         let indexes = self.table.indexes.len();
         for mut row in rows {
-            self.count_row(&row);
+            self.count_row("before", &row, |i| Column::indexes_first(indexes, i));
             let tenant = self.table.tenant(&row);
             let active = self.active(KeyUse::Index, tenant.as_ref());
             let Some(active) = active else {
@@ -378,33 +393,29 @@ impl<'a> Preparing<'a> {
         let sealed = self.table.sealed.len();
         for (place, row) in rows.iter().enumerate() {
             for (i, cell) in row.values.iter().enumerate() {
-                let Some(start) = cell.bytes() else { continue };
                 let phase = noted.get(&(place, i)).copied().unwrap_or("after");
-                if i < sealed {
-                    self.tally
-                        .add(phase, Column::Sealed(i), key_of_token_start(start));
-                } else {
-                    self.tally
-                        .add(phase, Column::Index(i - sealed), key_of_index(start));
-                }
+                self.count(phase, Column::tokens_first(sealed, i), cell);
             }
             self.prepared.done.rows += 1;
         }
         self.finish()
     }
 
-    fn count_row(&mut self, row: &PageRow) {
-        self.prepared.done.rows += 1;
-        let indexes = row.values.len().saturating_sub(self.table.sealed.len());
+    /// Counts the keys of a row; `column` says which one a value is of.
+    fn count_row(&mut self, phase: &'static str, row: &PageRow, column: impl Fn(usize) -> Column) {
         for (i, cell) in row.values.iter().enumerate() {
-            let Some(value) = cell.bytes() else { continue };
-            if i < indexes {
-                self.tally.add("before", Column::Index(i), key_of_index(value));
-            } else {
-                self.tally
-                    .add("before", Column::Sealed(i - indexes), key_of_token_start(value));
-            }
+            self.count(phase, column(i), cell);
         }
+        self.prepared.done.rows += 1;
+    }
+
+    fn count(&mut self, phase: &'static str, column: Column, cell: &Cell) {
+        let Some(value) = cell.bytes() else { return };
+        let key = match column {
+            Column::Sealed(_) => key_of_token_start(value),
+            Column::Index(_) => key_of_index(value),
+        };
+        self.tally.add(phase, column, key);
     }
 
     fn active(&mut self, key_use: KeyUse, tenant: Option<&TenantName>) -> Option<KeyId> {

@@ -78,6 +78,8 @@ pub(crate) struct PageRow {
 pub(crate) enum Read {
     /// Every token.
     Tokens,
+    /// Every token, then the start of every index value.
+    TokensAndIndexKeys,
     /// Every index value, then every token.
     IndexesAndTokens,
     /// The start of every token and of every index value: as much as tells its key.
@@ -211,7 +213,7 @@ impl Table {
                 }
             }
         }
-        if read == Read::Keys {
+        if matches!(read, Read::Keys | Read::TokensAndIndexKeys) {
             for index in &self.indexes {
                 start(statement, &index.sql_name, INDEX_KEY);
             }

@@ -195,7 +195,8 @@ impl<DB: RotationDatabase> Worker<DB> {
             .ok_or_else(|| RotationError::NoSuchTable(share.table.clone()))?;
         let read = match (record.phase, record.mode) {
             (Phase::Work, Mode::Pepper | Mode::Index) => Read::IndexesAndTokens,
-            (Phase::Work, _) => Read::Tokens,
+            (Phase::Work, Mode::Data) => Read::Tokens,
+            (Phase::Work, _) => Read::TokensAndIndexKeys,
             _ => Read::Keys,
         };
         let work = Work { record, table, read };
@@ -275,7 +276,7 @@ impl<DB: RotationDatabase> Worker<DB> {
                     .indexes(mode, rows)
                     .await
             }
-            Read::Tokens => {
+            Read::Tokens | Read::TokensAndIndexKeys => {
                 let sealed = tokio::task::spawn_blocking(move || {
                     Preparing::new(&table, &keyring, &subjects).tokens(mode, rows)
                 });
