@@ -170,6 +170,12 @@ pub enum Error {
          would write nothing, and put everything into quarantine"
     )]
     OtherRing(String),
+    /// There is no rotation to tell of.
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    #[error(
+        "there was no rotation in this database yet: `phield rotate run` starts one, `phield rotate plan` says what it would do"
+    )]
+    NeverRotated,
     /// The rotation does not go on.
     #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
     #[error(transparent)]

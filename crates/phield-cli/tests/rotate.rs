@@ -8,98 +8,13 @@
 )]
 
 mod made;
+mod world;
 
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use made::{Made, phield};
-use phield::{EncryptedPhi, Phi, SchemaFile};
-use serde_json::Value;
-use sqlx::{Pool, Sqlite};
-
-#[derive(Debug, Clone, PartialEq, EncryptedPhi)]
-#[phi(table = "patients")]
-struct Patient {
-    #[phi(row_id)]
-    id: i64,
-    #[phi(index(normalize = "ssn"))]
-    ssn: Phi<String>,
-    note: Option<Phi<String>>,
-}
-
-struct World {
-    made: Made,
-    pool: Pool<Sqlite>,
-}
-
-impl World {
-    async fn new(rows: i64) -> Self {
-        let made = Made::new();
-        std::fs::write(
-            made.path("schema.json"),
-            SchemaFile::of(&[Patient::SCHEMA]).unwrap().to_json(),
-        )
-        .unwrap();
-        let pool = Pool::connect(&format!("sqlite:{}?mode=rwc", made.text("rows.db")))
-            .await
-            .unwrap();
-        let table = "CREATE TABLE patients (id INTEGER PRIMARY KEY, ssn BLOB NOT NULL, ssn_index BLOB NOT NULL, note BLOB)";
-        sqlx::query(table).execute(&pool).await.unwrap();
-        let keyring = phield::load(made.path("phield.toml")).await.unwrap();
-        let patients: Vec<_> = (1..=rows)
-            .map(|id| Patient {
-                id,
-                ssn: Phi::new(format!("{id:09}")),
-                note: (id % 2 == 0).then(|| "a note".into()),
-            })
-            .collect();
-        let sealed = Patient::seal_batch(&patients, &keyring).unwrap();
-        phield::sqlx::insert_batch(&mut *pool.acquire().await.unwrap(), sealed)
-            .await
-            .unwrap();
-        Self { made, pool }
-    }
-
-    fn run(&self, verbs: &[&str]) -> Output {
-        self.command(verbs).output().unwrap()
-    }
-
-    fn command(&self, verbs: &[&str]) -> Command {
-        let (config, schema) = (self.made.text("phield.toml"), self.made.text("schema.json"));
-        let database = format!("sqlite:{}", self.made.text("rows.db"));
-        let places = ["--config", &config, "--schema", &schema, "--database", &database];
-        made::command(&[verbs, &places].concat())
-    }
-
-    fn said(&self, verbs: &[&str]) -> (i32, String) {
-        let output = self.run(verbs);
-        let text = [output.stdout, output.stderr].concat();
-        (output.status.code().unwrap(), String::from_utf8(text).unwrap())
-    }
-
-    fn json(&self, verbs: &[&str]) -> Value {
-        let output = self.run(&[verbs, &["--json"]].concat());
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    async fn open(&self) -> usize {
-        let keyring = phield::load(self.made.path("phield.toml")).await.unwrap();
-        let rows: Vec<SealedPatient> = sqlx::query_as("SELECT * FROM patients")
-            .fetch_all(&self.pool)
-            .await
-            .unwrap();
-        let opened = SealedPatient::open_batch(rows, &keyring).unwrap();
-        opened
-            .iter()
-            .filter(|row| row.ssn.expose() == &format!("{:09}", row.id))
-            .count()
-    }
-}
+use made::phield;
+use world::World;
 
 #[tokio::test]
 async fn data_keys_are_replaced() {
@@ -237,7 +152,7 @@ async fn what_does_not_open_is_listed_without_its_row() {
     let (code, said) = world.said(&["rotate", "verify"]);
     assert_eq!(code, 2, "{said}");
     assert!(
-        said.contains("PLAINTEXT: 1 values of patients.note are no tokens"),
+        said.contains("PLAINTEXT: 1 value is no token in patients.note"),
         "{said}"
     );
     assert!(said.contains("copies.secret"), "{said}");

@@ -74,8 +74,6 @@ fn report(
         for column in &entry.columns {
             let (name, kind) = match column {
                 ColumnEntry::Sealed { sql_name, .. } => (sql_name, CoveredKind::Token),
-                // A pass that only opens does not look at index values, and is no evidence of them.
-                ColumnEntry::Index { .. } if status.mode == Mode::Verify => continue,
                 ColumnEntry::Index { sql_name, .. } => (sql_name, CoveredKind::Index),
                 _ => continue,
             };
@@ -218,6 +216,7 @@ pub(crate) fn write(path: &Path, json: &str) -> Result<(), Error> {
 
 /// What is said at the end.
 pub(crate) struct End<'a> {
+    pub(crate) context: &'a Context,
     pub(crate) status: &'a RotationStatus,
     pub(crate) signed: &'a SignedCoverage,
     pub(crate) unregistered: &'a Unregistered,
@@ -250,10 +249,20 @@ impl End<'_> {
             );
         }
         for (table, column, values) in self.plaintext() {
+            let (_, kind) = place_of((self.context, self.unregistered), table, column);
             let (table, column) = (clean(table), clean(column));
-            text += &format!(
-                "\nPLAINTEXT: {values} values of {table}.{column} are no tokens. Seal them: phield migrate"
-            );
+            let are = match values {
+                1 => "1 value is".to_owned(),
+                _ => format!("{values} values are"),
+            };
+            text += &match kind {
+                CoveredKind::Index => format!(
+                    "\nNO INDEX VALUES: {are} none in {table}.{column}. Make them: phield rotate run pepper"
+                ),
+                _ => format!(
+                    "\nPLAINTEXT: {are} no token in {table}.{column}. Seal what is plaintext: phield migrate"
+                ),
+            };
         }
         for table in self.unregistered.unbound.iter().map(|table| clean(table)) {
             text += &format!("\nUnbound: the rows of {table} can be put in each other's place.");

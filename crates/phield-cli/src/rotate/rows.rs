@@ -304,6 +304,7 @@ async fn go(
         report::write(path, &json)?;
     }
     let end = report::End {
+        context,
         status: &status,
         signed: &signed,
         unregistered: &unregistered,
@@ -320,7 +321,7 @@ async fn go(
 pub(super) async fn status(arguments: &DatabaseArguments, host: &mut Host<'_>) -> Result<(), Error> {
     let context = arguments.open(host).await?;
     let status = context.database.status(&context.schema).await?;
-    let status = text::Status::new(status.ok_or(phield_sqlx::rotate::RotationError::NoRotation)?);
+    let status = text::Status::new(status.ok_or(Error::NeverRotated)?);
     if arguments.json {
         host.print_json(&status)
     } else {

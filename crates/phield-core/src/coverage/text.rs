@@ -3,8 +3,10 @@
 use std::fmt;
 
 use super::columns::sum;
-use super::{ColumnCoverage, CoverageReport, KeyCoverage};
+use super::{ColumnCoverage, CoverageReport, CoveredKey};
 use crate::civil::Utc;
+use crate::key::KeyId;
+use crate::record::KeyState;
 
 impl fmt::Display for CoverageReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,7 +35,9 @@ impl fmt::Display for CoverageReport {
                 "NOT COMPLETE: rows that were not counted may hold any key. This proves nothing; run it to its end."
             )?;
         }
-        self.columns.iter().try_for_each(|column| column.fmt_lines(f))?;
+        self.columns
+            .iter()
+            .try_for_each(|column| self.fmt_column(column, f))?;
         self.fmt_totals(f)?;
         if self.unregistered.is_empty() {
             return write!(f, "No column holds tokens and is not registered.");
@@ -54,21 +58,40 @@ impl fmt::Display for CoverageReport {
 impl CoverageReport {
     /// Every key of the ring, and every other one that was found.
     fn fmt_totals(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut found: Vec<_> = self.columns.iter().flat_map(|column| &column.keys).collect();
-        found.sort_by_key(|count| count.key);
-        found.dedup_by_key(|count| count.key);
-        let is_known = |count: &&&KeyCoverage| self.keys.iter().any(|known| known.key == count.key);
-        for known in &self.keys {
-            self.fmt_key(known.key, &format!("{}, {}", known.state, known.key_use), f)?;
-        }
-        for unknown in found.iter().filter(|count| !is_known(count)) {
-            self.fmt_key(unknown.key, "not in the ring, or destroyed", f)?;
+        let found = self.columns.iter().flat_map(|column| &column.keys);
+        let known = self.keys.iter().map(|known| known.key);
+        let mut keys: Vec<_> = known.chain(found.map(|count| count.key)).collect();
+        keys.sort_by_cached_key(|key| self.order(*key));
+        keys.dedup();
+        for key in keys {
+            match self.known(key) {
+                Some(known) => self.fmt_key(key, &format!("{}, {}", known.state, known.key_use), f)?,
+                None => self.fmt_key(key, "not in the ring, or destroyed", f)?,
+            }
         }
         let quarantined = sum(self.columns.iter().map(ColumnCoverage::quarantined_rows));
         writeln!(f, "{} in quarantine", Count(quarantined, "row"))
     }
 
-    fn fmt_key(&self, key: crate::key::KeyId, what: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn known(&self, key: KeyId) -> Option<&CoveredKey> {
+        self.keys.iter().find(|known| known.key == key)
+    }
+
+    /// The order of keys, which by their ids is none: of one use together, the old one before the new one.
+    fn order(&self, key: KeyId) -> impl Ord + use<> {
+        let known = self.known(key);
+        let states = [
+            KeyState::Compromised,
+            KeyState::DecryptOnly,
+            KeyState::Active,
+            KeyState::PreActive,
+        ];
+        let state = known.and_then(|known| states.iter().position(|state| state.as_str() == known.state));
+        let key_use = known.map(|known| known.key_use.clone());
+        (known.is_none(), key_use, state.unwrap_or(states.len()), key)
+    }
+
+    fn fmt_key(&self, key: KeyId, what: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = Count(self.rows_under(key), "row");
         write!(f, "{rows} under key {key} ({})", Clean(what))?;
         match self.shredded(key) {
@@ -89,17 +112,17 @@ impl CoverageReport {
             ),
         }
     }
-}
 
-impl ColumnCoverage {
-    fn fmt_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (table, column) = (Clean(&self.table), Clean(&self.column));
-        write!(f, "  {table}.{column} ({})", self.kind.as_str())?;
-        if self.keys.is_empty() && self.quarantined.is_empty() {
+    fn fmt_column(&self, of: &ColumnCoverage, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (table, column) = (Clean(&of.table), Clean(&of.column));
+        write!(f, "  {table}.{column} ({})", of.kind.as_str())?;
+        if of.keys.is_empty() && of.quarantined.is_empty() {
             return writeln!(f, ": nothing");
         }
         writeln!(f)?;
-        for count in &self.keys {
+        let mut keys: Vec<_> = of.keys.iter().collect();
+        keys.sort_by_cached_key(|count| self.order(count.key));
+        for count in keys {
             write!(f, "    {}: {}", count.key, Count(count.after, "row"))?;
             if let Some(before) = count.before {
                 write!(f, ", {before} before")?;
@@ -116,7 +139,7 @@ impl ColumnCoverage {
             }
             writeln!(f)?;
         }
-        for entry in &self.quarantined {
+        for entry in &of.quarantined {
             write!(
                 f,
                 "    quarantine, {}: {}",
