@@ -15,6 +15,7 @@
 )]
 #![allow(clippy::duplicate_mod, reason = "that is how a case runs on every database")]
 
+mod futures;
 mod key_store_outage;
 mod postgres_only;
 mod rotation_elsewhere;

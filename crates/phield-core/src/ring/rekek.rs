@@ -237,8 +237,9 @@ impl Run<'_> {
         let stored = if made.is_empty() {
             verified
         } else {
-            let add = |manifest: &mut Manifest| add(manifest, self.rekek, &made);
-            self.publish(verified, add).await?
+            let rekek = self.rekek;
+            let add = |manifest: &mut Manifest| add(manifest, rekek, &made);
+            publish(self.ring, verified, add).await?
         };
         let good = self.open(&stored.manifest, batch).await;
         if good.is_empty() {
@@ -246,8 +247,9 @@ impl Run<'_> {
             let first = batch.iter().find_map(|id| self.failed.remove(id));
             return first.map_or(Ok(stored), Err);
         }
-        let remove = |manifest: &mut Manifest| remove(manifest, self.rekek, &good);
-        let stored = self.publish(stored, remove).await?;
+        let rekek = self.rekek;
+        let remove = |manifest: &mut Manifest| remove(manifest, rekek, &good);
+        let stored = publish(self.ring, stored, remove).await?;
         self.progress.done += good.len();
         self.tell();
         Ok(stored)
@@ -310,29 +312,29 @@ impl Run<'_> {
         good
     }
 
-    /// Publishes a change that can be made to any manifest: made again on the one of whoever was first.
-    async fn publish(
-        &self,
-        verified: VerifiedRing,
-        change: impl Fn(&mut Manifest),
-    ) -> Result<VerifiedRing, RingError> {
-        let (mut tries, mut verified) = (Tries::default(), verified);
-        loop {
-            let published = self.ring.publish_change(&verified, |manifest| {
-                change(manifest);
-                Ok(())
-            });
-            let published = published.await;
-            if !tries.again(&published) {
-                return published;
-            }
-            verified = self.ring.load().await?;
-        }
-    }
-
     fn tell(&mut self) {
         self.progress.calls = self.pace.calls();
         (self.report)(&self.progress);
+    }
+}
+
+/// Publishes a change that can be made to any manifest: made again on the one of whoever was first.
+async fn publish(
+    ring: &Ring,
+    verified: VerifiedRing,
+    change: impl Fn(&mut Manifest) + Send + Sync,
+) -> Result<VerifiedRing, RingError> {
+    let (mut tries, mut verified) = (Tries::default(), verified);
+    loop {
+        let published = ring.publish_change(&verified, |manifest| {
+            change(manifest);
+            Ok(())
+        });
+        let published = published.await;
+        if !tries.again(&published) {
+            return published;
+        }
+        verified = ring.load().await?;
     }
 }
 
