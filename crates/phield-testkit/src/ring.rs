@@ -78,6 +78,25 @@ impl TestRing {
         Self { folder, ring }
     }
 
+    /// Adds a second provider to the configuration, `other`, with a key file of its own; its key-encryption key is `1`, as that of
+    /// the first, `local`.
+    ///
+    /// # Panics
+    /// When it is added twice, or the temporary directory cannot be written.
+    pub fn add_provider(&self) {
+        let file = |name: &str| self.folder().join(name);
+        let passphrase = Passphrase::generate().expect("randomness");
+        passphrase
+            .write_new(&file("other.passphrase"))
+            .expect("there is no other provider yet");
+        LocalKeyFile::create(&file("other.phield"), &passphrase, Stretching::minimal(), CREATED)
+            .expect("the temporary directory is writable");
+        let config = fs::read_to_string(self.config_path()).expect("a ring has a configuration");
+        let second = "\n[[provider]]\nname = \"other\"\nkind = \"local\"\nkey_file = \"other.phield\"\n\
+                      passphrase_file = \"other.passphrase\"\nkeks = [\"1\"]\n";
+        fs::write(self.config_path(), config + second).expect("the temporary directory is writable");
+    }
+
     /// The folder of all the files.
     #[must_use]
     pub fn folder(&self) -> &Path {

@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use phield::config::Config;
 use phield::sqlx::TableKeyStore;
-use phield::{KeyState, KeyStore, KeyUse, Manifest, Ring, RingError, RingName, Suite};
+use phield::{
+    KekReference, KeyRecord, KeyState, KeyStore, KeyUse, Manifest, ProviderName, Rekek, Ring, RingError,
+    RingName, Suite,
+};
+
 use phield_testkit::TestRing;
 use phield_testkit::servers::{MariaDbServer, PostgresServer};
 
@@ -16,6 +20,8 @@ const TASK: &str = "PHIELD_TEST_KEY_STORE_TASK";
 const CONFIG: &str = "PHIELD_TEST_KEY_STORE_CONFIG";
 const UPDATES: u64 = 10;
 const KILLS: u64 = 12;
+/// So many keys are re-wrapped, beside those of the ring.
+const REWRAPPED: usize = 40;
 
 fn touch(manifest: &mut Manifest) {
     let mut records = manifest.records.iter_mut();
@@ -33,6 +39,7 @@ struct InTable {
 impl InTable {
     async fn new(url: &str, table: &str) -> Self {
         let ring = TestRing::new("clinic");
+        ring.add_provider();
         let url = url.replace("FOLDER", &ring.folder().display().to_string());
         let file = std::fs::read_to_string(ring.config_path()).unwrap();
         let config = ring.folder().join("table.toml");
@@ -215,6 +222,79 @@ async fn mariadb_goes_and_comes_back() {
     is_store_error(&ring.update(touch).await.unwrap_err());
     server.restart();
     assert_eq!(ring.update(touch).await.unwrap().manifest().epoch, 2);
+}
+
+/// Every key is re-wrapped while the database of the ring is killed: no key is lost, and the same command finishes.
+async fn keys_are_rewrapped(made: &InTable, mut kill: impl FnMut()) {
+    let ring = made.open().await;
+    for _ in 0..REWRAPPED {
+        let added = ring.add_key(KeyUse::Data, Some(Suite::Aes256Gcm), None);
+        added.await.unwrap();
+    }
+    let before = ring.load().await.unwrap().manifest().clone();
+    let kek = |provider: &'static str| {
+        (
+            ProviderName::from_static(provider),
+            KekReference::new("1").unwrap(),
+        )
+    };
+    let mut rekek = Rekek::new(kek("local"), kek("other"));
+    (rekek.batch, rekek.calls_per_second) = (2, Some(60));
+    let rewrapping = tokio::spawn(async move {
+        let mut runs = 1;
+        loop {
+            match ring.rekek(&rekek, &mut |_| {}).await {
+                Ok(done) => return (done, runs),
+                Err(error) => is_store_error(&error),
+            }
+            runs += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let mut kills = 0;
+    while !rewrapping.is_finished() && kills < KILLS {
+        tokio::time::sleep(Duration::from_millis(150 + 20 * kills)).await;
+        kill();
+        kills += 1;
+    }
+    let (done, runs) = rewrapping.await.unwrap();
+    println!("the server was killed {kills} times, {runs} runs");
+    assert!(kills >= 3, "it was over too soon");
+    assert!(done.failed.is_empty(), "{:?}", done.failed);
+    let ring = made.open().await;
+    let after = ring.load().await.unwrap();
+    after.check_every_wrap(&ring.settings).await.unwrap();
+    let keys = |manifest: &Manifest| {
+        let key = |record: &KeyRecord| (record.context.key_id, record.check_value, record.state);
+        manifest.records.iter().map(key).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(after.manifest()), keys(&before));
+    for record in &after.manifest().records {
+        let wraps: Vec<_> = record.wraps.iter().map(|wrap| wrap.provider.as_str()).collect();
+        assert_eq!(wraps, ["other"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_rewrapped_while_postgres_is_killed() {
+    let mut server = PostgresServer::start();
+    let made = InTable::new(&server.url(), "phield_key_store").await;
+    keys_are_rewrapped(&made, || {
+        server.kill();
+        server.restart();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_rewrapped_while_mariadb_is_killed() {
+    let mut server = MariaDbServer::start();
+    let made = InTable::new(&server.url(), "phield_key_store").await;
+    keys_are_rewrapped(&made, || {
+        server.kill();
+        server.restart();
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -5,12 +5,9 @@ use std::path::Path;
 
 use phield::config::{Config, OneOrMany};
 use phield::{
-    Backends, CachePolicy, FileStore, FileWitness, KeyId, KeyState, KeyUse, Manifest, Ring, RingError,
-    RingKeyPin, RingSettings, Rollout, Suite,
+    Backends, CachePolicy, FileStore, FileWitness, KekReference, KeyId, KeyState, KeyUse, Manifest,
+    ProviderName, Rekek, Ring, RingError, RingKeyPin, RingSettings, Rollout, Suite,
 };
-
-use phield::{KekReference, ProviderName};
-use phield_core::Rekek;
 
 use crate::Failed;
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use phield::{LocalKeyFile, Passphrase, RingSettings, Stretching};
+use phield::RingSettings;
 use phield_testkit::TestRing;
 use tempfile::TempDir;
 
@@ -29,18 +29,6 @@ impl Start {
             ring: TestRing::new("emr"),
             folder: TempDir::with_prefix("phield-rotation-").unwrap(),
         }
-    }
-
-    /// A second key file, for the provider that keys are re-wrapped for.
-    pub(crate) fn add_provider(&self) {
-        let file = |name: &str| self.ring.folder().join(name);
-        let passphrase = Passphrase::generate().unwrap();
-        passphrase.write_new(&file("other.passphrase")).unwrap();
-        LocalKeyFile::create(&file("other.phield"), &passphrase, Stretching::minimal(), 1).unwrap();
-        let config = fs::read_to_string(self.ring.config_path()).unwrap();
-        let second = "\n[[provider]]\nname = \"other\"\nkind = \"local\"\nkey_file = \"other.phield\"\n\
-                      passphrase_file = \"other.passphrase\"\nkeks = [\"1\"]\n";
-        fs::write(self.ring.config_path(), config + second).unwrap();
     }
 
     pub(crate) fn settings(&self) -> &RingSettings {

@@ -1,6 +1,5 @@
 //! The server of the database is killed while a command runs. A rotation waits for the server, and goes on; what else ends, the
-//! same command finishes. (Re-wrapped keys and a replaced ring key are written to a file; of a ring in a database
-//! `tests/databases` kills the server.)
+//! same command finishes. (Keys that are re-wrapped are in a file here; of those in a database `tests/databases` kills the server.)
 
 macro_rules! on_server {
     ($($database:ident)*) => {

@@ -93,7 +93,7 @@ impl Rotation {
             _ => KeyUse::Data,
         };
         if mode == "kek" {
-            start.add_provider();
+            start.ring.add_provider();
         }
         let settings = ring::open(start.ring.folder()).await.unwrap().settings.clone();
         let before = start.ring.ring().load().await.unwrap().manifest().clone();
