@@ -545,3 +545,23 @@ fn with_state_flipped(stored: &[u8]) -> Vec<u8> {
     changed[state] ^= 1;
     changed
 }
+
+/// Two operators begin at once: there is one successor, and both are told of it.
+#[test]
+fn two_who_make_a_successor_make_one() {
+    let ring = TestRing::new("clinic");
+    let make = || {
+        let ring = open(&ring, ring.ring().settings.clone());
+        move || block_on(ring.successor(KeyUse::Ring, None, None)).unwrap().key_id
+    };
+    let [first, second] = [make(), make()]
+        .map(std::thread::spawn)
+        .map(|thread| thread.join());
+    assert_eq!(first.unwrap(), second.unwrap());
+    let manifest = block_on(ring.ring().load()).unwrap().manifest().clone();
+    let ring_keys = manifest
+        .records
+        .iter()
+        .filter(|record| record.context.key_use == KeyUse::Ring);
+    assert_eq!(ring_keys.count(), 2);
+}

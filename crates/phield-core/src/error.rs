@@ -333,6 +333,12 @@ pub enum RingError {
     /// A file that was to be created is there already.
     #[error("{} exists already; nothing was changed", .0.display())]
     Exists(PathBuf),
+    /// The clock of this machine is behind: the ring has a key that was made later. When a key stopped sealing would be noted too
+    /// early, and its destruction would not wait for everything that it has sealed (I-5).
+    #[error(
+        "the clock of this machine is {0} s behind that of whoever made the newest key of the ring: set it right (NTP), and try again"
+    )]
+    ClockBehind(u64),
     /// A key was published too recently: some process may not know it yet (I-8).
     #[error(
         "key {key_id} was published too recently: in {} every process knows it, or say that every instance has it (--acknowledged-by-every-instance)",

@@ -411,9 +411,42 @@ fn unused_id(records: &[KeyRecord]) -> Result<KeyId, RandomError> {
 }
 
 /// Seconds since the Unix epoch.
+/// Clocks of one fleet differ by less, in seconds.
+const SKEW: u64 = 300;
+
+impl VerifiedRing {
+    /// Seconds since the Unix epoch, unless the ring itself shows that the clock is behind.
+    fn now(&self) -> Result<u64, RingError> {
+        let created = self.manifest.records.iter().map(|record| record.created);
+        not_behind(now()?, created.max().unwrap_or(0))
+    }
+}
+
+fn not_behind(now: u64, newest: u64) -> Result<u64, RingError> {
+    match newest.saturating_sub(now) {
+        0..=SKEW => Ok(now),
+        behind => Err(RingError::ClockBehind(behind)),
+    }
+}
+
 fn now() -> Result<u64, RingError> {
     Ok(SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_err(|_| RingError::Clock)?
         .as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key's last second is noted by this clock.
+    #[test]
+    fn a_clock_that_is_behind_is_told() {
+        for now in [1_000, 1_300, 5_000] {
+            assert_eq!(not_behind(now, 1_300).unwrap(), now);
+        }
+        let behind = not_behind(1_000, 11_800).unwrap_err();
+        assert!(matches!(behind, RingError::ClockBehind(10_800)), "{behind:?}");
+    }
 }

@@ -49,13 +49,22 @@ impl Ring {
         let mut tries = Tries::default();
         loop {
             let verified = self.load().await?;
-            let id = unused_id(&verified.manifest.records)?;
-            let (record, _) = self.settings.make(new.clone(), id, now()?).await?;
-            let added = self.add_record(&verified, record).await;
+            let (id, added) = self.try_to_add(&verified, &new).await?;
             if !tries.again(&added) {
                 return self.confirm_new(id, &added?).await.map(|()| id);
             }
         }
+    }
+
+    /// Makes a key with its wraps, and adds it to this very manifest.
+    pub(super) async fn try_to_add(
+        &self,
+        verified: &VerifiedRing,
+        new: &NewKey,
+    ) -> Result<(KeyId, Result<VerifiedRing, RingError>), RingError> {
+        let id = unused_id(&verified.manifest.records)?;
+        let (record, _) = self.settings.make(new.clone(), id, now()?).await?;
+        Ok((id, self.add_record(verified, record).await))
     }
 
     /// Adds an index pepper that stays in a provider's device, pre-active (I-8). The device computes its check value.
@@ -104,7 +113,7 @@ impl Ring {
     }
 
     /// I-1: a key counts once it was read back and unwrapped by every wrap.
-    async fn confirm_new(&self, id: KeyId, stored: &VerifiedRing) -> Result<(), RingError> {
+    pub(super) async fn confirm_new(&self, id: KeyId, stored: &VerifiedRing) -> Result<(), RingError> {
         let record = stored.manifest.record(id).ok_or(RingError::UnknownKey(id))?;
         self.settings.check_durable(record).await
     }

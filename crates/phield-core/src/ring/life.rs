@@ -1,11 +1,12 @@
 //! The life of a key: successor, activation, retirement (I-1 to I-3, I-8, I-9).
 
 use crate::error::RingError;
+use crate::fips;
 use crate::key::KeyId;
 use crate::name::ScopeName;
 use crate::record::{KeyRecord, KeyState, KeyUse};
 use crate::ring::change::Tries;
-use crate::ring::{Ring, VerifiedRing, now};
+use crate::ring::{NewKey, Ring, VerifiedRing, now};
 use crate::settings::RingKeyPin;
 use crate::token::Suite;
 
@@ -70,21 +71,34 @@ impl Ring {
         suite: Option<Suite>,
         scope: Option<ScopeName>,
     ) -> Result<Successor, RingError> {
-        let verified = self.load().await?;
-        let found = verified.manifest.records.iter().find(|record| {
-            let context = &record.context;
-            record.state == KeyState::PreActive
-                && (context.key_use, &context.suite, &context.scope) == (key_use, &suite, &scope)
-        });
-        if let Some(record) = found {
-            self.settings.check_durable(record).await?;
-            return Ok(Successor {
-                key_id: record.context.key_id,
-                is_new: false,
+        suite.map_or(Ok(()), fips::check_suite)?;
+        let new = NewKey {
+            suite,
+            scope,
+            ..NewKey::new(key_use, KeyState::PreActive)
+        };
+        let mut tries = Tries::default();
+        loop {
+            let verified = self.load().await?;
+            let found = verified.manifest.records.iter().find(|record| {
+                let context = &record.context;
+                record.state == KeyState::PreActive
+                    && (context.key_use, &context.suite, &context.scope) == (key_use, &new.suite, &new.scope)
             });
+            if let Some(record) = found {
+                self.settings.check_durable(record).await?;
+                return Ok(Successor {
+                    key_id: record.context.key_id,
+                    is_new: false,
+                });
+            }
+            // Whoever was first may have made one: then that is it.
+            let (key_id, added) = self.try_to_add(&verified, &new).await?;
+            if !tries.again(&added) {
+                self.confirm_new(key_id, &added?).await?;
+                return Ok(Successor { key_id, is_new: true });
+            }
         }
-        let key_id = self.add_key(key_use, suite, scope).await?;
-        Ok(Successor { key_id, is_new: true })
     }
 
     /// Makes a pre-active key active; the same update makes the key before it decrypt-only (I-2, I-3). A key that is active
@@ -102,7 +116,7 @@ impl Ring {
                 return Ok(verified);
             }
             self.check_ready(record, rollout).await?;
-            let (now, policy) = (now()?, self.settings.data_keys);
+            let (now, policy) = (verified.now()?, self.settings.data_keys);
             let change = self
                 .publish_change(&verified, |manifest| {
                     manifest.set_state(id, KeyState::Active, now, policy)
@@ -147,7 +161,7 @@ impl Ring {
                     self.check_backed_up(successor).await?;
                 }
             }
-            let (now, policy) = (now()?, self.settings.data_keys);
+            let (now, policy) = (verified.now()?, self.settings.data_keys);
             let change = self
                 .publish_change(&verified, |manifest| {
                     manifest.set_state(successor_id, KeyState::Active, now, policy)?;
@@ -182,7 +196,7 @@ impl Ring {
         loop {
             let verified = self.load().await?;
             let record = verified.manifest.record(id).ok_or(RingError::UnknownKey(id))?;
-            let now = now()?;
+            let now = verified.now()?;
             if record.state == next && record.stopped_sealing(now).is_some() {
                 return Ok(verified);
             }
