@@ -242,3 +242,35 @@ fn a_key_that_does_not_open_does_not_keep_the_others() {
         "Authentication"
     );
 }
+
+/// The ring key was replaced, and somebody restores by the configuration of before: what is stored does not authenticate by it, and is
+/// the newest ring there is.
+#[test]
+fn a_ring_under_another_ring_key_is_not_overwritten() {
+    let ring = TestRing::new("clinic");
+    let backup = fs::read(ring.key_store()).unwrap();
+    let id = block_on(ring.ring().add_key(KeyUse::Ring, None, None)).unwrap();
+    let manifest = block_on(ring.ring().load()).unwrap().manifest().clone();
+    let mut settings = ring.ring().settings.clone();
+    let old = settings.pins[0].clone();
+    settings.pins = vec![phield_core::RingKeyPin::of(manifest.record(id).unwrap()), old];
+    let newer = open(&ring, settings.clone());
+    block_on(newer.activate(id, phield_core::Rollout::AcknowledgedByEveryInstance)).unwrap();
+    let stored = fs::read(ring.key_store()).unwrap();
+
+    let bare = Ring::new(
+        ring.ring().settings.clone(),
+        phield_core::FileStore::new(ring.key_store()),
+        None,
+    );
+    match prepare_without(&bare, &backup, &[], AcceptedLosses::default()).unwrap_err() {
+        RingError::Unverified { place: 0, source } => assert_eq!(class(&source), "Authentication"),
+        other => panic!("{other:?}"),
+    }
+    let accepted = AcceptedLosses {
+        unverified: true,
+        history: false,
+    };
+    let restored = prepare_without(&bare, &backup, &[], accepted).unwrap();
+    assert_eq!(restored.replaced(), Some(stored.as_slice()));
+}

@@ -67,6 +67,9 @@ struct Done<'a> {
     report: &'a Report<'a>,
     backup: &'a str,
     log: &'a Path,
+    /// Where what was stored is kept, which did not verify.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<&'a Path>,
 }
 
 /// A line of the log.
@@ -121,12 +124,23 @@ pub(crate) async fn run(arguments: &RestoreArguments, host: &mut Host<'_>) -> Re
         report: &report,
     };
     append(&log, &line("restore begins"))?;
+    // It was not merged, and nobody knows what is in it.
+    let is_unknown = restored.ignored.iter().any(|(place, _)| *place == names.len());
+    let kept = with_suffix(&log, &format!(".replaced-{}", restored.ring.manifest().epoch));
+    let kept = match restored.replaced().filter(|_| is_unknown) {
+        Some(stored) => {
+            keep(&kept, stored)?;
+            Some(kept)
+        }
+        None => None,
+    };
     ring.publish_restored(&restored).await?;
     let logged = append(&log, &line("restore is done"));
     let done = Done {
         report: &report,
         backup: &backup,
         log: &log,
+        kept: kept.as_deref(),
     };
     if arguments.ring.json {
         host.print_json(&done)?;
@@ -169,6 +183,24 @@ fn append(path: &Path, line: &Line<'_>) -> Result<(), Error> {
     };
     written().map_err(|source| Error::File {
         action: "append to",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Writes what was stored aside, durably, whatever it is.
+fn keep(path: &Path, stored: &[u8]) -> Result<(), Error> {
+    let written = || {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        file.write_all(stored)?;
+        file.sync_all()
+    };
+    written().map_err(|source| Error::File {
+        action: "write",
         path: path.to_owned(),
         source,
     })
@@ -303,7 +335,7 @@ Now:
   2. Restart the services, or wait for a hard TTL: each then seals under the new keys.
   3. Look for key ids in your data that the ring does not have: keys of a ring that was lost. Their rows cannot be opened
      now; set them aside and never delete them, for a manifest that turns up later may hold their keys.
-     (`phield scan` will do this; this version does not have it yet.)",
+     phield scan counts them, as keys that are not in the ring.{kept}",
             backup = self.backup,
             ring = report.ring,
             from = arguments.backup.display(),
@@ -311,6 +343,13 @@ Now:
             epoch = report.epoch,
             reason = report.reason,
             log = self.log.display(),
+            kept = match self.kept {
+                Some(kept) => format!(
+                    "\n  4. What was stored before is kept in {}, for it did not verify: it may hold keys that are nowhere else.",
+                    kept.display()
+                ),
+                None => String::new(),
+            },
         ))
     }
 }

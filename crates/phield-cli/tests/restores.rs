@@ -41,6 +41,7 @@ fn a_lost_ring_is_restored() {
         "Not merged, for it does not verify: what is stored: malformed",
         "1. Set min_epoch = 65539",
         "3. Look for key ids in your data that the ring does not have",
+        "4. What was stored before is kept in ",
     ] {
         assert!(said.contains(part), "{part}\nis not in\n{said}");
     }

@@ -65,6 +65,15 @@ impl Restored {
         let closed = self.closed.iter().map(|(id, _)| *id);
         self.out_of_reach.iter().copied().chain(closed).collect()
     }
+
+    /// What the key store held, and the restored ring takes the place of; none where there was nothing.
+    ///
+    /// # Security
+    /// Keep it where it did not [verify](Self::ignored): it may hold keys that are in no other manifest.
+    #[must_use]
+    pub fn replaced(&self) -> Option<&[u8]> {
+        self.previous.as_deref()
+    }
 }
 
 impl Ring {
@@ -188,10 +197,8 @@ impl Ring {
     }
 }
 
-/// Whether this says that a manifest is none of this ring, whatever configuration and providers do.
+/// Whether this says that a manifest is none of this ring, whatever configuration and providers do. One that does not authenticate
+/// may be the newest there is, under a ring key that configuration does not pin yet, or any more.
 fn is_bad(error: &RingError) -> bool {
-    matches!(
-        error,
-        RingError::Malformed(_) | RingError::Authentication | RingError::NoRing(_)
-    )
+    matches!(error, RingError::Malformed(_) | RingError::NoRing(_))
 }
