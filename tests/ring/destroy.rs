@@ -88,7 +88,9 @@ impl Old {
         reports: &[CoverageReport],
         (quarantined, shredded): (u64, u64),
     ) -> Result<(), DestroyRefused> {
-        let signed: Vec<_> = reports.iter().map(|report| self.sign(report.clone())).collect();
+        let again = reports.iter().map(again);
+        let reports: Vec<_> = reports.iter().cloned().chain(again).collect();
+        let signed: Vec<_> = reports.into_iter().map(|report| self.sign(report)).collect();
         let mut destruction = Destruction::default();
         destruction.reports = signed.iter().collect();
         destruction.acknowledged_quarantined = quarantined;
@@ -113,12 +115,20 @@ impl Old {
     }
 }
 
+/// The same found once more, yesterday.
+fn again(report: &CoverageReport) -> CoverageReport {
+    let mut again = report.clone();
+    (again.count_started, again.ended) = (now() - DAY, now() - DAY + 60);
+    again
+}
+
 #[test]
 fn a_data_key_is_destroyed_and_its_record_stays() {
     let old = Old::new(KeyUse::Data);
     let signed = old.sign(old.report(40));
     let mut destruction = Destruction::default();
-    destruction.reports = vec![&signed];
+    let fresh = old.sign(old.report(1));
+    destruction.reports = vec![&signed, &fresh];
     destruction.backups_acknowledged = true;
     let before = block_on(old.ring().load()).unwrap();
     let record = before.manifest().record(old.key).unwrap();
@@ -161,7 +171,8 @@ fn only_an_old_key_is_destroyed() {
     let old = Old::new(KeyUse::Data);
     let signed = old.sign(old.report(40));
     let mut destruction = Destruction::default();
-    destruction.reports = vec![&signed];
+    let fresh = old.sign(old.report(1));
+    destruction.reports = vec![&signed, &fresh];
     destruction.backups_acknowledged = true;
     let manifest = block_on(old.ring().load()).unwrap().manifest().clone();
     let refused = |key_use, state| {
@@ -250,7 +261,8 @@ fn the_longer_hard_ttl_counts() {
     report.count_started = now() - 100 * DAY + 3 * DAY;
     let signed = old.sign(report);
     let mut destruction = Destruction::default();
-    destruction.reports = vec![&signed];
+    let fresh = old.sign(old.report(1));
+    destruction.reports = vec![&signed, &fresh];
     destruction.backups_acknowledged = true;
     let refused = old.refused(&ring, &destruction);
     assert!(
@@ -340,7 +352,8 @@ fn every_database_has_to_be_free_of_it() {
     let refused = old.destroy_by(&[old.report(40), other.clone()], (0, 0));
     assert_eq!(
         refused.unwrap_err().to_string(),
-        "3 rows are still under it in postgres archive: `phield rotate data`, then `phield scan`"
+        "3 rows are still under it in postgres archive: `phield rotate run data`, and give its report, which tells what is in \
+         quarantine or of shredded subjects apart, or one of `phield scan` after it"
     );
     other.columns.pop();
     other.column_mut("old", "ssn", CoveredKind::Token);
@@ -416,7 +429,8 @@ fn it_waits_and_wants_backups_acknowledged() {
     );
     let signed = old.sign(old.report(31));
     let mut destruction = Destruction::default();
-    destruction.reports = vec![&signed];
+    let fresh = old.sign(old.report(1));
+    destruction.reports = vec![&signed, &fresh];
     assert_eq!(
         old.refused(old.ring(), &destruction),
         Err(DestroyRefused::Backups)
@@ -431,6 +445,68 @@ fn it_waits_and_wants_backups_acknowledged() {
         Err(DestroyRefused::Waiting(_))
     ));
     old.refused(old.ring(), &destruction).unwrap();
+}
+
+/// What came back during the waiting period is in no report of before it.
+#[test]
+fn the_newest_report_is_not_old() {
+    let old = Old::new(KeyUse::Data);
+    let destroy = |reports: &[CoverageReport]| {
+        let signed: Vec<_> = reports.iter().map(|report| old.sign(report.clone())).collect();
+        let mut destruction = Destruction::default();
+        destruction.reports = signed.iter().collect();
+        destruction.backups_acknowledged = true;
+        old.refused(old.ring(), &destruction)
+    };
+    let first = old.report(40);
+    let is_old = |days: u64, reports: &[CoverageReport]| {
+        let counted_from = now() - days * DAY;
+        match destroy(reports).unwrap_err() {
+            DestroyRefused::ReportOld {
+                counted_from: found, ..
+            } => assert!(found.abs_diff(counted_from) < 60),
+            other => panic!("{other:?}"),
+        }
+    };
+    is_old(40, std::slice::from_ref(&first));
+    is_old(8, &[first.clone(), old.report(8)]);
+    is_old(8, &[old.report(8), first.clone()]);
+    // The newest alone has not waited.
+    assert!(matches!(
+        destroy(&[old.report(1)]),
+        Err(DestroyRefused::Waiting(_))
+    ));
+    // Of each database.
+    let mut archive = old.report(1);
+    archive.database = "postgres archive".to_owned();
+    let mut of_archive = first.clone();
+    of_archive.database = archive.database.clone();
+    is_old(40, &[first.clone(), of_archive.clone(), archive.clone()]);
+    assert_eq!(
+        destroy(&[first.clone(), first.clone(), old.report(1)]),
+        Err(DestroyRefused::Twice("sqlite clinic.db".to_owned()))
+    );
+    // What came back stands in it.
+    let mut back = old.report(1);
+    back.column_mut("patients", "ssn", CoveredKind::Token)
+        .key_mut(old.key)
+        .after = 1;
+    assert!(matches!(
+        destroy(&[first.clone(), back]),
+        Err(DestroyRefused::RowsLeft { rows: 1, .. })
+    ));
+    destroy(&[first, old.report(6), of_archive, archive]).unwrap();
+}
+
+/// The schema file of before the index was there counts no index value.
+#[test]
+fn a_pepper_wants_a_column_of_index_values() {
+    let old = Old::new(KeyUse::Index);
+    let refused = old.destroy(|report| report.columns.retain(|column| column.kind == CoveredKind::Token));
+    assert!(
+        matches!(refused, Err(DestroyRefused::NoColumnOfUse(_, KeyUse::Index))),
+        "{refused:?}"
+    );
 }
 
 /// A report of another ring, one that was edited, and one by a ring key that is compromised by now.

@@ -153,12 +153,16 @@ fn destroy(ring: &Ring) -> Result<(), RingError> {
     }))?;
     let cache = &ring.settings.cache;
     let place = ("a database", "a test");
-    let mut report = CoverageReport::new(&verified, cache, CoverageMode::Scan, place, 1_710_000_000);
-    report.column_mut("patients", "ssn", CoveredKind::Token);
-    report.complete = true;
-    let signed = verified.sign_coverage(report)?;
+    let report = |at| {
+        let mut report = CoverageReport::new(&verified, cache, CoverageMode::Scan, place, at);
+        report.column_mut("patients", "ssn", CoveredKind::Token);
+        report.complete = true;
+        verified.sign_coverage(report)
+    };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let (first, newest) = (report(1_710_000_000)?, report(now.expect("a clock").as_secs())?);
     let mut destruction = Destruction::default();
-    destruction.reports = vec![&signed];
+    destruction.reports = vec![&first, &newest];
     destruction.backups_acknowledged = true;
     block_on(ring.destroy(old, &destruction)).map(drop)
 }

@@ -77,8 +77,8 @@ fn the_end_of_a_key() {
     });
     assert_eq!(
         bad(&with(&[])),
-        "error: key KEY was not destroyed: 12 rows are still under it in sqlite clinic.db: `phield rotate data`, then `phield \
-         scan`\n"
+        "error: key KEY was not destroyed: 12 rows are still under it in sqlite clinic.db: `phield rotate run data`, and \
+         give its report, which tells what is in quarantine or of shredded subjects apart, or one of `phield scan` after it\n"
     );
     let edited = fs::read_to_string(&report)
         .unwrap()
@@ -115,16 +115,61 @@ fn the_end_of_a_key() {
     write_report(&made, 31, shredded);
     assert_eq!(
         bad(&with(&["--acknowledge-shredded", "2"])),
+        "error: key KEY was not destroyed: the newest report of sqlite clinic.db counted from TIME on: what came back into it since, \
+         from a backup or a process that slept, is in no count. Run `phield scan` now, and give its report beside the first one, which \
+         the waiting period counts from\n"
+    );
+    assert_eq!(
+        bad(&with(&["--report", "REPORT", "--acknowledge-shredded", "2"])),
+        "error: cannot read REPORT\n  caused by: No such file or directory (os error 2)\n"
+    );
+    // The same report is no second one.
+    let first = made.text("first.json");
+    fs::copy(&report, &first).unwrap();
+    let twice = [
+        "destroy",
+        &old,
+        "--report",
+        &report,
+        "--report",
+        &first,
+        "--acknowledge-shredded",
+        "2",
+    ];
+    assert!(made.bad(&twice).contains("was given twice"));
+    write_report(&made, 1, |report| {
+        shredded(report);
+        report
+            .column_mut("patients", "ssn", CoveredKind::Token)
+            .key_mut(id)
+            .after = 1;
+    });
+    let both = [
+        "destroy",
+        &old,
+        "--report",
+        &first,
+        "--report",
+        &report,
+        "--acknowledge-shredded",
+        "2",
+    ];
+    assert!(made.bad(&both).contains("1 rows are still under it"));
+    write_report(&made, 1, shredded);
+    assert_eq!(
+        anonymous(&made.bad(&both), &names),
         "error: key KEY was not destroyed: backups that hold what it sealed would not open any more. If no backup that may have \
          to be put back, of the database or an export, holds anything under it: --backups-acknowledged\n"
     );
     assert_eq!(made.state(&old), "decrypt-only");
 
-    let arguments = with(&["--acknowledge-shredded", "2", "--backups-acknowledged"]);
-    let arguments = [&["destroy", &old], arguments.as_slice()].concat();
-    let said = anonymous(&made.good(&arguments), &names);
+    let said = anonymous(
+        &made.good(&[&both[..], &["--backups-acknowledged"]].concat()),
+        &names,
+    );
     let expected = "\
 Key KEY is destroyed, in epoch 5. Nothing that it sealed opens any more; its record and id stay.
+0 rows under key KEY in \"sqlite clinic.db\", counted from TIME to TIME by \"anna@db1\".
 0 rows under key KEY in \"sqlite clinic.db\", counted from TIME to TIME by \"anna@db1\".
 Given up: 0 rows in quarantine, 2 of shredded subjects.
 Older backups of the ring still hold its wraps: whoever has one, and a key-encryption key, has the key. Destroy them once \
@@ -192,10 +237,13 @@ fn a_report_of_verify_without_index_values_is_no_evidence_for_a_pepper() {
         "error: key KEY was not destroyed: the report of sqlite clinic.db is of a `phield rotate verify` that opened tokens and did \
          not count index values: run `phield scan`\n"
     );
-    fs::remove_file(&report).unwrap();
-    write_report(&made, 40, |report| {
+    let with_indexes = |report: &mut CoverageReport| {
         report.column_mut("patients", "ssn_index", CoveredKind::Index);
         report.mode = CoverageMode::Verify;
-    });
-    made.good(&destroy);
+    };
+    write_report(&made, 40, with_indexes);
+    let first = made.text("first.json");
+    fs::rename(&report, &first).unwrap();
+    write_report(&made, 1, with_indexes);
+    made.good(&[&destroy[..], &["--report", &first]].concat());
 }

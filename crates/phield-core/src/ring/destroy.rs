@@ -5,10 +5,10 @@ use crate::error::RingError;
 use crate::key::KeyId;
 use crate::record::{KeyRecord, KeyState, KeyUse};
 use crate::ring::change::Tries;
-use crate::ring::{DestroyRefused, Ring, VerifiedRing, now};
+use crate::ring::{DestroyRefused, Ring, SKEW, VerifiedRing};
 
-/// Clocks of one fleet differ by less.
-const SKEW: u64 = 300;
+/// The newest report of every database is not older than this many seconds: a week.
+const FRESH: u64 = 7 * 24 * 60 * 60;
 
 /// What somebody has who wants to destroy a key.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +65,7 @@ impl Ring {
             for signed in &destruction.reports {
                 reports.push(verified.verify_coverage(&self.settings, signed).await?);
             }
-            let now = now()?;
+            let now = verified.now()?;
             self.check_destruction(&verified, record, (destruction, &reports), now)
                 .map_err(|refused| RingError::NotDestroyed(id, refused))?;
             let policy = self.settings.data_keys;
@@ -102,21 +102,50 @@ impl Ring {
             KeyUse::Index => Some(CoveredKind::Index),
             _ => None,
         };
-        // What waits for the end of its last scan, or, for a ring key, of its own use.
+        // What waits for the end of the first scan of each database, or, for a ring key, of its own use.
         let mut ended = until;
+        let mut newest: Vec<&CoverageReport> = Vec::new();
         if let Some(kind) = counted {
             if reports.is_empty() {
                 return Err(DestroyRefused::NoReport(until));
             }
-            for report in reports {
+            for (i, report) in reports.iter().enumerate() {
                 check_report(verified, record, (report, until), now)?;
-                ended = ended.max(report.ended);
+                if reports.iter().take(i).any(|other| other == report) {
+                    return Err(DestroyRefused::Twice(clean(&report.database)));
+                }
             }
-            check_acknowledged((record.context.key_id, kind), destruction, reports)?;
+            let mut first: Vec<&CoverageReport> = Vec::new();
+            for report in reports {
+                keep(&mut first, report, |one, other| one.ended < other.ended);
+                keep(&mut newest, report, |one, other| {
+                    one.count_started > other.count_started
+                });
+            }
+            ended = first.iter().fold(ended, |ended, report| ended.max(report.ended));
+            let mut columns = reports.iter().flat_map(|report| &report.columns);
+            if !columns.any(|column| column.kind == kind) {
+                let first = reports.first().map(|report| clean(&report.database));
+                return Err(DestroyRefused::NoColumnOfUse(
+                    first.unwrap_or_default(),
+                    record.context.key_use,
+                ));
+            }
+            check_acknowledged((record.context.key_id, kind), destruction, &newest)?;
         }
         let ready = ended.saturating_add(self.settings.policy.destroy_after.as_secs());
         if now < ready {
             return Err(DestroyRefused::Waiting(ready));
+        }
+        // A row that came back since, from a backup or from a process that slept, is in no count of before.
+        if let Some(old) = newest
+            .iter()
+            .find(|report| report.count_started.saturating_add(FRESH) < now)
+        {
+            return Err(DestroyRefused::ReportOld {
+                database: clean(&old.database),
+                counted_from: old.count_started,
+            });
         }
         if !destruction.backups_acknowledged {
             return Err(DestroyRefused::Backups);
@@ -138,6 +167,19 @@ impl Ring {
         }
         let stopped = record.stopped_sealing(now);
         stopped.ok_or(DestroyRefused::NoStopTime(id, record.state))
+    }
+}
+
+/// Keeps one report of each database: the better one.
+fn keep<'r>(
+    kept: &mut Vec<&'r CoverageReport>,
+    report: &'r CoverageReport,
+    is_better: impl Fn(&CoverageReport, &CoverageReport) -> bool,
+) {
+    match kept.iter_mut().find(|other| other.database == report.database) {
+        Some(other) if is_better(report, other) => *other = report,
+        Some(_) => {}
+        None => kept.push(report),
     }
 }
 

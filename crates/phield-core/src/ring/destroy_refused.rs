@@ -81,6 +81,27 @@ pub enum DestroyRefused {
     /// No column was counted.
     #[error("the report of {0} counted no column: give `phield scan` the schema file of the application")]
     NothingCounted(String),
+    /// The newest report of a database was begun more than a week ago.
+    #[error(
+        "the newest report of {database} counted from {} on: what came back into it since, from a backup or a process that slept, is in no \
+         count. Run `phield scan` now, and give its report beside the first one, which the waiting period counts from",
+        Utc(*.counted_from)
+    )]
+    ReportOld {
+        /// The database of the report.
+        database: String,
+        /// When its counting began.
+        counted_from: u64,
+    },
+    /// The same report, given more than once: of each database of a ring there is one.
+    #[error("the report of {0} was given twice: give that of each database once")]
+    Twice(String),
+    /// No report has counted a column of what the key is for: the schema file may be that of before the index.
+    #[error(
+        "the report of {0} counted no column of what a key of use {1} is for: give `phield scan` the schema file that the application \
+         has now"
+    )]
+    NoColumnOfUse(String, KeyUse),
     /// Columns that hold tokens and are not registered (I-7).
     #[error(
         "{database} has columns that hold tokens and are not registered, so nobody counted what is in them: {}. Add them to the \
@@ -95,7 +116,8 @@ pub enum DestroyRefused {
     },
     /// Something is still under the key.
     #[error(
-        "{rows} rows are still under it in {database}: `phield rotate {mode}`, then `phield scan`",
+        "{rows} rows are still under it in {database}: `phield rotate run {mode}`, and give its report, which tells what is in \
+         quarantine or of shredded subjects apart, or one of `phield scan` after it",
         mode = if *.key_use == KeyUse::Index { "pepper" } else { "data" }
     )]
     RowsLeft {
