@@ -58,11 +58,40 @@ fn another_key_encryption_key() {
         (&6.into(), &0.into(), &18.into(), &1.into())
     );
 
+    // Other processes may not have the new one in their configuration: they open the ring as before.
     let said = made.says(&[&KEK[..], &["--batch", "4", "--concurrent", "2", "--rate", "1000"]].concat());
     let (before, seconds) = head(&said).split_once("18 calls of providers in ").unwrap();
     assert_eq!(
         before,
-        "6 keys are wrapped under break-glass 1 and no more under local 1, in epoch 5; each was opened as it is stored.\n"
+        "6 keys are wrapped under break-glass 1 and still under local 1, in epoch 3; each was opened as it is stored.\n"
+    );
+    let (_, after) = seconds.split_once(" s.\n").unwrap();
+    assert_eq!(
+        after,
+        "Next: break-glass 1 into keks of the configuration of every process, and restart them; then the same command with \
+         --configured-everywhere takes the old wraps away."
+    );
+    let checked = made.good(&["check"]);
+    assert_eq!(
+        (
+            checked.matches("local        1    opens").count(),
+            checked.matches("break-glass  1    opens").count()
+        ),
+        (6, 6),
+        "{checked}"
+    );
+    assert!(
+        made.says(&[&KEK[..], &["--dry-run"]].concat()).starts_with(
+            "No key has a wrap under local 1 alone. To take those away: --configured-everywhere."
+        )
+    );
+
+    let everywhere = [&KEK[..], &["--configured-everywhere"]].concat();
+    let said = made.says(&everywhere);
+    let (before, seconds) = head(&said).split_once("6 calls of providers in ").unwrap();
+    assert_eq!(
+        before,
+        "6 keys are wrapped under break-glass 1 and no more under local 1, in epoch 4; each was opened as it is stored.\n"
     );
     let (_, after) = seconds.split_once(" s.\n").unwrap();
     assert_eq!(
@@ -88,10 +117,10 @@ fn another_key_encryption_key() {
         made.good(&["check"]).matches("break-glass  1    opens").count(),
         6
     );
-    let again: Value = serde_json::from_str(&made.says(&[&KEK[..], &["--json"]].concat())).unwrap();
-    assert_eq!((&again["done"], &again["epoch"]), (&0.into(), &5.into()));
+    let again: Value = serde_json::from_str(&made.says(&[&everywhere[..], &["--json"]].concat())).unwrap();
+    assert_eq!((&again["done"], &again["epoch"]), (&0.into(), &4.into()));
     assert!(
-        made.says(&[&KEK[..], &["--dry-run"]].concat())
+        made.says(&[&everywhere[..], &["--dry-run"]].concat())
             .starts_with("No key has a wrap under local 1: there is nothing to do.")
     );
 }

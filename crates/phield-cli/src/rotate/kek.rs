@@ -33,6 +33,10 @@ pub struct RotateKekArguments {
     /// The new key-encryption key, which the configuration has in keks
     #[arg(long, value_name = "REFERENCE")]
     pub to_kek: String,
+    /// Every process that uses the ring has the new key-encryption key in its configuration: take the old wraps away, too. Without it
+    /// the new wraps are added, and every process opens the ring
+    #[arg(long)]
+    pub configured_everywhere: bool,
     /// Say what there is to do, and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -81,6 +85,7 @@ impl RotateKekArguments {
             names(&self.from_provider, &self.from_kek)?,
             names(&self.to_provider, &self.to_kek)?,
         );
+        rekek.keep_old = !self.configured_everywhere;
         rekek.batch = self.batch;
         rekek.concurrent = self.concurrent;
         rekek.calls_per_second = self.rate;
@@ -120,8 +125,10 @@ pub(crate) async fn plan(arguments: &RotateKekArguments, host: &mut Host<'_>) ->
 
 fn plan_text(arguments: &RotateKekArguments, plan: &RekekPlan) -> String {
     let (from, to) = (arguments.from(), arguments.to());
-    let mut text = if plan.keys() == 0 {
+    let mut text = if plan.keys() == 0 && arguments.configured_everywhere {
         format!("No key has a wrap under {from}: there is nothing to do.")
+    } else if plan.keys() == 0 {
+        format!("No key has a wrap under {from} alone. To take those away: --configured-everywhere.")
     } else {
         let mut text = format!(
             "{} under {from}: {} to be wrapped under {to}, {} that {} both wraps already, of an interrupted run.\n\
@@ -155,7 +162,16 @@ pub(crate) async fn run(arguments: &RotateKekArguments, host: &mut Host<'_>) -> 
     let mut teller = Teller::new(arguments.ring.json);
     let done = ring.rekek(&rekek, &mut |progress| teller.tell(progress)).await;
     teller.end();
-    let done = done?;
+    let done = match done {
+        Ok(done) => done,
+        Err(error) => {
+            // What it did before is in the ring: it has to be in the backup.
+            if let Ok(verified) = ring.load().await {
+                backup::refresh((&arguments.ring.config, &config), &ring, &verified, host).await?;
+            }
+            return Err(error.into());
+        }
+    };
     let seconds = begun.elapsed().as_secs_f64();
     let backup = backup::refresh((&arguments.ring.config, &config), &ring, &done.ring, host).await?;
     let failed = done.failed.iter().map(|(id, error)| Failed {
@@ -189,10 +205,11 @@ pub(crate) async fn run(arguments: &RotateKekArguments, host: &mut Host<'_>) -> 
 impl Listing {
     fn text(&self, ring: &Ring, rekek: &Rekek, done: &Rekeked) -> String {
         let mut text = format!(
-            "{} {} wrapped under {} and no more under {}, in epoch {}; each was opened as it is stored.\n{} of providers in {:.1} s.",
+            "{} {} wrapped under {} and {} under {}, in epoch {}; each was opened as it is stored.\n{} of providers in {:.1} s.",
             count(done.done, "key"),
             if done.done == 1 { "is" } else { "are" },
             self.to,
+            if rekek.keep_old { "still" } else { "no more" },
             self.from,
             self.epoch,
             count(usize::try_from(self.calls).unwrap_or(usize::MAX), "call"),
@@ -202,6 +219,14 @@ impl Listing {
             text += &format!("\nKey {} stays as it was: {}", failed.key, failed.error);
         }
         text += &excluded(&self.excluded);
+        if rekek.keep_old {
+            text += &format!(
+                "\nNext: {} into keks of the configuration of every process, and restart them; then the same command with \
+                 --configured-everywhere takes the old wraps away.",
+                self.to
+            );
+            return format!("{text}\n{}", self.backup.as_deref().unwrap_or_default());
+        }
         let (provider, kek) = &rekek.from;
         let mut providers = ring.settings.providers.iter();
         let is_configured =

@@ -33,6 +33,9 @@ pub struct Rekek {
     pub from: (ProviderName, KekReference),
     /// The one that takes its place; configuration has it.
     pub to: (ProviderName, KekReference),
+    /// The old wraps stay: for the time in which other processes do not have the new key-encryption key in their configuration.
+    /// Without this they find no wrap that they can open. Not set by [`new`](Self::new).
+    pub keep_old: bool,
     /// How many keys are published in one update: 500 unless set. A run that is killed has made as many wraps for nothing
     /// at most.
     pub batch: usize,
@@ -49,6 +52,7 @@ impl Rekek {
         Self {
             from,
             to,
+            keep_old: false,
             batch: BATCH,
             concurrent: CONCURRENT,
             calls_per_second: None,
@@ -107,6 +111,7 @@ impl RekekPlan {
                 continue;
             }
             match record.wraps.iter().any(|wrap| rekek.is_to(wrap)) {
+                true if rekek.keep_old => {}
                 true => plan.to_remove.push(id),
                 false => plan.to_wrap.push(id),
             }
@@ -248,8 +253,12 @@ impl Run<'_> {
             return first.map_or(Ok(stored), Err);
         }
         let rekek = self.rekek;
-        let remove = |manifest: &mut Manifest| remove(manifest, rekek, &good);
-        let stored = publish(self.ring, stored, remove).await?;
+        let stored = if rekek.keep_old {
+            stored
+        } else {
+            let remove = |manifest: &mut Manifest| remove(manifest, rekek, &good);
+            publish(self.ring, stored, remove).await?
+        };
         self.progress.done += good.len();
         self.tell();
         Ok(stored)
