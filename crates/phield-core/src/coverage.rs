@@ -95,8 +95,8 @@ pub struct CoverageReport {
     pub who: String,
     /// When the pass was started first.
     pub started: u64,
-    /// When the counting began that `columns` holds. A pass that was resumed counts its rows anew: this is the time that
-    /// decides about the destruction of keys.
+    /// When the counting began that `columns` holds: this is the time that decides about the destruction of keys. A count that
+    /// is resumed goes on from where it was, and one that nobody has worked at for a hard TTL begins anew.
     pub count_started: u64,
     /// When it ended.
     pub ended: u64,

@@ -89,9 +89,9 @@ started 2026-09-21T14:13:20Z, counted from 2026-09-21T14:13:20Z to 2026-09-21T14
     00000014: 14 rows
     quarantine, duplicate: 1 row under 00000014
   notes.text (token): nothing
-0 rows under key 0000000a (decrypt-only, data), and 2 rows of shredded subjects
+0 rows under key 0000000a (decrypt-only, data), and 4 rows in quarantine, and 2 rows of shredded subjects
 12 rows under key 0000000b (active, data)
-14 rows under key 00000014 (not in the ring, or destroyed)
+14 rows under key 00000014 (not in the ring, or destroyed), and 1 row in quarantine
 11 rows in quarantine
 No column holds tokens and is not registered.";
     assert_eq!(text, expected);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::columns::sum;
-use super::{ColumnCoverage, CoverageReport, CoveredKey};
+use super::{ColumnCoverage, CoverageReport, CoveredKey, CoveredKind};
 use crate::civil::Utc;
 use crate::key::KeyId;
 use crate::record::KeyState;
@@ -39,6 +39,16 @@ impl fmt::Display for CoverageReport {
             .iter()
             .try_for_each(|column| self.fmt_column(column, f))?;
         self.fmt_totals(f)?;
+        if !self
+            .columns
+            .iter()
+            .any(|column| column.kind == CoveredKind::Index)
+        {
+            writeln!(
+                f,
+                "The schema file has no index: index values were not looked for, and are not counted."
+            )?;
+        }
         if self.unregistered.is_empty() {
             return write!(f, "No column holds tokens and is not registered.");
         }
@@ -94,6 +104,14 @@ impl CoverageReport {
     fn fmt_key(&self, key: KeyId, what: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = Count(self.rows_under(key), "row");
         write!(f, "{rows} under key {key} ({})", Clean(what))?;
+        let quarantined = self.columns.iter().flat_map(|column| &column.quarantined);
+        match sum(quarantined
+            .filter(|entry| entry.key == Some(key))
+            .map(|entry| entry.rows))
+        {
+            0 => {}
+            quarantined => write!(f, ", and {} in quarantine", Count(quarantined, "row"))?,
+        }
         match self.shredded(key) {
             0 => writeln!(f)?,
             shredded => writeln!(f, ", and {} of shredded subjects", Count(shredded, "row"))?,
