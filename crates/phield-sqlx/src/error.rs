@@ -111,6 +111,13 @@ impl DatabaseError {
                 .any(|message| error.message().starts_with(message))
     }
 
+    /// Whether the role may not ask for it.
+    pub(crate) fn is_not_allowed(&self) -> bool {
+        // ER_SPECIFIC_ACCESS_DENIED_ERROR of MariaDB, insufficient_privilege of PostgreSQL.
+        self.refusal()
+            .is_some_and(|refusal| refusal.number == Some(1227) || refusal.code.as_deref() == Some("42501"))
+    }
+
     /// Whether a row that is referred to is not there, or one that is referred to would go.
     #[must_use]
     pub fn is_foreign_key_violation(&self) -> bool {
@@ -242,15 +249,36 @@ fn show_refusal(f: &mut fmt::Formatter<'_>, error: &dyn Refused, names: Names) -
         name.map_or(Ok(()), |name| write!(f, ", {what} {name}"))?;
     }
     match (refusal.number, &refusal.code) {
-        (Some(number), _) => write!(f, ", code {number}"),
-        // Result codes of SQLite.
-        (None, Some(code)) if code == "14" => write!(
-            f,
-            ", code 14: the file cannot be opened; is it there, and may it be read?"
-        ),
-        (None, Some(code)) if code == "26" => write!(f, ", code 26: the file is no SQLite database"),
-        (None, Some(code)) => write!(f, ", code {code}"),
+        (Some(number), _) => {
+            write!(f, ", code {number}{}", hint(&number.to_string()))
+        }
+        (None, Some(code)) => write!(f, ", code {code}{}", hint(code)),
         (None, None) => Ok(()),
+    }
+}
+
+/// What a code means for whoever runs a command.
+fn hint(code: &str) -> &'static str {
+    match code {
+        // Result codes of SQLite.
+        "8" => ": the database was opened for reading alone; this writes",
+        "13" => ": the disk is full",
+        "14" => ": the file cannot be opened; is it there, and may it be read?",
+        "26" => ": the file is no SQLite database",
+        // PostgreSQL; MariaDB and MySQL.
+        "42501" | "1044" | "1142" | "1143" => {
+            ": the role lacks a privilege. Rotations, scans and migrations read and write the tables of the schema file, and make and write \
+             the tables phield_*"
+        }
+        "57014" => {
+            ": the database ended the statement; are statement_timeout and lock_timeout of the role long enough?"
+        }
+        "28000" | "28P01" | "1045" => ": user or password are wrong",
+        "3D000" | "1049" | "1046" => ": there is no such database, or none in the URL",
+        "3F000" => ": there is no such schema; is the search_path right?",
+        "08P01" => ": is a pooler between, PgBouncer say? Connect to the database itself",
+        "22001" => ": a value is too long for its column",
+        _ => "",
     }
 }
 
@@ -314,7 +342,9 @@ fn summary(error: &sqlx::Error) -> &'static str {
         sqlx::Error::ColumnNotFound(_) => "a column is missing",
         sqlx::Error::ColumnIndexOutOfBounds { .. } => "too few columns",
         sqlx::Error::Encode(_) => "a value cannot be encoded",
-        sqlx::Error::PoolTimedOut => "no connection became free in time",
+        sqlx::Error::PoolTimedOut => {
+            "no connection to the database in time: does it answer at the host and port of its URL?"
+        }
         sqlx::Error::PoolClosed => "the connection pool is closed",
         sqlx::Error::WorkerCrashed => "a worker of the database driver crashed",
         sqlx::Error::BeginFailed => "no transaction was begun",

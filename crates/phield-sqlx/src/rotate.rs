@@ -198,6 +198,16 @@ impl<DB: RotationDatabase> Rotation<DB> {
         writers::are_open::<DB>(connection, tables, self.options.lease).await
     }
 
+    /// How many seconds the clocks of the database and of this machine are apart: what they tell is compared.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn clocks_apart(&self) -> Result<u64, RotationError> {
+        let mut connection = self.pool.acquire().await?;
+        let clocks = state::clocks::<DB>(&mut connection, self.options.clock_ahead).await?;
+        Ok(u64::try_from(clocks.apart).unwrap_or(0))
+    }
+
     /// Where the last rotation is, under way or done; none when there never was one.
     ///
     /// # Errors
@@ -209,7 +219,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
     /// The status as these workers see it.
     async fn status_to(&self, owners: &[String]) -> Result<Option<RotationStatus>, RotationError> {
         let mut connection = self.pool.acquire().await?;
-        if !state::exists::<DB>(&mut connection).await {
+        if !state::exists::<DB>(&mut connection).await? {
             return Ok(None);
         }
         match state::last::<DB>(&mut connection).await? {
@@ -289,7 +299,7 @@ impl<DB: RotationDatabase> Rotation<DB> {
     /// See [`RotationError`].
     pub async fn quarantine(&self, limit: u32) -> Result<Vec<Quarantined>, RotationError> {
         let mut connection = self.pool.acquire().await?;
-        if !state::exists::<DB>(&mut connection).await {
+        if !state::exists::<DB>(&mut connection).await? {
             return Ok(Vec::new());
         }
         state::quarantine::<DB>(&mut connection, limit).await
@@ -315,11 +325,19 @@ impl<DB: RotationDatabase> Rotation<DB> {
     /// # Errors
     /// See [`RotationError`].
     pub async fn has_seen(&self, key: phield_core::KeyId) -> Result<bool, RotationError> {
+        Ok(self.first_seen(key).await?.is_some())
+    }
+
+    /// When a rotation of this database first saw this key active, in Unix seconds by its clock.
+    ///
+    /// # Errors
+    /// See [`RotationError`].
+    pub async fn first_seen(&self, key: phield_core::KeyId) -> Result<Option<i64>, RotationError> {
         let mut connection = self.pool.acquire().await?;
-        if !state::exists::<DB>(&mut connection).await {
-            return Ok(false);
+        if !state::exists::<DB>(&mut connection).await? {
+            return Ok(None);
         }
-        state::has_seen::<DB>(&mut connection, &key.to_string()).await
+        state::first_seen::<DB>(&mut connection, &key.to_string()).await
     }
 
     /// Keeps the report of a rotation that is done beside it.
@@ -502,11 +520,14 @@ impl<DB: RotationDatabase> Rotation<DB> {
         let started = state::now::<DB>(&mut connection).await?;
         let clocks = state::clocks::<DB>(&mut connection, self.options.clock_ahead).await?;
         // The first pass of these is the one that counts.
-        let counts = matches!(mode, Mode::Scan | Mode::Verify);
+        let counts = mode.counts_at_once();
         let open_writers = counts && self.open_writers(&mut connection, tables).await?;
         let wait = i64::try_from(self.options.hard_ttl.as_secs()).unwrap_or(i64::MAX);
         let waits = mode.writes() && !self.options.acknowledged_by_every_instance;
         let totals = totals::<DB>(&mut connection, tables).await?;
+        if mode.writes() {
+            self.refuse_other_ring(&mut connection, tables).await?;
+        }
         let record = Record {
             id: uuid::Uuid::from_bytes(random()?).to_string(),
             mode,
@@ -531,7 +552,33 @@ impl<DB: RotationDatabase> Rotation<DB> {
         if record.paused {
             return Err(RotationError::Paused);
         }
+        if record.epoch > self.epoch() {
+            return Err(RotationError::OlderRing {
+                theirs: record.epoch,
+                ours: self.keyring.epoch(),
+            });
+        }
+        if self.is_old(&mut connection, &record).await? {
+            let beginning = Beginning {
+                epoch: self.epoch(),
+                clocks,
+                open_writers,
+            };
+            state::count_anew::<DB>(&mut connection, &record, beginning, &totals).await?;
+        }
         Ok(record)
+    }
+
+    /// Whether a count was left for longer than a hard TTL. It is the evidence on which keys are destroyed, and whoever starts it
+    /// once more, to be sure, wants to know of what was written since.
+    async fn is_old(&self, connection: &mut DB::Connection, record: &Record) -> Result<bool, RotationError> {
+        if record.phase != Phase::Count && !record.mode.counts_at_once() {
+            return Ok(false);
+        }
+        let left = state::last_lease::<DB>(connection, &record.id).await?;
+        let left = left.unwrap_or(0).max(record.counting_since);
+        let wait = i64::try_from(self.options.hard_ttl.as_secs()).unwrap_or(i64::MAX);
+        Ok(left.saturating_add(wait) < state::now::<DB>(connection).await?)
     }
 
     async fn wait_until_ready(&self, record: &Record) -> Result<(), RotationError> {
@@ -598,7 +645,7 @@ fn waits_for_others(owners: &[String], holders: &[(String, u64)]) -> Option<u64>
 
 /// The rotation that is under way.
 async fn under_way<DB: RotationDatabase>(connection: &mut DB::Connection) -> Result<Record, RotationError> {
-    if !state::exists::<DB>(connection).await {
+    if !state::exists::<DB>(connection).await? {
         return Err(RotationError::NoRotation);
     }
     state::open::<DB>(connection)

@@ -60,6 +60,9 @@ pub trait RotationDatabase: KeyStoreDatabase {
     /// empty text.
     #[doc(hidden)]
     const PLACE: &'static str;
+    /// Whether a key that rows are gone through by can be NULL.
+    #[doc(hidden)]
+    const KEYS_TAKE_NULL: bool = false;
     /// The columns of a table, bound as [`PLACE`](Self::PLACE) is, by what that found.
     #[doc(hidden)]
     const COLUMNS_OF: &'static str;
@@ -194,6 +197,7 @@ mod sqlite {
         const ON_CONFLICT: &'static str = "ON CONFLICT ({key}) DO UPDATE SET {set}";
         const EXCLUDED: [&'static str; 2] = ["excluded.", ""];
         const SET_ROWS: usize = 100;
+        const KEYS_TAKE_NULL: bool = true;
         // A primary key takes NULL here, which every page is checked for. Where nothing else is left, rows have their number; it is
         // not the first choice, because VACUUM can give others.
         const UNIQUE_KEYS: &'static str = "SELECT i.name, c.name, CASE WHEN i.origin = 'pk' THEN 1 ELSE 0 END AS rank, \
@@ -292,7 +296,7 @@ mod postgres {
         const ON_CONFLICT: &'static str = "ON CONFLICT ({key}) DO UPDATE SET {set}";
         const EXCLUDED: [&'static str; 2] = ["excluded.", ""];
         const SET_ROWS: usize = 1000;
-        // An index that is not valid lets duplicates in, and so does one that is checked at the commit; an order is of a collation.
+        // An index of a table that others inherit from is not over their rows; one that is not valid lets duplicates in, and so does one that is checked at the commit; an order is of a collation.
         const UNIQUE_KEYS: &'static str = "SELECT c.relname::text, a.attname::text, CASE WHEN i.indisprimary THEN 1 ELSE 0 END::int8, \
              CASE WHEN a.attnotnull AND i.indcollation[(k.place - 1)::int] = a.attcollation \
              AND CASE WHEN y.typtype = 'd' THEN y.typbasetype ELSE y.oid END IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, \
@@ -301,17 +305,21 @@ mod postgres {
              JOIN pg_namespace AS n ON n.oid = t.relnamespace \
              CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, place) \
              LEFT JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = k.attnum LEFT JOIN pg_type AS y ON y.oid = a.atttypid \
-             WHERE i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND k.place <= i.indnkeyatts AND t.relname = ? \
+             WHERE i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND k.place <= i.indnkeyatts \
+             AND NOT (t.relkind = 'r' AND EXISTS (SELECT 1 FROM pg_inherits AS h WHERE h.inhparent = t.oid)) AND t.relname = ? \
              AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid))) \
              ORDER BY 3 DESC, 1, k.place";
         const UNIQUE_KEY_NAMES: &'static [usize] = &[1, 0, 0];
         // Who has written holds this lock to the end; one that is prepared, too, which is of no process.
-        const OPEN_WRITERS: &'static str = "SELECT DISTINCT l.virtualtransaction::text FROM pg_locks AS l \
-             JOIN pg_class AS t ON t.oid = l.relation JOIN pg_namespace AS n ON n.oid = t.relnamespace \
+        // A partition may be written by its own name.
+        const OPEN_WRITERS: &'static str = "WITH RECURSIVE of_table AS (SELECT t.oid FROM pg_class AS t \
+             JOIN pg_namespace AS n ON n.oid = t.relnamespace \
+             WHERE t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid))) \
+             UNION SELECT i.inhrelid FROM pg_inherits AS i JOIN of_table AS o ON o.oid = i.inhparent) \
+             SELECT DISTINCT l.virtualtransaction::text FROM pg_locks AS l JOIN of_table AS o ON o.oid = l.relation \
              WHERE l.locktype = 'relation' AND l.granted AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', \
              'AccessExclusiveLock') AND l.pid IS DISTINCT FROM pg_backend_pid() \
-             AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()) \
-             AND t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid)))";
+             AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())";
         const OPEN_WRITERS_NAMES: &'static [usize] = &[1, 0, 0];
         const PLACE: &'static str = "SELECT n.nspname::text, t.relname::text FROM pg_class AS t \
              JOIN pg_namespace AS n ON n.oid = t.relnamespace \

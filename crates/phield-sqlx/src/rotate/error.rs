@@ -52,6 +52,23 @@ pub enum RotationError {
         /// When it was started, in Unix seconds.
         since: i64,
     },
+    /// The rotation that is under way was begun with a newer ring.
+    #[error(
+        "the rotation that is under way here was begun with the ring of epoch {theirs}, and this one has epoch {ours}: it does not know the \
+         keys that rows are under by now, and would put them into quarantine. Load the newest ring (`phield doctor`), and run it again"
+    )]
+    OlderRing {
+        /// The epoch that it was begun with, or that its count was.
+        theirs: i64,
+        /// The epoch of the ring that was loaded.
+        ours: u64,
+    },
+    /// No value that was looked at is under a key of the ring.
+    #[error(
+        "no value in the first or last rows of these tables is under a key of this ring: it is probably not theirs (phield.toml), or not \
+         their newest. Nothing was done: a rotation would put everything into quarantine. `phield scan` says which keys they are under"
+    )]
+    OtherRing,
     /// The rotation that is under way was started with another schema, or with other tables.
     #[error(
         "the rotation of mode {mode} that is under way here since {} was started with another phield.schema.json or other --tables, and \
@@ -164,6 +181,13 @@ fn time(seconds: i64) -> String {
 impl Passing for DatabaseError {
     fn passes(&self) -> bool {
         self.is_retryable() || self.is_disconnected()
+    }
+}
+
+impl RotationError {
+    /// Whether the role may not ask for it.
+    pub(crate) fn is_not_allowed(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_not_allowed())
     }
 }
 

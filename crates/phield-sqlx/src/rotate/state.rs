@@ -38,7 +38,9 @@ pub(crate) use counts::{
     quarantine, quarantined_by_reason,
 };
 pub use counts::{KeyCount, QuarantineCount, Quarantined, TableProgress};
-pub(crate) use share::{Claim, Share, checkpoint, claim, end_leases, holders, reload, renew, renew_leases};
+pub(crate) use share::{
+    Claim, Share, checkpoint, claim, end_leases, holders, last_lease, reload, renew, renew_leases,
+};
 
 /// What is done with the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +82,11 @@ impl Mode {
     #[must_use]
     pub const fn writes(self) -> bool {
         matches!(self, Self::Data | Self::Pepper | Self::Index)
+    }
+
+    /// Whether its one pass is the count.
+    pub(crate) const fn counts_at_once(self) -> bool {
+        matches!(self, Self::Verify | Self::Scan)
     }
 }
 
@@ -249,12 +256,13 @@ pub(crate) async fn seen_active<DB: RotationDatabase>(
     Ok(latest)
 }
 
-pub(crate) async fn has_seen<DB: RotationDatabase>(
+pub(crate) async fn first_seen<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     key: &str,
-) -> Result<bool, RotationError> {
+) -> Result<Option<i64>, RotationError> {
     let select = "SELECT seen FROM phield_rotation_key WHERE key_id = ?";
-    Ok(!fetch::<DB>(connection, select, &[text(key)]).await?.is_empty())
+    let rows = fetch::<DB>(connection, select, &[text(key)]).await?;
+    Ok(rows.first().and_then(|row| integer(row.first())))
 }
 
 /// Keeps the report of a rotation that is done.
@@ -269,10 +277,15 @@ pub(crate) async fn keep_report<DB: RotationDatabase>(
         .map(drop)
 }
 
-/// Whether the tables of rotations are there.
-pub(crate) async fn exists<DB: RotationDatabase>(connection: &mut DB::Connection) -> bool {
-    let probe = fetch::<DB>(connection, "SELECT id FROM phield_rotation LIMIT 1", &[]).await;
-    probe.is_ok()
+/// Whether the tables of rotations are there. What may not be seen, or cannot be now, is an error.
+pub(crate) async fn exists<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+) -> Result<bool, RotationError> {
+    match fetch::<DB>(connection, "SELECT id FROM phield_rotation LIMIT 1", &[]).await {
+        Ok(_) => Ok(true),
+        Err(RotationError::Database(error)) if error.is_missing() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn integer(cell: Option<&Cell>) -> Option<i64> {
@@ -364,7 +377,9 @@ pub(crate) async fn open<DB: RotationDatabase>(
 pub(crate) async fn last<DB: RotationDatabase>(
     connection: &mut DB::Connection,
 ) -> Result<Option<Record>, RotationError> {
-    let text = format!("SELECT {RECORD} FROM phield_rotation ORDER BY started DESC, id DESC LIMIT 1");
+    let text = format!(
+        "SELECT {RECORD} FROM phield_rotation ORDER BY COALESCE(open_slot, 0) DESC, started DESC, id DESC LIMIT 1"
+    );
     let rows = fetch::<DB>(connection, &text, &[]).await?;
     Record::of_rows(&rows)
 }
@@ -488,16 +503,59 @@ pub(crate) async fn cancel<DB: RotationDatabase>(
 pub(crate) async fn next_phase<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     record: &Record,
+    next: (Phase, i64),
+    beginning: Beginning,
+    totals: &[(String, i64)],
+) -> Result<bool, RotationError> {
+    let mut transaction = begin::<DB>(connection).await?;
+    let is_taken = enter::<DB>(&mut transaction, record, next, beginning, totals).await?;
+    if is_taken && record.phase == Phase::Work {
+        forget_repaired::<DB>(&mut transaction, record).await?;
+    }
+    transaction.commit().await?;
+    Ok(is_taken)
+}
+
+/// Begins a count anew, as a pass of its own: what was counted so far is forgotten, and whoever counts still finds its share gone.
+/// False: somebody else did it.
+pub(crate) async fn count_anew<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    record: &Record,
+    beginning: Beginning,
+    totals: &[(String, i64)],
+) -> Result<bool, RotationError> {
+    let phase = match record.mode {
+        Mode::Scan => Phase::Count,
+        // What the count goes by, and what it looks values up in, is of the pass before it.
+        _ => Phase::Work,
+    };
+    let mut transaction = begin::<DB>(connection).await?;
+    let is_taken = enter::<DB>(
+        &mut transaction,
+        record,
+        (phase, record.pass + 1),
+        beginning,
+        totals,
+    )
+    .await?;
+    transaction.commit().await?;
+    Ok(is_taken)
+}
+
+/// From the phase and pass of a record to another one.
+async fn enter<DB: RotationDatabase>(
+    transaction: &mut DB::Connection,
+    record: &Record,
     (phase, pass): (Phase, i64),
     beginning: Beginning,
     totals: &[(String, i64)],
 ) -> Result<bool, RotationError> {
     let Beginning { epoch, clocks, .. } = beginning;
-    let mut transaction = begin::<DB>(connection).await?;
     let is_done = phase == Phase::Done;
+    let counts = phase == Phase::Count || record.mode.counts_at_once();
     let (since, apart) = match phase {
-        Phase::Count => (clocks.earlier, clocks.apart),
         Phase::Done => (record.counting_since, clocks.apart.max(record.clocks)),
+        _ if counts => (clocks.earlier, clocks.apart),
         _ => (record.counting_since, record.clocks),
     };
     let slot = if is_done { "NULL" } else { "1" };
@@ -517,43 +575,36 @@ pub(crate) async fn next_phase<DB: RotationDatabase>(
         text(record.phase.as_str()),
         Cell::Integer(record.pass),
     ];
-    if execute::<DB>(&mut transaction, &update, &cells).await? != 1 {
-        transaction.commit().await?;
+    if execute::<DB>(transaction, &update, &cells).await? != 1 {
         return Ok(false);
     }
     let id = text(&record.id);
     if !is_done {
-        execute::<DB>(
-            &mut transaction,
-            "UPDATE phield_rotation_table SET place = '', exhausted = 0, shares = 0, row_count = 0 WHERE rotation = ?",
-            std::slice::from_ref(&id),
-        )
-        .await?;
+        let of_rotation = std::slice::from_ref(&id);
+        // In this order whoever takes a share now, or writes one down, is waited for; what it has counted is seen then.
+        let reset = "UPDATE phield_rotation_table SET place = '', exhausted = 0, shares = 0, row_count = 0 WHERE rotation = ?";
+        execute::<DB>(transaction, reset, of_rotation).await?;
+        let delete = "DELETE FROM phield_rotation_share WHERE rotation = ?";
+        execute::<DB>(transaction, delete, of_rotation).await?;
         // A count makes all anew but what the passes before it have done.
-        let operator = if phase == Phase::Count { "<>" } else { "=" };
-        let delete = format!(
-            "DELETE FROM phield_rotation_count WHERE rotation = ? AND phase {operator} ? AND phase <> ?"
-        );
-        execute::<DB>(
-            &mut transaction,
-            &delete,
-            &[id, text("before"), text(COMPROMISED)],
-        )
-        .await?;
+        let forgotten = match (phase, record.mode.counts_at_once()) {
+            (_, true) => "1 = 1",
+            (Phase::Count, false) => "phase <> 'before'",
+            (_, false) => "phase = 'before'",
+        };
+        let delete =
+            format!("DELETE FROM phield_rotation_count WHERE rotation = ? AND {forgotten} AND phase <> ?");
+        execute::<DB>(transaction, &delete, &[id, text(COMPROMISED)]).await?;
     }
     if beginning.open_writers {
-        note_open_writers::<DB>(&mut transaction, record).await?;
+        note_open_writers::<DB>(transaction, record).await?;
     }
     let column = if is_done { "row_end" } else { "row_total" };
     let update = format!("UPDATE phield_rotation_table SET {column} = ? WHERE rotation = ? AND tbl = ?");
     for (table, rows) in totals {
         let cells = [Cell::Integer(*rows), text(&record.id), text(table)];
-        execute::<DB>(&mut transaction, &update, &cells).await?;
+        execute::<DB>(transaction, &update, &cells).await?;
     }
-    if record.phase == Phase::Work {
-        forget_repaired::<DB>(&mut transaction, record).await?;
-    }
-    transaction.commit().await?;
     Ok(true)
 }
 

@@ -237,6 +237,35 @@ impl Table {
         statement
     }
 
+    /// The statement that reads the keys of the first rows, or of the last ones.
+    pub(crate) fn sample<DB: RotationDatabase>(&self, last: bool, limit: u32) -> Statement<DB> {
+        let mut statement = self.select(Read::Keys);
+        statement.push(" ORDER BY ");
+        statement.list(self.key.iter().map(String::as_str), |statement, name| {
+            statement
+                .name(name)
+                .push(DB::KEY_ORDER)
+                .push(if last { " DESC" } else { "" });
+        });
+        statement.push(format_args!(" LIMIT {limit}"));
+        statement
+    }
+
+    /// The statement that reads the greatest key of the table: where the last share ends. What is written behind it is the next pass's,
+    /// or no pass would end beside somebody who only ever writes there.
+    pub(crate) fn last_key<DB: RotationDatabase>(&self) -> Statement<DB> {
+        let mut statement = Statement::new("SELECT ");
+        statement.list(self.key.iter().map(String::as_str), |statement, name| {
+            statement.name(name);
+        });
+        statement.push(" FROM ").table(&self.sql_table).push(" ORDER BY ");
+        statement.list(self.key.iter().map(String::as_str), |statement, name| {
+            statement.name(name).push(DB::KEY_ORDER).push(" DESC");
+        });
+        statement.push(" LIMIT 1");
+        statement
+    }
+
     pub(crate) fn push_bounds<DB: RotationDatabase>(
         &self,
         statement: &mut Statement<DB>,

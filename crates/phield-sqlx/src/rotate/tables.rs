@@ -5,10 +5,18 @@ use std::sync::Arc;
 use phield_core::TableEntry;
 
 use super::Rotation;
+use super::cell::Cell;
 use super::database::RotationDatabase;
 use super::error::RotationError;
+use super::noted::Noted;
+use super::page::Preparing;
 use super::state::{self, Mode};
 use super::table::{self, Table};
+use crate::backend::Reuse;
+use crate::statement::Statement;
+
+/// So many rows at each end of every table are looked at before a rotation starts.
+const SAMPLE: u32 = 100;
 
 impl<DB: RotationDatabase> Rotation<DB> {
     /// The tables of the options, each with the unique key that its pages are ordered by.
@@ -37,6 +45,35 @@ impl<DB: RotationDatabase> Rotation<DB> {
             tables.push(Arc::new(table));
         }
         Ok(tables)
+    }
+
+    /// That the first or the last rows of the tables have a value under a key of this ring, where they have values under any.
+    pub(super) async fn refuse_other_ring(
+        &self,
+        connection: &mut DB::Connection,
+        tables: &[Arc<Table>],
+    ) -> Result<(), RotationError> {
+        let keys = self.keyring.status().keys;
+        let mut is_any_there = false;
+        for table in tables {
+            for last in [true, false] {
+                let statement = table.sample::<DB>(last, SAMPLE);
+                let rows = DB::fetch(statement, Reuse::Unlikely, usize::MAX, connection).await?;
+                let rows = table.page_rows(rows)?;
+                let counted = Preparing::new(table, &self.keyring, &None).keys(&rows, &Noted::new());
+                // What is under no key is no sign of another ring.
+                for (_, _, found) in counted.done.counts.keys().filter(|(_, _, key)| key != "-") {
+                    is_any_there = true;
+                    if keys.iter().any(|key| key.id.to_string() == *found) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        match is_any_there {
+            true => Err(RotationError::OtherRing),
+            false => Ok(()),
+        }
     }
 
     fn check_table(&self, table: &Table, mode: Mode) -> Result<(), RotationError> {
@@ -71,6 +108,24 @@ pub(super) async fn totals<DB: RotationDatabase>(
 ) -> Result<Vec<(String, i64)>, RotationError> {
     let mut totals = Vec::new();
     for table in tables {
+        if DB::KEYS_TAKE_NULL {
+            // No page has them: nothing is greater or less than NULL.
+            let mut nulls = Statement::<DB>::new("SELECT 1 FROM ");
+            nulls.table(&table.sql_table);
+            for (i, name) in table.key.iter().enumerate() {
+                nulls
+                    .push(if i > 0 { " OR " } else { " WHERE " })
+                    .name(name)
+                    .push(" IS NULL");
+            }
+            nulls.push(" LIMIT 1");
+            if !DB::fetch(nulls, Reuse::Unlikely, usize::MAX, connection)
+                .await?
+                .is_empty()
+            {
+                table.check_place(&[Cell::Null])?;
+            }
+        }
         let rows = state::row_total::<DB>(connection, &table.sql_table).await?;
         totals.push((table.name().to_owned(), rows));
     }

@@ -120,7 +120,8 @@ impl<DB: RotationDatabase> Worker<DB> {
                 }
                 Ok(Claim::Share(share)) => match self.share(record, share).await {
                     Ok(Ended::Finished | Ended::Lost) => patience = Patience::new(),
-                    Err(error) => patience.wait(error).await?,
+                    // It was waited for.
+                    Err(error) => return Err(error),
                 },
                 Err(error) => patience.wait(error).await?,
             }
@@ -132,7 +133,8 @@ impl<DB: RotationDatabase> Worker<DB> {
         self.check_running(&mut connection, record).await?;
         let rows = self.page_rows(record).saturating_mul(SHARE_PAGES);
         state::claim::<DB>(&mut connection, record, self.lease(), |table, after| {
-            Some(self.table(table)?.end_of_share(after, rows))
+            let table = self.table(table)?;
+            Some([table.end_of_share(after, rows), table.last_key()])
         })
         .await
     }

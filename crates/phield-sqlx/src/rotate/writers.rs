@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use super::database::RotationDatabase;
 use super::error::RotationError;
-use super::patience::Passing as _;
 use super::state;
 use super::table::Table;
 
@@ -46,8 +45,8 @@ async fn all<DB: RotationDatabase>(
     for table in tables.iter().take(asked) {
         match state::open_writers::<DB>(connection, &table.sql_table).await {
             Ok(writers) => found.extend(writers),
-            Err(error) if error.passes() => return Err(error),
-            Err(_) => {}
+            Err(error) if error.is_not_allowed() => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(found)

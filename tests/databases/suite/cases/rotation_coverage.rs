@@ -244,3 +244,88 @@ async fn tables_that_come_and_go_end_no_scan() {
     let found = rotation.unregistered().await.unwrap();
     assert!(found.columns.iter().any(|column| column.table.ends_with("copy_60")), "{found:?}");
 }
+
+/// A count that nobody has worked at for long, and then goes on, says nothing of what was written since.
+#[tokio::test]
+async fn a_count_that_was_left_begins_anew() {
+    for (mode, phase) in [(Mode::Scan, "count"), (Mode::Verify, "work"), (Mode::Data, "count")] {
+        let (db, world) = (fresh().await, World::new());
+        let patients = filled(&db, &*world.keyring().await, 20).await;
+        sqlx::query(sql("CREATE TABLE good AS SELECT * FROM patients")).execute(&*db).await.unwrap();
+        let old = world.replace(KeyUse::Data).await;
+        let keyring = world.keyring().await;
+        let rotation = world.rotation(&db, &keyring, 7);
+        rotation.run(Mode::Data, |_| {}).await.unwrap();
+        let first = rotation.run(mode, |_| {}).await.unwrap();
+        // It ended just before its end, and later a row comes back from a backup.
+        for (seconds, pass) in [(0, 1), (2 * 3600, 2)] {
+            let left = format!(
+                "UPDATE phield_rotation SET open_slot = 1, phase = '{phase}', ended = 0, counting_since = counting_since - {seconds} \
+                 WHERE id = '{}'",
+                first.id
+            );
+            sqlx::query(sql(&left)).execute(&*db).await.unwrap();
+            if pass == 2 {
+                let put_back = "UPDATE patients SET ssn = (SELECT ssn FROM good WHERE id = 9) WHERE id = 9";
+                sqlx::query(sql(put_back)).execute(&*db).await.unwrap();
+            }
+            let status = rotation.run(mode, |_| {}).await.unwrap();
+            assert_eq!((status.state, status.pass, &status.id), ("done", pass, &first.id), "{mode:?}");
+            if pass == 2 {
+                let phase = if mode == Mode::Verify { "before" } else { "after" };
+                let expected = u64::from(mode != Mode::Data);
+                assert_eq!(under(&status, old, phase), expected, "{mode:?}");
+                let is_later = status.counting_since >= first.counting_since;
+                assert!(is_later, "{mode:?}: {} {}", status.counting_since, first.counting_since);
+            }
+        }
+        if mode == Mode::Data {
+            let scan = rotation.run(Mode::Scan, |_| {}).await.unwrap();
+            assert_eq!(under(&scan, old, "after"), 0);
+        }
+        assert_eq!(all(&db, &keyring).await, patients);
+    }
+}
+
+/// No page has a row whose key is NULL, which SQLite allows: the more rows a table has, the less would be seen of it.
+#[tokio::test]
+async fn a_key_that_is_null_is_an_error_in_a_table_of_any_size() {
+    if Db::NAME != "SQLite" {
+        return;
+    }
+    let (db, world) = (fresh().await, World::new());
+    let keyring = world.keyring().await;
+    made_again(&db, &keyring, 500, "id {key_text} PRIMARY KEY", "").await;
+    let copy = "INSERT INTO patients (id, ssn, ssn_index, note, born, ward) SELECT NULL, ssn, ssn_index, note, born, ward \
+                FROM patients LIMIT 1";
+    sqlx::query(sql(copy)).execute(&*db).await.unwrap();
+    for mode in [Mode::Scan, Mode::Data] {
+        let refused = world.rotation(&db, &keyring, 2).run(mode, |_| {}).await.unwrap_err();
+        assert!(matches!(refused, RotationError::Table { .. }), "{refused}");
+    }
+}
+
+/// A ring of before the keys that rows are under would put them into quarantine.
+#[tokio::test]
+async fn an_older_ring_and_one_of_another_database_do_not_rotate() {
+    let (db, world) = (fresh().await, World::new());
+    let older = world.keyring().await;
+    let patients = filled(&db, &older, 20).await;
+    world.replace(KeyUse::Data).await;
+    let keyring = world.keyring().await;
+    let rotation = world.rotation(&db, &keyring, 7);
+    let status = rotation.run(Mode::Data, |_| {}).await.unwrap();
+    let again = format!("UPDATE phield_rotation SET open_slot = 1, phase = 'work', ended = 0 WHERE id = '{}'", status.id);
+    sqlx::query(sql(&again)).execute(&*db).await.unwrap();
+    let refused = world.rotation(&db, &older, 7).run(Mode::Data, |_| {}).await.unwrap_err();
+    assert!(matches!(refused, RotationError::OtherRing | RotationError::OlderRing { .. }), "{refused}");
+    rotation.run(Mode::Data, |_| {}).await.unwrap();
+
+    let other = World::new().keyring().await;
+    for mode in [Mode::Data, Mode::Pepper] {
+        let refused = world.rotation(&db, &other, 7).run(mode, |_| {}).await.unwrap_err();
+        assert!(matches!(refused, RotationError::OtherRing), "{refused}");
+    }
+    assert_eq!(all(&db, &keyring).await, patients);
+    assert_eq!(rotation.quarantine(9).await.unwrap().len(), 0);
+}

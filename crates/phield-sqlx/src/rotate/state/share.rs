@@ -17,7 +17,7 @@ pub(crate) struct Share {
     pub(crate) number: i64,
     /// The last key that is done.
     pub(crate) after: Option<Cursor>,
-    /// The last key that belongs to it; none: to the end of the table.
+    /// The last key that belongs to it; none of a table without rows.
     pub(crate) until: Option<Cursor>,
     pub(crate) owner: String,
     /// How long it stays with a worker that does not write, in seconds.
@@ -62,7 +62,7 @@ pub(crate) async fn claim<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     record: &Record,
     (owner, lease): (&str, i64),
-    end_of_share: impl Fn(&str, Option<&Cursor>) -> Option<Statement<DB>> + Send + Sync,
+    ends: impl Fn(&str, Option<&Cursor>) -> Option<[Statement<DB>; 2]> + Send + Sync,
 ) -> Result<Claim, RotationError> {
     let mut transaction = begin::<DB>(connection).await?;
     let id = text(&record.id);
@@ -118,9 +118,13 @@ pub(crate) async fn claim<DB: RotationDatabase>(
     let read = || Some((string(row.first())?, string(row.get(1))?, integer(row.get(2))?));
     let (table, place, number) = read().ok_or(RotationError::Checkpoint("phield_rotation_table"))?;
     let after = cursor(&place)?;
-    let end =
-        end_of_share(&table, after.as_ref()).ok_or_else(|| RotationError::NoSuchTable(table.clone()))?;
-    let until = DB::fetch(end, Reuse::Likely, usize::MAX, &mut transaction).await?;
+    let ends = ends(&table, after.as_ref());
+    let [end, last] = ends.ok_or_else(|| RotationError::NoSuchTable(table.clone()))?;
+    let mut until = DB::fetch(end, Reuse::Likely, usize::MAX, &mut transaction).await?;
+    let is_last = until.is_empty();
+    if is_last {
+        until = DB::fetch(last, Reuse::Likely, usize::MAX, &mut transaction).await?;
+    }
     let until = until.into_iter().next().map(Cursor);
     if until
         .iter()
@@ -152,7 +156,7 @@ pub(crate) async fn claim<DB: RotationDatabase>(
         "UPDATE phield_rotation_table SET place = ?, exhausted = ?, shares = shares + 1 WHERE rotation = ? AND tbl = ?",
         &[
             written(until.as_ref().or(after.as_ref())),
-            Cell::Integer(i64::from(until.is_none())),
+            Cell::Integer(i64::from(is_last)),
             id,
             text(&table),
         ],
@@ -221,15 +225,28 @@ pub(crate) async fn holders<DB: RotationDatabase>(
     holders.ok_or(RotationError::Checkpoint("phield_rotation_share"))
 }
 
-/// Gives shares back: those of one worker, or of all.
+/// When the last worker wrote, or will have written: its lease, which a live one renews. None where no share is given out.
+pub(crate) async fn last_lease<DB: RotationDatabase>(
+    connection: &mut DB::Connection,
+    rotation: &str,
+) -> Result<Option<i64>, RotationError> {
+    let select = "SELECT max(lease) FROM phield_rotation_share WHERE rotation = ?";
+    let rows = fetch::<DB>(connection, select, &[text(rotation)]).await?;
+    Ok(rows.first().and_then(|row| integer(row.first())))
+}
+
+/// Gives shares back: those of one worker, or of all. What stands there then is when that was.
 pub(crate) async fn end_leases<DB: RotationDatabase>(
     connection: &mut DB::Connection,
     rotation: &str,
     owner: Option<&str>,
 ) -> Result<(), RotationError> {
-    let update = "UPDATE phield_rotation_share SET lease = 0, owner = '' WHERE rotation = ?";
+    let update = format!(
+        "UPDATE phield_rotation_share SET lease = {} - 1, owner = '' WHERE rotation = ?",
+        DB::NOW
+    );
     match owner {
-        None => execute::<DB>(connection, update, &[text(rotation)]).await?,
+        None => execute::<DB>(connection, &update, &[text(rotation)]).await?,
         Some(owner) => {
             let update = format!("{update} AND owner = ?");
             execute::<DB>(connection, &update, &[text(rotation), text(owner)]).await?

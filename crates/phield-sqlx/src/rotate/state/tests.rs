@@ -49,8 +49,9 @@ async fn claim_of(connection: &mut sqlx::SqliteConnection, record: &Record) -> C
 }
 
 async fn claim_by(owner: &str, connection: &mut sqlx::SqliteConnection, record: &Record) -> Claim {
-    let end = |_: &str, _: Option<&Cursor>| Some(Statement::new("SELECT 1 WHERE 1 = 0"));
-    claim::<Sqlite>(connection, record, (owner, 30), end)
+    let none = || Statement::new("SELECT 1 WHERE 1 = 0");
+    let ends = |_: &str, _: Option<&Cursor>| Some([none(), none()]);
+    claim::<Sqlite>(connection, record, (owner, 30), ends)
         .await
         .unwrap()
 }
