@@ -12,7 +12,7 @@ use phield_sqlx::migrate::{MigrationOptions, Source, SourceError};
 
 use crate::rotate::{Database, DatabaseArguments, PageArguments};
 use crate::{Error, Host, schema};
-use job::{Job, Verb};
+use job::{Job, Outcome, Verb};
 use text::Listing;
 
 /// The verbs of `phield migrate`.
@@ -183,12 +183,27 @@ async fn perform(arguments: &ColumnArguments, verb: Verb<'_>, host: &mut Host<'_
         options,
         quiet: pages.quiet || arguments.database.json,
     };
+    let is_backfill = matches!(verb, Verb::Backfill(_));
     let outcome = job.run([&arguments.table, &arguments.column], verb).await?;
     print(
         &arguments.database,
         &Listing::new([&arguments.table, &arguments.column], &outcome),
         host,
-    )
+    )?;
+    // A script sees that not every row has its value.
+    match outcome {
+        Outcome::Unsealed(done) if done.unreadable + done.differing > 0 => Err(Error::Findings {
+            errors: usize::from(done.differing > 0),
+            warnings: usize::from(done.unreadable > 0),
+        }),
+        Outcome::Step(record) if is_backfill && record.left.is_some_and(|left| left > 0) => {
+            Err(Error::Findings {
+                errors: 0,
+                warnings: 1,
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Needs no keys.

@@ -1,9 +1,11 @@
-//! What PostgreSQL alone has: arrays, sequences that give a row id before the row is sealed, and indexes that are never finished.
+//! What PostgreSQL alone has: arrays, sequences that give a row id before the row is sealed, indexes that are never finished,
+//! partitions, tables that inherit, roles.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use phield::sqlx::migrate::Migration;
+use phield::sqlx::migrate::{Acknowledgement, Migration};
+use phield::sqlx::rotate::{Mode, Rotation, RotationError, RotationOptions};
 use phield::sqlx::{TableKeyStore, insert};
 use phield::{
     BlindIndex, EncryptedPhi, KeyStore as _, KeyUse, Phi, RingError, RingName, SchemaFile, Sealed,
@@ -250,4 +252,147 @@ async fn indexes(db: &sqlx::PgPool) -> Vec<(String, bool)> {
     let select = "SELECT x.relname::text, i.indisvalid FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid \
                   WHERE i.indrelid = 'notes'::regclass AND NOT i.indisprimary";
     sqlx::query_as(select).fetch_all(db).await.unwrap()
+}
+
+/// A cast to `character` would keep one of them, and one to `numeric(6, 2)` rounds: what was written is read again.
+#[tokio::test]
+async fn an_unseal_tells_what_a_column_does_not_hold() {
+    let (keyring, db) = (Arc::new(keyring()), fresh().await);
+    sqlx::query(sql(TABLE)).execute(&*db).await.unwrap();
+    for column in ["wide CHAR(12)", "narrow CHAR(4)", "rounded NUMERIC(6, 2)"] {
+        let add = format!("ALTER TABLE notes ADD COLUMN {column}");
+        sqlx::query(sqlx::AssertSqlSafe(add)).execute(&*db).await.unwrap();
+    }
+    for (id, text) in [(1, "1.5"), (2, "1.234")] {
+        let note = Note {
+            id,
+            text: Phi::from(text),
+            more: None,
+            author: None,
+        };
+        insert(&*db, &note.seal(&keyring).unwrap()).await.unwrap();
+    }
+    let schema = SchemaFile::of(&[Note::SCHEMA]).unwrap();
+    let migration = Migration::new((*db).clone(), Arc::clone(&keyring), schema);
+    let unseal = async |into: &str| {
+        let text = format!("write the plaintext of notes.text into the column {into} of the database");
+        let known = Acknowledgement::plaintext_phi(&text);
+        migration.unseal("notes", "text", into, &known, |_| {}).await
+    };
+    let done = unseal("wide").await.unwrap();
+    assert_eq!((done.written, done.differing, done.unreadable), (2, 0, 0));
+    let wide: Vec<String> = sqlx::query_scalar(sql("SELECT rtrim(wide) FROM notes ORDER BY id"))
+        .fetch_all(&*db)
+        .await
+        .unwrap();
+    assert_eq!(wide, ["1.5", "1.234"]);
+    let narrow = unseal("narrow").await.unwrap_err();
+    assert!(
+        narrow
+            .to_string()
+            .contains("22001: a value is too long for its column"),
+        "{narrow}"
+    );
+    let done = unseal("rounded").await.unwrap();
+    assert_eq!(
+        (done.written, done.differing),
+        (2, 2),
+        "1.50 is not what was sealed, either"
+    );
+}
+
+/// Indexes of a table with partitions are not made beside writers.
+#[tokio::test]
+async fn a_table_with_partitions_is_migrated() {
+    let (keyring, db) = (Arc::new(keyring()), fresh().await);
+    for statement in [
+        "CREATE TABLE notes (id BIGINT PRIMARY KEY, plain TEXT, more TEXT, author UUID) PARTITION BY RANGE (id)",
+        "CREATE TABLE notes_1 PARTITION OF notes FOR VALUES FROM (0) TO (50)",
+        "CREATE TABLE notes_2 PARTITION OF notes FOR VALUES FROM (50) TO (100)",
+        "INSERT INTO notes (id, plain) SELECT n, 'note ' || n FROM generate_series(1, 99) AS n",
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(statement))
+            .execute(&*db)
+            .await
+            .unwrap();
+    }
+    let schema = SchemaFile::of(&[Note::SCHEMA]).unwrap();
+    let migration = Migration::new((*db).clone(), Arc::clone(&keyring), schema);
+    migration.add("notes", "text", "plain").await.unwrap();
+    let done = migration.backfill("notes", "text", None, |_| {}).await.unwrap();
+    assert_eq!((done.sealed, done.left), (99, Some(0)));
+    assert_eq!(indexes(&db).await, [("notes_text_index".to_owned(), true)]);
+    // A transaction that writes into a partition by its name is waited for.
+    let rotation = Rotation::new((*db).clone(), keyring, SchemaFile::of(&[Note::SCHEMA]).unwrap());
+    let mut options = RotationOptions::default();
+    options.lease = Duration::from_secs(1);
+    let rotation = rotation.with_options(options);
+    let mut writer = db.begin().await.unwrap();
+    sqlx::query(sql("UPDATE notes_2 SET more = NULL WHERE id = 60"))
+        .execute(&mut *writer)
+        .await
+        .unwrap();
+    assert!(rotation.run(Mode::Scan, |_| {}).await.unwrap().open_writers);
+    writer.commit().await.unwrap();
+    assert!(!rotation.run(Mode::Scan, |_| {}).await.unwrap().open_writers);
+}
+
+/// Keys of a table that others inherit from are not those of their rows.
+#[tokio::test]
+async fn a_table_that_others_inherit_from_is_not_gone_through_by_its_key() {
+    let (keyring, db) = (Arc::new(keyring()), fresh().await);
+    sqlx::query(sql(TABLE)).execute(&*db).await.unwrap();
+    sqlx::query(sql("CREATE TABLE old_notes (PRIMARY KEY (id)) INHERITS (notes)"))
+        .execute(&*db)
+        .await
+        .unwrap();
+    let rotation = Rotation::new((*db).clone(), keyring, SchemaFile::of(&[Note::SCHEMA]).unwrap());
+    let refused = rotation.run(Mode::Scan, |_| {}).await.unwrap_err();
+    assert!(matches!(refused, RotationError::Table { .. }), "{refused}");
+}
+
+/// What a role may not see is not taken for something that is not there.
+#[tokio::test]
+async fn a_role_without_rights_is_told_so() {
+    let (keyring, db) = (Arc::new(keyring()), fresh().await);
+    sqlx::query(sql(TABLE)).execute(&*db).await.unwrap();
+    let rotation = |pool: sqlx::PgPool| {
+        Rotation::new(
+            pool,
+            Arc::clone(&keyring),
+            SchemaFile::of(&[Note::SCHEMA]).unwrap(),
+        )
+    };
+    rotation((*db).clone()).run(Mode::Scan, |_| {}).await.unwrap();
+    let schema: String = sqlx::query_scalar(sql("SELECT current_schema()::text"))
+        .fetch_one(&*db)
+        .await
+        .unwrap();
+    let role = format!("r_{schema}");
+    for statement in [
+        format!("CREATE ROLE {role}"),
+        format!("GRANT USAGE ON SCHEMA {schema} TO {role}"),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(statement))
+            .execute(&*db)
+            .await
+            .unwrap();
+    }
+    let options = (*db.connect_options()).clone().options([("role", &role)]);
+    let limited = rotation(sqlx::PgPool::connect_with(options).await.unwrap());
+    for refused in [
+        limited.status().await.map(drop).unwrap_err(),
+        limited.quarantine(9).await.map(drop).unwrap_err(),
+        limited.pause().await.unwrap_err(),
+    ] {
+        assert!(
+            refused.to_string().contains("the role lacks a privilege"),
+            "{refused}"
+        );
+    }
+    let drop = format!("DROP OWNED BY {role}; DROP ROLE {role}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(drop))
+        .execute(&*db)
+        .await
+        .unwrap();
 }

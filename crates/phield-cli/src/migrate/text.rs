@@ -56,6 +56,7 @@ pub(super) struct Counts {
     rows: u64,
     written: u64,
     unreadable: u64,
+    differing: u64,
 }
 
 impl Listing {
@@ -204,6 +205,7 @@ impl Counts {
             rows: done.rows,
             written: done.written,
             unreadable: done.unreadable,
+            differing: done.differing,
         }
     }
 
@@ -216,6 +218,13 @@ impl Counts {
             text += &format!(
                 "\n{} tokens do not open: they are in the quarantine (`phield rotate quarantine`), and their plaintext is as it was.",
                 self.unreadable
+            );
+        }
+        if self.differing > 0 {
+            text += &format!(
+                "\n{} rows do not hold what was written into them: the column cuts off, or rounds, or somebody wrote meanwhile. They are in \
+                 the quarantine (`phield rotate quarantine`); the tokens are as they were. Make a column that takes the values as they are.",
+                self.differing
             );
         }
         text

@@ -7,7 +7,7 @@ use phield_core::{
 
 use super::database::MigrationDatabase;
 use super::error::MigrationError;
-use super::lookup::{is_floating, is_same_name, look_up};
+use super::lookup::{is_elsewhere, is_floating, is_same_name, look_up};
 use crate::backend::Reuse;
 use crate::rotate::Cell;
 use crate::rotate::cell::Cursor;
@@ -117,6 +117,12 @@ impl Migrated {
             return Err(refused(&format!(
                 "the column {plaintext} holds floating-point numbers, which are not read digit for digit: make it one of decimal \
                  numbers or of text first. Nothing was changed"
+            )));
+        }
+        if plaintext_type.starts_with("timestamp") && is_elsewhere::<DB>(connection).await? {
+            return Err(refused(&format!(
+                "the column {plaintext} is of a type whose values the database gives in the time zone of the session, and that is not \
+                 UTC: take the time zone out of the URL, or set it to UTC. Nothing was changed"
             )));
         }
         let key = crate::rotate::key_of::<DB>(connection, entry).await?;

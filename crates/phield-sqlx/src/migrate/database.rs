@@ -21,10 +21,22 @@ pub trait MigrationDatabase: RotationDatabase {
     #[doc(hidden)]
     const UNFINISHED: &'static str;
 
+    /// Whether indexes of the table `?` in the schema `?`, twice, or an empty text, cannot be made beside writers. Empty where they are
+    /// never made so.
+    #[doc(hidden)]
+    const PARTITIONED: &'static str;
+
+    /// The seconds by which the time of a session is ahead of UTC, where a column of a point in time is read in that. Else empty.
+    #[doc(hidden)]
+    const AHEAD_OF_UTC: &'static str;
+
     /// Keeps every writer of `{table}` out until the transaction ends. Empty where its begin does, or where the first change of a
     /// table ends it.
     #[doc(hidden)]
     const LOCK_TABLE: &'static str;
+    /// Keeps every writer of `{table}` out while a column of it is dropped, and what ends that, where it is not the end of the transaction.
+    #[doc(hidden)]
+    const LOCK_FOR_DROP: (&'static str, &'static str) = (Self::LOCK_TABLE, "");
     /// The operator of two values that are equal, or both SQL NULL.
     #[doc(hidden)]
     const IS_SAME: &'static str;
@@ -47,6 +59,8 @@ impl MigrationDatabase for sqlx::Sqlite {
     const INDEXED: &'static str = "SELECT c.name FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c \
          WHERE c.seqno = 0 AND c.name IS NOT NULL AND ? IS NOT NULL AND ? IS NOT NULL";
     const UNFINISHED: &'static str = "";
+    const PARTITIONED: &'static str = "";
+    const AHEAD_OF_UTC: &'static str = "";
     const LOCK_TABLE: &'static str = "";
     const IS_SAME: &'static str = "IS";
 
@@ -68,9 +82,12 @@ impl MigrationDatabase for sqlx::Sqlite {
 #[cfg(feature = "postgres")]
 impl MigrationDatabase for sqlx::Postgres {
     const DIALECT: Dialect = Dialect::Postgres;
-    const COLUMN: &'static str = "SELECT data_type::text, CASE WHEN is_nullable = 'YES' THEN 1 ELSE 0 END::int8 \
-         FROM information_schema.columns WHERE table_name = ? AND column_name = ? \
-         AND (table_schema = ? OR (? = '' AND table_schema = ANY (current_schemas(false))))";
+    const COLUMN: &'static str = "SELECT CASE WHEN y.typtype = 'd' THEN format_type(y.typbasetype, y.typtypmod) ELSE format_type(a.atttypid, a.atttypmod) END, \
+         CASE WHEN a.attnotnull OR y.typnotnull THEN 0 ELSE 1 END::int8 \
+         FROM pg_attribute AS a JOIN pg_class AS t ON t.oid = a.attrelid JOIN pg_namespace AS n ON n.oid = t.relnamespace \
+         JOIN pg_type AS y ON y.oid = a.atttypid \
+         WHERE t.relname = ? AND a.attname = ? AND a.attnum > 0 AND NOT a.attisdropped \
+         AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid)))";
     const INDEXED: &'static str = "SELECT a.attname::text FROM pg_index AS i JOIN pg_class AS t ON t.oid = i.indrelid \
          JOIN pg_namespace AS n ON n.oid = t.relnamespace \
          JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = i.indkey[0] \
@@ -79,6 +96,9 @@ impl MigrationDatabase for sqlx::Postgres {
     const UNFINISHED: &'static str = "SELECT x.relname::text FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid \
          JOIN pg_class AS t ON t.oid = i.indrelid JOIN pg_namespace AS n ON n.oid = t.relnamespace \
          WHERE NOT i.indisvalid AND t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid)))";
+    const PARTITIONED: &'static str = "SELECT t.relname::text FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace \
+         WHERE t.relkind = 'p' AND t.relname = ? AND (n.nspname = ? OR (? = '' AND pg_table_is_visible(t.oid)))";
+    const AHEAD_OF_UTC: &'static str = "";
     const LOCK_TABLE: &'static str = "LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE";
     const IS_SAME: &'static str = "IS NOT DISTINCT FROM";
 
@@ -106,7 +126,11 @@ impl MigrationDatabase for sqlx::MySql {
     const INDEXED: &'static str = "SELECT CAST(column_name AS CHAR) FROM information_schema.statistics \
          WHERE table_name = ? AND seq_in_index = 1 AND table_schema = CASE WHEN ? = '' THEN database() ELSE ? END";
     const UNFINISHED: &'static str = "";
+    const PARTITIONED: &'static str = "";
+    const AHEAD_OF_UTC: &'static str = "SELECT CAST(timestampdiff(SECOND, utc_timestamp(), now()) AS SIGNED)";
     const LOCK_TABLE: &'static str = "";
+    // A statement that changes a table ends the transaction before it.
+    const LOCK_FOR_DROP: (&'static str, &'static str) = ("LOCK TABLES {table} WRITE", "UNLOCK TABLES");
     const IS_SAME: &'static str = "<=>";
 
     fn plaintext(value_type: ValueType) -> &'static str {

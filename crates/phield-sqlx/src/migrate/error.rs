@@ -51,7 +51,7 @@ pub enum MigrationError {
     },
     /// The column of the plaintext is not there.
     #[error(
-        "table {table} has no column {column} in SQL: name the column that holds the plaintext now (--from). Nothing was changed"
+        "table {table} has no column {column} in SQL: name the column that holds the plaintext now (--from), or make the one that is to get it (--into). Nothing was changed"
     )]
     NoPlaintextColumn {
         /// The table, by its name in SQL.

@@ -70,6 +70,31 @@ pub(crate) async fn unfinished_indexes<DB: MigrationDatabase>(
     }
 }
 
+/// Whether indexes of the table cannot be made beside writers.
+pub(crate) async fn is_partitioned<DB: MigrationDatabase>(
+    connection: &mut DB::Connection,
+    sql_table: &str,
+) -> Result<bool, MigrationError> {
+    match DB::PARTITIONED {
+        "" => Ok(false),
+        select => Ok(!names::<DB>(connection, select, sql_table).await?.is_empty()),
+    }
+}
+
+/// Whether the session of a connection has another time than UTC, and the database reads points in time as of that.
+pub(crate) async fn is_elsewhere<DB: MigrationDatabase>(
+    connection: &mut DB::Connection,
+) -> Result<bool, MigrationError> {
+    if DB::AHEAD_OF_UTC.is_empty() {
+        return Ok(false);
+    }
+    let select = sql::<DB>(DB::AHEAD_OF_UTC, &[]);
+    let found = DB::fetch(select, Reuse::Unlikely, usize::MAX, connection).await?;
+    // The two times of the answer may be of different seconds.
+    let seconds = found.first().and_then(|row| row.first());
+    Ok(!matches!(seconds, Some(Cell::Integer(-1..=1))))
+}
+
 /// The names that a statement finds of a table.
 async fn names<DB: MigrationDatabase>(
     connection: &mut DB::Connection,

@@ -190,6 +190,17 @@ pub(crate) async fn checkpoint<DB: MigrationDatabase>(
     Ok(())
 }
 
+/// The next pass begins at the first row.
+pub(crate) async fn begin_anew<DB: MigrationDatabase>(
+    connection: &mut DB::Connection,
+    record: &MigrationRecord,
+) -> Result<(), DatabaseError> {
+    let update = "UPDATE phield_migration SET place = '' WHERE tbl = ? AND col = ?";
+    let cells = [text(&record.table), text(&record.column)];
+    DB::execute(sql(update, &cells), Reuse::Unlikely, connection).await?;
+    Ok(())
+}
+
 /// What the last pass has left over.
 pub(crate) async fn leave<DB: MigrationDatabase>(
     connection: &mut DB::Connection,

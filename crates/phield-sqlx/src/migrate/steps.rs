@@ -3,7 +3,7 @@
 use super::column::Migrated;
 use super::database::MigrationDatabase;
 use super::error::{Check, MigrationError};
-use super::lookup::{indexed_columns, look_up, unfinished_indexes};
+use super::lookup::{indexed_columns, is_partitioned, look_up, unfinished_indexes};
 use super::step::{self, MigrationRecord, Step};
 use super::{Acknowledgement, Migration};
 use crate::backend::Reuse;
@@ -160,6 +160,10 @@ impl<DB: MigrationDatabase> Migration<DB> {
                 return Err(MigrationError::PlaintextWins { rows, given });
             }
             self.compare_pass(&migrated, true, rows).await?;
+            // From the first row on: what was reset may stand before the place where a pass was ended.
+            let mut connection = self.pool.acquire().await?;
+            step::begin_anew::<DB>(&mut connection, &record).await?;
+            record.place.clear();
         }
         let mut left = 0;
         for _ in 0..MAX_PASSES {
@@ -268,30 +272,66 @@ impl<DB: MigrationDatabase> Migration<DB> {
         acknowledgement.check(&format!("backups still hold the plaintext of {table}.{column}"))?;
         self.wait_out(&record).await?;
         let mut connection = self.pool.acquire().await?;
-        // Killed between the statement and the step: the column is gone.
-        let sql_table = super::column::entry_of(&self.schema, [table, column])?
-            .0
-            .sql_table
-            .clone();
-        if look_up::<DB>(&mut connection, &sql_table, &record.plaintext_column)
-            .await?
-            .is_some()
-        {
-            drop(connection);
+        // Killed between the statement and the step: the column is gone, and that of the tokens is seen.
+        let (entry, sealed) = super::column::entry_of(&self.schema, [table, column])?;
+        let sql_table = entry.sql_table.clone();
+        state::check_columns::<DB>(&mut connection, &sql_table, std::iter::once(sealed.sql_name())).await?;
+        let plaintext = look_up::<DB>(&mut connection, &sql_table, &record.plaintext_column).await?;
+        drop(connection);
+        if plaintext.is_some() {
             let (_, migrated) = self.under_way(table, column).await?;
             let check = self.check(table, column).await?;
             if !check.is_clean() {
                 return Err(MigrationError::Rows(Box::new(check)));
             }
-            let mut connection = self.pool.acquire().await?;
-            for statement in self.drop_statements(&migrated)? {
-                run::<DB>(&mut connection, &statement).await?;
-            }
-        } else {
-            drop(connection);
+            self.drop_plaintext_column(&migrated).await?;
         }
         self.take(&record, Step::Drop).await?;
         self.record(table, column).await
+    }
+
+    /// Drops the column of the plaintext. The check was without a lock: rows without a token are counted again, with writers locked out.
+    async fn drop_plaintext_column(&self, migrated: &Migrated) -> Result<(), MigrationError> {
+        let mut connection = self.pool.acquire().await?;
+        let (lock, unlock) = DB::LOCK_FOR_DROP;
+        let table = quoted_table::<DB>(&migrated.table.sql_table);
+        if unlock.is_empty() {
+            let mut transaction = state::begin::<DB>(&mut connection).await?;
+            if !lock.is_empty() {
+                run::<DB>(&mut transaction, &lock.replace("{table}", &table)).await?;
+            }
+            self.drop_locked(&mut transaction, migrated).await?;
+            transaction.commit().await?;
+            return Ok(());
+        }
+        run::<DB>(&mut connection, &lock.replace("{table}", &table)).await?;
+        let dropped = self.drop_locked(&mut connection, migrated).await;
+        if let Err(error) = run::<DB>(&mut connection, unlock).await {
+            // It does not go back into the pool with its lock.
+            let _ = connection.close().await;
+            return Err(error);
+        }
+        dropped
+    }
+
+    async fn drop_locked(
+        &self,
+        connection: &mut DB::Connection,
+        migrated: &Migrated,
+    ) -> Result<(), MigrationError> {
+        let left = migrated.count_left::<DB>(connection).await?;
+        if left > 0 {
+            return Err(MigrationError::Rows(Box::new(Check {
+                table: migrated.table.name().to_owned(),
+                column: migrated.column.clone(),
+                left,
+                ..Check::default()
+            })));
+        }
+        for statement in self.drop_statements(migrated)? {
+            run::<DB>(connection, &statement).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn record(&self, table: &str, column: &str) -> Result<MigrationRecord, MigrationError> {
@@ -348,6 +388,7 @@ impl<DB: MigrationDatabase> Migration<DB> {
         let sql_table = &migrated.table.sql_table;
         let indexed = indexed_columns::<DB>(connection, sql_table).await?;
         let unfinished = unfinished_indexes::<DB>(connection, sql_table).await?;
+        let is_partitioned = is_partitioned::<DB>(connection, sql_table).await?;
         for added in self
             .schema
             .add_column(DB::DIALECT, migrated.table.name(), &migrated.column)?
@@ -361,9 +402,11 @@ impl<DB: MigrationDatabase> Migration<DB> {
             let Some(index) = added.index.filter(|_| !indexed.contains(&added.sql_name)) else {
                 continue;
             };
-            // The table has rows, and writers that would wait.
+            // The table has rows, and writers that would wait. Of one with partitions that cannot be helped.
             let beside_writers = |statement: &str| match DB::DIALECT {
-                Dialect::Postgres => statement.replacen(" INDEX ", " INDEX CONCURRENTLY ", 1),
+                Dialect::Postgres if !is_partitioned => {
+                    statement.replacen(" INDEX ", " INDEX CONCURRENTLY ", 1)
+                }
                 _ => statement.to_owned(),
             };
             if unfinished.contains(&index.sql_name) {

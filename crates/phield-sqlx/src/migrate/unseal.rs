@@ -16,7 +16,6 @@ pub(crate) struct ColumnForm {
 const CASTS: &[&str] = &[
     "text",
     "character varying",
-    "character",
     "smallint",
     "integer",
     "bigint",
@@ -30,6 +29,18 @@ const CASTS: &[&str] = &[
     "uuid",
 ];
 
+/// What a text is cast to for a column of this type of PostgreSQL: without its length, for a cast cuts off what is too long, and
+/// an assignment refuses it.
+fn cast_of(sql_type: &str) -> Option<String> {
+    let (name, rest) = sql_type.split_once('(').unwrap_or((sql_type, ""));
+    let after = rest.split_once(')').map_or("", |(_, after)| after);
+    let name = format!("{name}{after}");
+    match name.as_str() {
+        "character" => Some("text".to_owned()),
+        name => CASTS.contains(&name).then(|| name.to_owned()),
+    }
+}
+
 impl ColumnForm {
     /// By the type of the column in SQL, in lower case; none for a type that is not known here.
     pub(crate) fn of(dialect: Dialect, value_type: ValueType, sql_type: &str) -> Option<Self> {
@@ -37,7 +48,7 @@ impl ColumnForm {
             .iter()
             .any(|binary| sql_type.contains(binary));
         let is_known = match dialect {
-            Dialect::Postgres => is_binary || CASTS.contains(&sql_type),
+            Dialect::Postgres => is_binary || cast_of(sql_type).is_some(),
             _ => true,
         };
         let fits = match value_type {
@@ -50,10 +61,9 @@ impl ColumnForm {
 
     /// The expression of a bound value in this column.
     pub(crate) fn expression(self, sql_type: &str, bound: &str) -> String {
-        if self.dialect == Dialect::Postgres && !self.is_binary {
-            format!("CAST({bound} AS {sql_type})")
-        } else {
-            bound.to_owned()
+        match cast_of(sql_type).filter(|_| self.dialect == Dialect::Postgres && !self.is_binary) {
+            Some(cast) => format!("CAST({bound} AS {cast})"),
+            None => bound.to_owned(),
         }
     }
 }

@@ -7,6 +7,7 @@ use phield::sqlx::migrate::{
     self, Acknowledgement, Closed, Migration, MigrationError, MigrationOptions, MixedError, MixedTime, Plaintext, Step,
 };
 use phield::{EncryptedPhi, Keyring, Phi, SchemaFile, Sealed};
+use sqlx::Database as _;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -375,4 +376,39 @@ async fn it_goes_on_wherever_it_was_stopped() {
     assert_eq!((unsealed.rows, unsealed.unreadable), (150, 0));
     assert!(migration.check("patients", "ssn").await.unwrap().is_clean());
     assert_eq!(count(&db, "patients WHERE ssn IS NULL").await, 0);
+}
+
+/// Somebody of the old version has written a row, and the drop waits for them: the row has its value nowhere else.
+#[tokio::test]
+async fn a_plaintext_that_comes_while_the_drop_waits_is_not_lost() {
+    if Db::NAME == "SQLite" {
+        // There the check waits, too.
+        return;
+    }
+    let (db, keyring) = (fresh().await, Arc::new(crate::keyring()));
+    patients(&db).await;
+    for i in 0..10 {
+        insert_plain(&db, Some(&format!("999-12-{i:04}"))).await;
+    }
+    let migration = migration(&db, &keyring);
+    migration.add("patients", "ssn", "ssn").await.unwrap();
+    migration.backfill("patients", "ssn", None, |_| {}).await.unwrap();
+    migration.cutover("patients", "ssn", true).await.unwrap();
+    a_minute_later(&db).await;
+    let mut late = db.begin().await.unwrap();
+    let insert = "INSERT INTO patients (id, ssn, clinic) VALUES (?, '999-88-8888', 1)";
+    sqlx::query(sql(insert)).bind(Uuid::now_v7()).execute(&mut *late).await.unwrap();
+    let known = Acknowledgement::backups("backups still hold the plaintext of patients.ssn");
+    let commit = async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        late.commit().await.unwrap();
+    };
+    let (dropped, ()) = tokio::join!(migration.drop_plaintext("patients", "ssn", &known), commit);
+    let refused = dropped.unwrap_err();
+    let MigrationError::Rows(check) = &refused else { panic!("{refused}") };
+    assert_eq!(check.left, 1, "{refused}");
+    assert_eq!(count(&db, "patients WHERE ssn = '999-88-8888'").await, 1);
+    // Nobody is locked out any more.
+    execute(&db, "DELETE FROM patients WHERE ssn = '999-88-8888'").await;
+    migration.drop_plaintext("patients", "ssn", &known).await.unwrap();
 }
