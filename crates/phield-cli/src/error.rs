@@ -170,6 +170,32 @@ pub enum Error {
          would write nothing, and put everything into quarantine"
     )]
     OtherRing(String),
+    /// The clocks of the database and of this machine differ by so many seconds.
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    #[error(
+        "nothing was done: the clocks of the database and of this machine are {0} s apart. Since when the old key seals no more is noted, \
+         and its destruction counts from there: set both by NTP, and run it again"
+    )]
+    ClocksApart(u64),
+    /// `--replace-key` would join a rotation that was started without a new key.
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    #[error(
+        "no key was replaced: the rotation of mode {mode} that is under way here since {started} was started without a new key. Let it end \
+         (the same command without --replace-key), or end it by `phield rotate cancel`, and run this again"
+    )]
+    WithoutNewKey {
+        /// Its mode.
+        mode: &'static str,
+        /// When it was started.
+        started: String,
+    },
+    /// The rotation has no report.
+    #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
+    #[error(
+        "the last rotation of this database has no report: it is not done, or its process ended before it wrote one. `phield rotate \
+             resume`, or `phield scan`, makes one"
+    )]
+    NoReportYet,
     /// There is no rotation to tell of.
     #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
     #[error(

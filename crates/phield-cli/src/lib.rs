@@ -73,7 +73,7 @@ pub use restore::RestoreArguments;
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 pub use rotate::{
     DatabaseArguments, ModeChoice, PageArguments, PlanArguments, QuarantineArguments, ResumeArguments,
-    RunArguments, ScanArguments, WorkArguments,
+    RotateStatusArguments, RunArguments, ScanArguments, WorkArguments,
 };
 pub use rotate::{RotateCommand, RotateKekArguments, RotateRingArguments};
 pub use schema::{DialectChoice, SchemaCommand, SchemaSqlArguments};

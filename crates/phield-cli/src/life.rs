@@ -294,7 +294,7 @@ fn suite_of(manifest: &Manifest, scope: Option<&ScopeName>) -> Suite {
 }
 
 /// Every data scope keeps one pre-active successor, so that a compromised key is replaced at once (I-8).
-async fn next_successor(
+pub(crate) async fn next_successor(
     ring: &Ring,
     verified: VerifiedRing,
     active: KeyId,

@@ -24,7 +24,7 @@ pub(crate) use rows::scan;
 #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
 pub use rows::{
     DatabaseArguments, ModeChoice, PageArguments, PlanArguments, QuarantineArguments, ResumeArguments,
-    RunArguments, ScanArguments, WorkArguments,
+    RotateStatusArguments, RunArguments, ScanArguments, WorkArguments,
 };
 
 use crate::{Error, Host};
@@ -50,7 +50,7 @@ pub enum RotateCommand {
     Run(RunArguments),
     /// Show how far the last rotation is, or its end
     #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
-    Status(DatabaseArguments),
+    Status(RotateStatusArguments),
     /// Let the rotation end after the pages that it is at, everywhere
     #[cfg(any(feature = "sqlx-sqlite", feature = "sqlx-postgres", feature = "sqlx-mysql"))]
     Pause(DatabaseArguments),
@@ -72,8 +72,9 @@ pub enum RotateCommand {
     Quarantine(QuarantineArguments),
     /// Wrap every key under another key-encryption key, and take the old wraps away; rows are not touched
     ///
-    /// Each key is unwrapped, wrapped, stored, and opened as it is stored; then its old wrap goes. In batches, each one update
-    /// of the ring. A run that was interrupted is started again, and does what is missing.
+    /// Each key is unwrapped, wrapped, stored, and opened as it is stored. The old wraps go with --configured-everywhere, once every
+    /// process has the new key-encryption key in its configuration. In batches, each one update of the ring. A run that was interrupted
+    /// is started again, and does what is missing.
     Kek(RotateKekArguments),
     /// Replace the ring key: look where that stands, and do or say the next of its five steps
     ///

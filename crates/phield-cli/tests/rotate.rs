@@ -128,6 +128,13 @@ async fn peppers_and_pauses() {
         "--replace-key",
         "--acknowledged-by-every-instance",
     ];
+    // Nobody can have seen in any instance what is made in this moment.
+    let (code, said) = world.said(&run);
+    assert_eq!(
+        (code, said.contains("is published, and every process")),
+        (1, true),
+        "{said}"
+    );
     let (code, said) = world.said(&run);
     assert_eq!(code, 0, "{said}");
     assert_eq!(world.open().await, 10);
@@ -175,6 +182,33 @@ async fn what_does_not_open_is_listed_without_its_row() {
     let (_, said) = world.said(&["rotate", "quarantine"]);
     assert_eq!(said.lines().count(), 3, "{said}");
     assert!(said.contains("), 4 values, noted 20"), "{said}");
+}
+
+/// A rotation that was started without one is not one to another key.
+#[tokio::test]
+async fn a_key_is_not_replaced_by_joining() {
+    let world = World::new(5).await;
+    let (code, said) = world.said(&["rotate", "run", "data"]);
+    assert_eq!(code, 1, "{said}");
+    let replace = [
+        "rotate",
+        "run",
+        "data",
+        "--replace-key",
+        "--acknowledged-by-every-instance",
+    ];
+    let (code, said) = world.said(&replace);
+    assert_eq!(
+        (
+            code,
+            said.contains("no key was replaced") && said.contains("phield rotate cancel")
+        ),
+        (1, true),
+        "{said}"
+    );
+    world.said(&["rotate", "cancel"]);
+    let (code, said) = world.said(&replace);
+    assert_eq!(code, 0, "{said}");
 }
 
 /// Whoever comes after a process that was killed sees whom it waits for, and how long.

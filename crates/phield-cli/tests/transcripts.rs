@@ -179,7 +179,10 @@ async fn data() {
 async fn pepper() {
     let mut night = Night::new(25).await;
     night.types("rotate plan pepper");
-    night.types("rotate run pepper --replace-key --acknowledged-by-every-instance --who \"night shift\"");
+    let run = "rotate run pepper --replace-key --acknowledged-by-every-instance --who \"night shift\"";
+    night.types(run);
+    night.note("Every instance was restarted.");
+    night.types(run);
     night.types("rotate status");
     night.types("rotate run pepper --dry-run");
     night.is("pepper");

@@ -207,12 +207,20 @@ impl Job {
         Ok(each!(Self, self, it => it.status().await)?)
     }
 
+    pub(crate) async fn clocks_apart(&self) -> Result<u64, Error> {
+        Ok(each!(Self, self, it => it.clocks_apart().await)?)
+    }
+
     pub(crate) async fn end_pause(&self) -> Result<Mode, Error> {
         Ok(each!(Self, self, it => it.end_pause().await)?)
     }
 
     pub(crate) async fn unregistered(&self) -> Result<Unregistered, Error> {
         Ok(each!(Self, self, it => it.unregistered().await)?)
+    }
+
+    pub(crate) async fn first_seen(&self, key: KeyId) -> Result<Option<i64>, Error> {
+        Ok(each!(Self, self, it => it.first_seen(key).await)?)
     }
 
     pub(crate) async fn has_seen(&self, key: KeyId) -> Result<bool, Error> {

@@ -1,11 +1,18 @@
 //! `--replace-key`: the active key gets a successor before its rows are sealed again.
 
-use phield_core::{KeyId, KeyRecord, KeyState, Manifest, RingError, Rollout};
+use phield_core::{KeyId, KeyRecord, KeyState, KeyUse, Manifest, RingError, Rollout};
+use phield_sqlx::rotate::RotationStatus;
 
 use super::database::Job;
 use super::rows::{Context, RunArguments};
 use crate::text::{now, utc};
-use crate::{Error, Host, backup};
+use crate::{Error, Host, backup, life};
+
+/// The clocks of the database and of this machine may be so many seconds apart, as those of a count may.
+const CLOCKS_APART: u64 = 300;
+
+/// A rotation notes the keys that it sees, and then that it has started, within so many seconds.
+const SEEN_FIRST: i64 = 60;
 
 /// For so many seconds after a key was replaced, the same command is taken for one that was repeated.
 const LATELY: u64 = 60 * 60;
@@ -20,11 +27,17 @@ pub(crate) async fn key(
     arguments: &RunArguments,
     host: &mut Host<'_>,
 ) -> Result<(), Error> {
-    let status = job.status().await?;
-    if status.is_some_and(|status| !matches!(status.state, "done" | "cancelled")) {
-        return Ok(());
+    // Since when a key seals no more is noted by the clock of this machine.
+    let apart = job.clocks_apart().await?;
+    if apart > CLOCKS_APART {
+        return Err(Error::ClocksApart(apart));
     }
     let verified = context.ring.load().await?;
+    if let Some(status) = job.status().await?
+        && !matches!(status.state, "done" | "cancelled")
+    {
+        return check_is_for_new_key(&status, job, verified.manifest(), arguments.mode.key_use()).await;
+    }
     let (key_use, manifest) = (arguments.mode.key_use(), verified.manifest());
     let of_use = |state: KeyState| {
         let records = manifest.records.iter();
@@ -54,14 +67,14 @@ pub(crate) async fn key(
             });
         }
         let successor = context.ring.successor(key_use, suite, scope).await?;
-        let rollout = if arguments.acknowledged_by_every_instance {
-            Rollout::AcknowledgedByEveryInstance
-        } else {
-            Rollout::Waited
+        // A key that was made just now nobody can have seen in any instance.
+        let rollout = match arguments.acknowledged_by_every_instance && !successor.is_new {
+            true => Rollout::AcknowledgedByEveryInstance,
+            false => Rollout::Waited,
         };
         backup_of(context, arguments, host).await?;
         match context.ring.activate(successor.key_id, rollout).await {
-            Ok(_) => {}
+            Ok(verified) => drop(life::next_successor(&context.ring, verified, successor.key_id).await?),
             Err(RingError::TooSoon { key_id, seconds }) => {
                 waited_for = waited_for.max(Some((seconds, key_id)));
             }
@@ -75,6 +88,32 @@ pub(crate) async fn key(
         });
     }
     backup_of(context, arguments, host).await
+}
+
+/// That the rotation under way is the one of a key that took the place of another: it has seen that key first.
+async fn check_is_for_new_key(
+    status: &RotationStatus,
+    job: &Job,
+    manifest: &Manifest,
+    key_use: KeyUse,
+) -> Result<(), Error> {
+    let of_use = |is_it: fn(KeyState) -> bool| {
+        let records = manifest.records.iter();
+        records.filter(move |record| record.context.key_use == key_use && is_it(record.state))
+    };
+    let is_old = |state| matches!(state, KeyState::DecryptOnly | KeyState::Compromised);
+    if of_use(is_old).next().is_some() {
+        for active in of_use(|state| state == KeyState::Active) {
+            let seen = job.first_seen(active.context.key_id).await?;
+            if seen.is_some_and(|seen| seen.saturating_add(SEEN_FIRST) >= status.started) {
+                return Ok(());
+            }
+        }
+    }
+    Err(Error::WithoutNewKey {
+        mode: status.mode.as_str(),
+        started: utc(u64::try_from(status.started).unwrap_or(0)),
+    })
 }
 
 /// When the last of these keys stopped sealing, if that was lately. Of a key that was retired by an earlier version nobody knows when.

@@ -260,7 +260,8 @@ impl End<'_> {
                     "\nNO INDEX VALUES: {are} none in {table}.{column}. Make them: phield rotate run pepper"
                 ),
                 _ => format!(
-                    "\nPLAINTEXT: {are} no token in {table}.{column}. Seal what is plaintext: phield migrate"
+                    "\nPLAINTEXT: {are} no token in {table}.{column}. Some process writes it without sealing: find that, and write the values \
+                     again through the model"
                 ),
             };
         }
@@ -273,7 +274,7 @@ impl End<'_> {
         match self.path {
             Some(path) => text += &format!("\nThe signed report is {}.", path.display()),
             None => {
-                text += "\nThe signed report is kept in the database: phield rotate status --json; to a file by --report FILE.";
+                text += "\nThe signed report is kept in the database. Into a file: phield rotate status --report FILE";
             }
         }
         text
@@ -306,14 +307,27 @@ impl End<'_> {
         found
     }
 
-    /// An exit code that a script sees: values in quarantine and unregistered columns are a warning, plaintext an error.
+    /// Values under keys that the ring does not have.
+    fn unknown(&self) -> usize {
+        let report = self.signed.report();
+        let is_known = |key| report.keys.iter().any(|known| known.key == key);
+        let keys = report.columns.iter().flat_map(|column| &column.keys);
+        keys.filter(|count| count.after > 0 && !is_known(count.key))
+            .count()
+    }
+
+    /// An exit code that a script sees: values in quarantine, unregistered columns and a report that is not complete are a warning,
+    /// plaintext and keys that the ring does not have an error.
     pub(crate) fn findings(&self) -> Result<(), Error> {
         let errors = self.plaintext().len()
+            + self.unknown()
             + self.short().count()
             + usize::from(self.status.has_wrong_clock())
             + usize::from(self.status.open_writers);
         let quarantined: u64 = self.status.quarantined.iter().map(|noted| noted.count).sum();
-        let warnings = usize::from(quarantined > 0) + self.unregistered.columns.len();
+        let warnings = usize::from(quarantined > 0)
+            + usize::from(!self.signed.report().complete)
+            + self.unregistered.columns.len();
         if errors + warnings == 0 {
             return Ok(());
         }

@@ -156,6 +156,18 @@ pub struct ResumeArguments {
     pub acknowledged_by_every_instance: bool,
 }
 
+/// Arguments of `phield rotate status`.
+#[derive(Debug, clap::Args)]
+#[non_exhaustive]
+pub struct RotateStatusArguments {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would take it for help")]
+    pub database: DatabaseArguments,
+    /// Write the signed report of the last rotation, as the database keeps it, into this file; one that is there is not replaced
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+}
+
 /// Arguments of `phield rotate quarantine`.
 #[derive(Debug, clap::Args)]
 #[non_exhaustive]
@@ -167,7 +179,7 @@ pub struct QuarantineArguments {
     #[arg(long)]
     pub rows: bool,
     /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
 }
 
@@ -318,11 +330,19 @@ async fn go(
     end.findings()
 }
 
-pub(super) async fn status(arguments: &DatabaseArguments, host: &mut Host<'_>) -> Result<(), Error> {
-    let context = arguments.open(host).await?;
+pub(super) async fn status(arguments: &RotateStatusArguments, host: &mut Host<'_>) -> Result<(), Error> {
+    let context = arguments.database.open(host).await?;
     let status = context.database.status(&context.schema).await?;
-    let status = text::Status::new(status.ok_or(Error::NeverRotated)?);
-    if arguments.json {
+    let status = status.ok_or(Error::NeverRotated)?;
+    if let Some(path) = &arguments.report {
+        if status.report.is_empty() {
+            return Err(Error::NoReportYet);
+        }
+        report::check_free(path)?;
+        report::write(path, &status.report)?;
+    }
+    let status = text::Status::new(status);
+    if arguments.database.json {
         host.print_json(&status)
     } else {
         host.print(status.text())
@@ -350,7 +370,8 @@ pub(super) async fn quarantine(arguments: &QuarantineArguments, host: &mut Host<
         .database
         .quarantine(&context.schema, arguments.limit)
         .await?;
-    let list = text::Quarantine::new(&values, arguments.rows);
+    let is_all = u32::try_from(values.len()).is_ok_and(|values| values < arguments.limit);
+    let list = text::Quarantine::new(&values, arguments.rows, is_all);
     if arguments.database.json {
         host.print_json(&list)
     } else {

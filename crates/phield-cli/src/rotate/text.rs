@@ -295,6 +295,8 @@ impl Status {
 /// Values that do not open.
 #[derive(Serialize)]
 pub(crate) struct Quarantine {
+    /// Whether there are no more than these.
+    all: bool,
     values: Vec<ValueOfQuarantine>,
 }
 
@@ -310,7 +312,7 @@ struct ValueOfQuarantine {
 }
 
 impl Quarantine {
-    pub(crate) fn new(values: &[Quarantined], with_rows: bool) -> Self {
+    pub(crate) fn new(values: &[Quarantined], with_rows: bool, all: bool) -> Self {
         let values = values.iter().map(|value| ValueOfQuarantine {
             table: value.table.clone(),
             column: value.column.clone(),
@@ -320,6 +322,7 @@ impl Quarantine {
             row: with_rows.then(|| value.row_key.clone()),
         });
         Self {
+            all,
             values: values.collect(),
         }
     }
@@ -333,6 +336,12 @@ impl Quarantine {
             // Whoever writes to the database writes what is printed here.
             text += &clean(&line);
             text.push('\n');
+        }
+        if !self.all {
+            text += &format!(
+                "These are {} of them; there are more: --limit N.\n",
+                self.values.len()
+            );
         }
         if self.values.iter().any(|value| value.row.is_none()) {
             text += "Which rows: --rows. ";
