@@ -224,7 +224,7 @@ async fn pause() {
     night.types("rotate pause");
     night.types("rotate resume");
     night.note("A slow run, and another terminal.");
-    let run = "rotate run data --replace-key --acknowledged-by-every-instance --batch 2 --rate 20 --who \"night shift\"";
+    let run = "rotate run data --replace-key --acknowledged-by-every-instance --batch 2 --rate 4 --who \"night shift\"";
     let slow = night.begins(run);
     night.rows_are_done(4).await;
     night.types("rotate run pepper --replace-key --acknowledged-by-every-instance");
